@@ -1,0 +1,211 @@
+"""What a checkpoint was trained with, as one record that travels with its weights.
+
+`STVGConfig` is saved as `stvg_config.json` beside the weights. The defaults are the official
+STVG-R1 preset (see each field), so a bare Qwen2.5-VL repository gets exactly those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stvg_r1_hub.errors import ConfigError
+
+CONFIG_NAME = "stvg_config.json"
+CONFIG_VERSION = 1
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How frames are chosen and sized, by the rule of qwen-vl-utils 0.0.14."""
+
+    fps: float = 2.0
+    """Sampled frames per second of video."""
+    min_frames: int = 4
+    max_frames: int = 768
+    min_pixels: int = 16 * 28 * 28
+    """Lower bound for one frame after resizing."""
+    max_pixels: int | None = None
+    """Upper bound for one frame; None leaves it to `total_pixels`."""
+    total_pixels: int = 2048 * 28 * 28
+    """Budget that all frames of a clip share."""
+    size_factor: int = 28
+    """Height and width become multiples of this: patch size times merge size."""
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.fps) and 0 < self.fps <= 120,
+            f"sampling fps must be in (0, 120], got {self.fps}",
+        )
+        _require(
+            2 <= self.min_frames <= self.max_frames,
+            f"need 2 <= min_frames <= max_frames, got {self.min_frames} and {self.max_frames}",
+        )
+        _require(
+            self.size_factor > 0 and self.min_pixels > 0 and self.total_pixels > 0,
+            "size_factor, min_pixels and total_pixels must be positive, got "
+            f"{self.size_factor}, {self.min_pixels}, {self.total_pixels}",
+        )
+        _require(
+            self.max_pixels is None or self.max_pixels >= self.min_pixels,
+            f"max_pixels {self.max_pixels} is below min_pixels {self.min_pixels}",
+        )
+
+
+@dataclass(frozen=True)
+class MarkerStyle:
+    """How numbers are drawn: Hershey simplex digits, origin (bottom left) at the object's centre.
+
+    scale = `font_scale` * max(W, H) / 336; thickness = max(2, int(`thickness_factor` * scale)).
+    """
+
+    font_scale: float = 20 / 30
+    """Size of the digits at 336 pixels; the official value."""
+    thickness_factor: float = 2.0
+    color_rgb: tuple[int, int, int] = (255, 0, 0)
+    min_area_ratio: float = 1 / 3
+    """An object smaller than this share of the largest one in the same frame is not marked."""
+
+    def __post_init__(self) -> None:
+        _require(self.font_scale > 0, f"font_scale must be positive, got {self.font_scale}")
+        _require(
+            self.thickness_factor > 0,
+            f"thickness_factor must be positive, got {self.thickness_factor}",
+        )
+        _require(
+            0 <= self.min_area_ratio <= 1,
+            f"min_area_ratio must be in 0..1, got {self.min_area_ratio}",
+        )
+        _require(
+            len(self.color_rgb) == 3 and all(0 <= c <= 255 for c in self.color_rgb),
+            f"color_rgb must be three values in 0..255, got {self.color_rgb}",
+        )
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """Limits of the answer; everything else comes from the checkpoint's generation_config."""
+
+    max_new_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        _require(
+            self.max_new_tokens > 0, f"max_new_tokens must be positive, got {self.max_new_tokens}"
+        )
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Detection and association, independent of what the language model samples."""
+
+    detector: str = "auto"
+    """`"auto"`, `"coco"`, a folder inside the bundle, or a transformers detector's Hub id."""
+    fps: float = 10.0
+    """Detected frames per second of video."""
+    score_threshold: float = 0.3
+    """Detections below this are ignored."""
+    max_objects: int = 99
+    """Most objects kept; three-digit numbers cannot be read by the model."""
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.fps) and 0 < self.fps <= 120,
+            f"tracking fps must be in (0, 120], got {self.fps}",
+        )
+        _require(
+            0 <= self.score_threshold < 1,
+            f"score_threshold must be in [0, 1), got {self.score_threshold}",
+        )
+        _require(self.max_objects > 0, f"max_objects must be positive, got {self.max_objects}")
+
+
+@dataclass(frozen=True)
+class STVGConfig:
+    """Everything about a checkpoint that is not a weight."""
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    marker: MarkerStyle = field(default_factory=MarkerStyle)
+    prompt_id: str = "stvg-r1"
+    """Name of the prompt template in `prompting.PROMPTS`."""
+    position_rule: str = "transformers-4.50"
+    """How video positions are computed: `"transformers-4.50"` or `"installed"`."""
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        allowed = ("transformers-4.50", "installed")
+        _require(
+            self.position_rule in allowed,
+            f"position_rule must be one of {allowed}, got {self.position_rule!r}",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with the file's version."""
+        return {"version": CONFIG_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> STVGConfig:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: an unknown field, a value that is not allowed, or a newer version.
+        """
+        values = dict(values)
+        version = values.pop("version", CONFIG_VERSION)
+        _require(
+            isinstance(version, int) and version <= CONFIG_VERSION,
+            f"{CONFIG_NAME} has version {version}, this package reads up to {CONFIG_VERSION}; "
+            "upgrade with: pip install -U stvg-r1-hub",
+        )
+        sections = {
+            "sampling": SamplingConfig,
+            "marker": MarkerStyle,
+            "generation": GenerationSettings,
+            "tracking": TrackingConfig,
+        }
+        for name, section in sections.items():
+            if name in values:
+                values[name] = _from_fields(section, values[name], name)
+        return _from_fields(cls, values, CONFIG_NAME)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `stvg_config.json` into a folder."""
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        (Path(folder) / CONFIG_NAME).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> STVGConfig:
+        """Read `stvg_config.json` of a folder.
+
+        Raises:
+            ConfigError: the file is not readable JSON, or its values are not allowed.
+        """
+        path = Path(folder) / CONFIG_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"Cannot read {path}: {error}") from error
+        _require(isinstance(values, dict), f"{path} must hold a JSON object")
+        return cls.from_dict(values)
+
+
+def _from_fields(cls: type, values: Any, where: str) -> Any:
+    """Build a config dataclass from a dict, naming an unknown or wrongly typed field."""
+    _require(isinstance(values, dict), f"{where} must be an object, got {values!r}")
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    _require(not unknown, f"unknown field {unknown} in {where}; known are {sorted(known)}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ConfigError(f"wrong value in {where}: {error}") from error

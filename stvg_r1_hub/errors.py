@@ -1,0 +1,65 @@
+"""The errors that callers may want to catch, all children of `STVGError`.
+
+Every message is one sentence that says what was got, what is allowed and what to do.
+The command line prints the message and exits with code 2; nothing else needs to be known.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class STVGError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(STVGError, ValueError):
+    """A configuration value, file or version that is not allowed."""
+
+
+class VideoError(STVGError, ValueError):
+    """A video that is missing, unreadable, refused for safety, or too small to use."""
+
+
+class QueryError(STVGError, ValueError):
+    """A query without usable text."""
+
+
+class ModelError(STVGError):
+    """A model that is unknown, incomplete, gated, or out of reach."""
+
+
+class TrackerError(STVGError):
+    """A tracker or detector that is unknown, or tracks that cannot be used."""
+
+
+class AnnotationError(STVGError, ValueError):
+    """An annotation file or record that contradicts itself or its video."""
+
+
+class MissingPackageError(STVGError, ImportError):
+    """An optional package is not installed; the message holds the pip command."""
+
+
+class Cancelled(STVGError):
+    """Raised by a progress callback to stop the running work."""
+
+
+def require_package(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which pip command adds it.
+
+    Args:
+        module: name to import, such as `"ultralytics"`.
+        extra: extra of this package that installs it, such as `"yolo"`.
+
+    Raises:
+        MissingPackageError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"The package '{module}' is not installed; add it with: "
+            f"pip install 'stvg-r1-hub[{extra}]'"
+        ) from error

@@ -1,0 +1,291 @@
+"""The records that travel between the stages, one per arrow of the flow.
+
+All of them are frozen and check themselves. Axis letters used everywhere in this package:
+
+* `F` native frames of the video, `T` frames in a sample or track, `N` objects,
+* `H`, `W` height and width in pixels.
+
+Frames are uint8 RGB, `(H, W, 3)` each. Boxes are float32 `xyxy` in pixels of the original
+frame, right and bottom exclusive. Masks are COCO run-length dicts
+`{"size": [H, W], "counts": str}`. Times are seconds since the first video frame; a time range
+is half-open: a frame belongs to it when `start <= time < end`. `frame_index` always counts
+native frames from 0; `sample_index` counts the frames of a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Progress = Callable[[str, int, int | None], None]
+"""`progress(stage, done, total)`, called often; raise `errors.Cancelled` in it to stop."""
+
+
+class RLE(TypedDict):
+    """A COCO compressed run-length mask: `size` is `[H, W]`, `counts` is ASCII."""
+
+    size: list[int]
+    counts: str
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoInfo:
+    """What is known of a video after reading its packets, before decoding a pixel.
+
+    `width` and `height` are as shown to a viewer: after rotation and with square pixels.
+    """
+
+    name: str
+    width: int
+    height: int
+    frame_times: NDArray[np.float64]
+    """`(F,)` ascending seconds, the first is 0."""
+    duration_seconds: float
+    """End of the last frame."""
+    has_audio: bool = False
+
+    def __post_init__(self) -> None:
+        times = self.frame_times
+        _check(times.ndim == 1 and len(times) > 0, f"frame_times must be (F,), got {times.shape}")
+        _check(bool(np.all(np.diff(times) > 0)), "frame_times must be strictly ascending")
+        _check(self.width > 0 and self.height > 0, f"got a {self.width}x{self.height} video")
+
+    @property
+    def n_frames(self) -> int:
+        """F, the number of native frames."""
+        return len(self.frame_times)
+
+    @property
+    def fps(self) -> float:
+        """Average frames per second; for display and sampling, never for frame times."""
+        return self.n_frames / self.duration_seconds
+
+    def __repr__(self) -> str:
+        return (
+            f"VideoInfo({self.name!r}, {self.width}x{self.height}, {self.n_frames} frames, "
+            f"{self.duration_seconds:.2f} s)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TimedFrame:
+    """One decoded native frame with its place in the video."""
+
+    frame_index: int
+    time_seconds: float
+    pixels: Pixels
+    """`(H, W, 3)` uint8 RGB."""
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """Which native frames the language model sees, and at what size."""
+
+    frame_indices: tuple[int, ...]
+    """Ascending, even in number; the last is repeated when the video is too short."""
+    sample_fps: float
+    """Frames of the sample per second of video; 2 / sample_fps is one grid step in seconds."""
+    model_height: int
+    model_width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The sampled frames at original size, with the size the language model wants."""
+
+    pixels: Pixels
+    """`(T, H, W, 3)` uint8 RGB."""
+    frame_indices: NDArray[np.int64]
+    """`(T,)` native frame of each sample."""
+    times_seconds: NDArray[np.float64]
+    """`(T,)`."""
+    sample_fps: float
+    model_height: int
+    model_width: int
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        _check(len(shape) == 4 and shape[3] == 3, f"pixels must be (T, H, W, 3), got {shape}")
+        _check(self.pixels.dtype == np.uint8, f"pixels must be uint8, got {self.pixels.dtype}")
+        _check(
+            len(self.frame_indices) == len(self.times_seconds) == shape[0],
+            f"{shape[0]} frames, {len(self.frame_indices)} indices, {len(self.times_seconds)} times",
+        )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __repr__(self) -> str:
+        return f"Frames(pixels={self.pixels.shape}, sample_fps={self.sample_fps:g})"
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects a detector sees in one frame."""
+
+    boxes: NDArray[np.float32]
+    """`(N, 4)` xyxy pixels of the frame."""
+    scores: NDArray[np.float32]
+    """`(N,)` in 0..1."""
+    class_ids: NDArray[np.int64]
+    """`(N,)` index into the detector's `class_names`."""
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        _check(self.boxes.shape == (n, 4), f"boxes must be (N, 4), got {self.boxes.shape}")
+        _check(len(self.scores) == len(self.class_ids) == n, "boxes, scores, class_ids differ")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One object through the video: at most one box a native frame."""
+
+    object_id: int
+    """The number drawn on the object: a small positive integer, stable for the whole video."""
+    class_name: str
+    score: float
+    """Mean detection score in 0..1."""
+    frame_indices: NDArray[np.int64]
+    """`(T,)` native frames where the object is visible, strictly ascending."""
+    boxes: NDArray[np.float32]
+    """`(T, 4)` xyxy."""
+    interpolated: NDArray[np.bool_]
+    """`(T,)` True where the box lies between two detections instead of on one."""
+    masks: tuple[RLE | None, ...] | None = None
+    """T masks, or None when the tracker gives boxes only."""
+
+    def __post_init__(self) -> None:
+        n = len(self.frame_indices)
+        _check(self.object_id > 0, f"object_id must be positive, got {self.object_id}")
+        _check(n > 0, f"track {self.object_id} is empty")
+        _check(bool(np.all(np.diff(self.frame_indices) > 0)), "frame_indices must ascend")
+        _check(self.boxes.shape == (n, 4), f"boxes must be ({n}, 4), got {self.boxes.shape}")
+        _check(len(self.interpolated) == n, f"interpolated must be ({n},)")
+        _check(self.masks is None or len(self.masks) == n, f"masks must be {n} long or None")
+
+    def position(self, frame_index: int) -> int | None:
+        """Index into this track's arrays for a native frame, or None when not visible there."""
+        i = int(np.searchsorted(self.frame_indices, frame_index))
+        if i < len(self.frame_indices) and self.frame_indices[i] == frame_index:
+            return i
+        return None
+
+    def box_at(self, frame_index: int) -> NDArray[np.float32] | None:
+        """`(4,)` box at a native frame, or None when the object is not visible there."""
+        i = self.position(frame_index)
+        return None if i is None else self.boxes[i]
+
+    def __repr__(self) -> str:
+        return f"Track({self.object_id}, {self.class_name!r}, {len(self.frame_indices)} frames)"
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Every object of one video."""
+
+    width: int
+    height: int
+    frame_times: NDArray[np.float64]
+    """`(F,)` seconds of every native frame."""
+    tracks: tuple[Track, ...]
+
+    def __post_init__(self) -> None:
+        ids = [track.object_id for track in self.tracks]
+        _check(len(set(ids)) == len(ids), f"object ids must be unique, got {ids}")
+        last = max((int(track.frame_indices[-1]) for track in self.tracks), default=-1)
+        _check(
+            last < len(self.frame_times),
+            f"a track reaches frame {last} of a video with {len(self.frame_times)} frames",
+        )
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """IDs in track order."""
+        return tuple(track.object_id for track in self.tracks)
+
+    def get(self, object_id: int) -> Track | None:
+        """The track with this ID, or None."""
+        return next((t for t in self.tracks if t.object_id == object_id), None)
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __repr__(self) -> str:
+        return f"Tracks({self.width}x{self.height}, {len(self.frame_times)} frames, {self.tracks})"
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedFrames:
+    """The sampled frames with numbers drawn on them: exactly what the language model sees."""
+
+    frames: Frames
+    drawn_ids: tuple[frozenset[int], ...]
+    """For each sampled frame, the IDs whose number was drawn there."""
+
+    def __post_init__(self) -> None:
+        _check(
+            len(self.drawn_ids) == len(self.frames),
+            f"{len(self.frames)} frames but {len(self.drawn_ids)} sets of IDs",
+        )
+
+    @property
+    def offered_ids(self) -> frozenset[int]:
+        """IDs that the model could see at all; only these can be an answer."""
+        return frozenset().union(*self.drawn_ids)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model's text says. `problem` tells why it is unusable; None means usable."""
+
+    object_ids: tuple[int, ...]
+    start_seconds: float | None
+    end_seconds: float | None
+    reasoning: str = ""
+    """Content of the think block."""
+    rule: str = ""
+    """Name of the parsing rule that matched: `"strict"`, or what was forgiven."""
+    problem: str | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        """True when IDs and times could be read."""
+        return self.problem is None
+
+
+@dataclass(frozen=True)
+class Box:
+    """The answered object in one native frame."""
+
+    frame_index: int
+    time_seconds: float
+    xyxy: tuple[float, float, float, float]
+    interpolated: bool
+    object_id: int
+
+
+@dataclass(frozen=True)
+class Tube:
+    """The answered objects through the answered time range."""
+
+    object_ids: tuple[int, ...]
+    start_seconds: float
+    end_seconds: float
+    boxes: tuple[Box, ...]
+    """By frame, then by object; frames of the range where the object is hidden have none."""
+    masks: tuple[RLE | None, ...] | None = None
+    """One a box, or None when boxes only."""
+    warnings: tuple[str, ...] = field(default=())
