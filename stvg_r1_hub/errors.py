@@ -38,6 +38,10 @@ class AnnotationError(STVGError, ValueError):
     """An annotation file or record that contradicts itself or its video."""
 
 
+class OutputError(STVGError, OSError):
+    """A file or folder that a result cannot be written to."""
+
+
 class MissingPackageError(STVGError, ImportError):
     """An optional package is not installed; the message holds the pip command."""
 

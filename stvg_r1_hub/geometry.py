@@ -29,7 +29,10 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     corner = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = np.prod(np.clip(corner, 0, None), axis=-1)
     union = box_area(a) + box_area(b) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(
+        intersection, union, out=np.zeros_like(union), where=union > 0
+    )
+    return iou
 
 
 def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -39,7 +42,10 @@ def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     corner = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     intersection = np.prod(np.clip(corner, 0, None), axis=-1)
     union = box_area(a) + box_area(b) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(
+        intersection, union, out=np.zeros_like(union), where=union > 0
+    )
+    return iou
 
 
 def frames_in_range(
@@ -69,16 +75,16 @@ def decode_mask(rle: RLE) -> NDArray[np.bool_]:
         ValueError: the runs do not fill the mask.
     """
     height, width = rle["size"]
-    runs = _text_to_runs(rle["counts"])
-    if sum(runs) != height * width or any(run < 0 for run in runs):
-        raise ValueError(f"RLE of a {height}x{width} mask covers {sum(runs)} pixels")
+    runs = mask_runs(rle)
+    if runs.sum() != height * width or bool(np.any(runs < 0)):
+        raise ValueError(f"RLE of a {height}x{width} mask covers {runs.sum()} pixels")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
 
 
 def mask_area(rle: RLE) -> int:
     """Number of foreground pixels, without decoding the mask."""
-    return sum(_text_to_runs(rle["counts"])[1::2])
+    return int(mask_runs(rle)[1::2].sum())
 
 
 def _runs_to_text(runs: list[int]) -> str:
@@ -95,22 +101,25 @@ def _runs_to_text(runs: list[int]) -> str:
     return "".join(text)
 
 
-def _text_to_runs(text: str | bytes) -> list[int]:
-    data = text.encode("ascii") if isinstance(text, str) else text
-    runs: list[int] = []
-    position = 0
-    while position < len(data):
-        value = shift = 0
-        more = True
-        while more:
-            group = data[position] - 48
-            value |= (group & 0x1F) << shift
-            more = bool(group & 0x20)
-            position += 1
-            shift += 5
-            if not more and group & 0x10:
-                value |= -1 << shift
-        if len(runs) > 2:
-            value += runs[-2]
-        runs.append(value)
-    return runs
+def mask_runs(rle: RLE) -> NDArray[np.int64]:
+    """Lengths of the column-major runs of a mask, background first, as `(R,)`.
+
+    Raises:
+        ValueError: the text ends within a number.
+    """
+    counts: str | bytes = rle["counts"]
+    data = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8)
+    groups = data.astype(np.int64) - 48
+    ends = np.flatnonzero((groups & 0x20) == 0)
+    if len(groups) and (not len(ends) or ends[-1] != len(groups) - 1):
+        raise ValueError(f"RLE text ends within a number: ...{rle['counts'][-8:]!r}")
+    if not len(groups):
+        return np.zeros(0, dtype=np.int64)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    digits = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
+    values = np.add.reduceat((groups & 0x1F) << (5 * digits), starts)
+    negative = (groups[ends] & 0x10) != 0
+    values -= np.where(negative, np.int64(1) << (5 * (ends - starts + 1)), 0)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values

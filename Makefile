@@ -1,0 +1,43 @@
+# make demo   set everything up, ground the bundled clip, say where the results are
+# make test   lint, types, tests
+# Both work from a fresh clone with nothing but Python 3.11 or newer and its pip.
+
+# The first interpreter found that is new enough; or name one: make demo PYTHON=/path/to/python
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+OUT := outputs/demo
+
+.PHONY: demo test format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/stvg demo --out $(OUT)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) outputs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; install one, or name it: make demo PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The stamps are older than pyproject.toml exactly when something new may have to be installed.
+$(VENV)/.installed: pyproject.toml | $(VENV)/.created
+	$(PIP) install --quiet -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
+	$(PIP) install --quiet -e '.[dev]'
+	@touch $@ $(VENV)/.installed

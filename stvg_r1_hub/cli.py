@@ -1,0 +1,296 @@
+"""The `stvg` command: ground, track, eval, demo, doctor.
+
+Results go to stdout or to files, messages and progress bars to stderr. A mistake of the caller is
+one sentence and exit code 2; not finding the object is a result, and exit code 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stvg_r1_hub import __version__
+from stvg_r1_hub.errors import ModelError, OutputError, STVGError
+from stvg_r1_hub.outputs import check_output, make_folder
+from stvg_r1_hub.progress_bars import ProgressBars
+
+if TYPE_CHECKING:
+    from stvg_r1_hub.result import GroundingResult
+
+DEMO = Path(__file__).parent / "bundled" / "demo"
+VIDEO_SUFFIXES = (".mp4", ".gif")
+PICTURE_SUFFIXES = (".png",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except STVGError as error:
+        print(f"stvg: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("stvg: stopped.", file=sys.stderr)  # noqa: T201
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stvg", description="Where and when in this video is what you describe?"
+    )
+    parser.add_argument("--version", action="version", version=f"stvg {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    ground = commands.add_parser("ground", help="find what a query describes")
+    ground.set_defaults(run=_ground)
+    ground.add_argument("video", help="video file")
+    ground.add_argument("queries", nargs="+", metavar="query", help="what to look for")
+    _add_model(ground)
+    ground.add_argument("--out", help="overlay video to write (.mp4 or .gif)")
+    ground.add_argument("--json", help="result to write as JSON; - prints it")
+    ground.add_argument("--plot", help="timeline picture to write (.png)")
+    ground.add_argument("--keyframes", help="keyframe strip to write (.png)")
+    ground.add_argument("--max-objects", type=int, help="consider only the N most visible objects")
+
+    track = commands.add_parser("track", help="find and number all objects, without a query")
+    track.set_defaults(run=_track)
+    track.add_argument("video", help="video file")
+    track.add_argument("--out", help="video to write with all IDs drawn (.mp4 or .gif)")
+    track.add_argument("--json", help="tracks to write as JSON; - prints them")
+    _add_tracker(track)
+
+    evaluate = commands.add_parser("eval", help="measure a model")
+    benchmarks = evaluate.add_subparsers(required=True, metavar="BENCHMARK")
+    sprites = benchmarks.add_parser("sprites", help="on rendered clips of the sprite world")
+    sprites.set_defaults(run=_eval_sprites)
+    sprites.add_argument("--level", default="easy", help="difficulty (default: easy)")
+    sprites.add_argument("--seed", type=int, default=0, help="which clips (default: 0)")
+    sprites.add_argument("--n", type=int, default=20, help="how many clips (default: 20)")
+    sprites.add_argument("--json", help="figures to write as JSON; - prints them")
+    sprites.add_argument("--model", default="tiny", help="model (default: tiny)")
+
+    demo = commands.add_parser("demo", help="ground the bundled clip with the bundled model")
+    demo.set_defaults(run=_demo)
+    demo.add_argument("--out", default="stvg-demo", help="folder to write (default: stvg-demo)")
+
+    doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="tiny", help="bundled name, folder or Hub id (default: tiny)"
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
+    _add_tracker(parser)
+
+
+def _add_tracker(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tracker",
+        default="auto",
+        help="auto, coco, a detector's folder or Hub id, or precomputed tracks (default: auto)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+
+
+def _ground(options: argparse.Namespace) -> int:
+    several = len(options.queries) > 1
+    outs = _numbered(options.out, VIDEO_SUFFIXES, options, several)
+    plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
+    strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
+    _check_json(options)
+    from stvg_r1_hub.pipeline import STVGPipeline, open_video
+
+    STVGPipeline.check_queries(options.queries)
+    with open_video(options.video) as source, ProgressBars() as progress:
+        pipeline = STVGPipeline.from_pretrained(
+            options.model,
+            revision=options.revision,
+            tracker=options.tracker,
+            device=options.device,
+        )
+        _say(*pipeline.warnings)
+        results = pipeline(
+            options.queries, source, max_objects=options.max_objects, progress=progress
+        )
+        for result, out, plot, strip in zip(results, outs, plots, strips, strict=True):
+            if out is not None:
+                result.save_video(out, progress=progress)
+            if plot is not None:
+                result.plot(plot)
+            if strip is not None:
+                result.keyframes(strip)
+    values = [result.to_dict() for result in results]
+    _write_json(values if several else values[0], options.json)
+    for result in results:
+        _say_answer(result, to_stderr=options.json == "-")
+    _say_paths(*outs, *plots, *strips, None if options.json == "-" else options.json)
+    return 0
+
+
+def _track(options: argparse.Namespace) -> int:
+    (out,) = _numbered(options.out, VIDEO_SUFFIXES, options, several=False)
+    _check_json(options)
+    from stvg_r1_hub.config import TrackingConfig
+    from stvg_r1_hub.pipeline import load_tracker, open_video, pick_device, track_video
+    from stvg_r1_hub.result import save_tracks_video, tracks_to_dict
+
+    with open_video(options.video) as source, ProgressBars() as progress:
+        tracker, choice = load_tracker(
+            options.tracker, config=TrackingConfig(), device=pick_device(options.device)
+        )
+        _say(choice)
+        tracks = track_video(source, tracker, progress=progress)
+        if out is not None:
+            save_tracks_video(out, source, tracks, progress=progress)
+        _say(*source.warnings)
+    _write_json(tracks_to_dict(tracks), options.json)
+    _print_lines(
+        [f"{len(tracks)} objects"]
+        + [
+            f"  {track.object_id} {track.class_name}, {len(track.frame_indices)} frames from "
+            f"{tracks.frame_times[track.frame_indices[0]]:.2f} s"
+            for track in tracks.tracks
+        ],
+        to_stderr=options.json == "-",
+    )
+    _say_paths(out, None if options.json == "-" else options.json)
+    return 0
+
+
+def _eval_sprites(options: argparse.Namespace) -> int:
+    _check_json(options)
+    from stvg_r1_hub.evaluation import run_sprites
+
+    path = None if options.json in (None, "-") else options.json
+    with ProgressBars() as progress:
+        figures = run_sprites.run(
+            options.level,
+            options.seed,
+            options.n,
+            model=options.model,
+            json_path=path,
+            progress=progress,
+        )
+    if options.json == "-":
+        _write_json(figures, "-")
+    else:
+        _print_lines([f"{name}: {value}" for name, value in figures.items()], to_stderr=False)
+    _say_paths(path)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    folder = make_folder(options.out)
+    clip, settings = DEMO / "clip.mp4", DEMO / "demo.json"
+    if not (clip.is_file() and settings.is_file()):
+        raise ModelError(
+            "The demo clip is missing from this installation; "
+            "reinstall with: pip install --force-reinstall stvg-r1-hub"
+        )
+    query = json.loads(settings.read_text(encoding="utf-8"))["query"]
+    paths = [
+        folder / name for name in ("overlay.mp4", "keyframes.png", "timeline.png", "result.json")
+    ]
+    for path in paths:
+        check_output(path)
+    from stvg_r1_hub.pipeline import STVGPipeline
+
+    with ProgressBars() as progress:
+        pipeline = STVGPipeline.from_pretrained("tiny", local_files_only=True)
+        _say(*pipeline.warnings, f'Asking: "{query}"')
+        result = pipeline(query, clip, progress=progress)
+        result.save_video(paths[0], progress=progress)
+    result.keyframes(paths[1])
+    result.plot(paths[2])
+    result.to_json(paths[3])
+    _say_answer(result, to_stderr=False)
+    names = ("Video", "Picture", "Timeline", "JSON")
+    _print_lines(
+        [f"{name + ':':<10}{path}" for name, path in zip(names, paths, strict=True)],
+        to_stderr=False,
+    )
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from stvg_r1_hub.doctor import report
+
+    lines, healthy = report()
+    _print_lines(lines, to_stderr=False)
+    return 0 if healthy else 1
+
+
+def _numbered(
+    path: str | None, suffixes: tuple[str, ...], options: argparse.Namespace, several: bool
+) -> list[Path | None]:
+    """One checked path a query; with several queries `out.mp4` becomes `out-1.mp4`, ..."""
+    queries = getattr(options, "queries", [""])
+    if path is None:
+        return [None] * len(queries)
+    base = Path(path)
+    names = [
+        base.with_name(f"{base.stem}-{i}{base.suffix}") if several else base
+        for i in range(1, len(queries) + 1)
+    ]
+    for name in names:
+        check_output(name, suffixes)
+        if name.exists() and os.path.exists(options.video) and name.samefile(options.video):
+            raise OutputError(f"{name} is the video itself; write the result somewhere else.")
+    return list(names)
+
+
+def _check_json(options: argparse.Namespace) -> None:
+    if options.json not in (None, "-"):
+        check_output(options.json)
+
+
+def _write_json(values: Any, path: str | None) -> None:
+    if path is None:
+        return
+    from stvg_r1_hub.result import write_json
+
+    text = write_json(values, None if path == "-" else path)
+    if path == "-":
+        sys.stdout.write(text)
+
+
+def _say_answer(result: GroundingResult, *, to_stderr: bool) -> None:
+    if result.found:
+        ids = ", ".join(map(str, result.object_ids))
+        noun = "object" if len(result.object_ids) == 1 else "objects"
+        line = (
+            f'"{result.query}": {noun} {ids}, {result.start_seconds:.2f} s to '
+            f"{result.end_seconds:.2f} s, {len(result.boxes)} boxes"
+        )
+    else:
+        line = f'"{result.query}": not found'
+    _print_lines([line], to_stderr=to_stderr)
+    _say(*result.warnings)
+
+
+def _print_lines(lines: Sequence[str], *, to_stderr: bool) -> None:
+    stream = sys.stderr if to_stderr else sys.stdout
+    for line in lines:
+        print(line, file=stream)
+
+
+def _say(*lines: str) -> None:
+    _print_lines(lines, to_stderr=True)
+
+
+def _say_paths(*paths: Path | str | None) -> None:
+    _say(*(f"wrote {path}" for path in paths if path is not None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

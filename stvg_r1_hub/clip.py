@@ -1,0 +1,139 @@
+"""A tracked video that many questions can be asked about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, overload
+
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Tracks, Tube
+
+if TYPE_CHECKING:
+    from stvg_r1_hub.pipeline import STVGPipeline
+    from stvg_r1_hub.video import VideoSource
+
+NO_OBJECT = "No object was found in the video, so the language model was not asked."
+NO_MARKER = "No object is visible in the frames that the language model sees, so it was not asked."
+NOT_DRAWN = (
+    "markers=False: no number was drawn, so the IDs are right only if the video already shows them."
+)
+
+
+class Clip:
+    """A tracked video with its vision features, ready for questions; see `STVGPipeline.open`.
+
+    Attributes:
+        tracks: all objects considered.
+        marked: exactly what the language model sees.
+        timings: seconds spent so far in each stage.
+    """
+
+    def __init__(
+        self,
+        pipeline: STVGPipeline,
+        video: Any,
+        source: VideoSource,
+        tracks: Tracks,
+        marked: MarkedFrames,
+        timings: dict[str, float],
+        *,
+        masks: bool,
+        markers: bool,
+    ) -> None:
+        """Use `STVGPipeline.open`."""
+        self.tracks = tracks
+        self.marked = marked
+        self.timings = timings
+        self._pipeline = pipeline
+        self._video = video
+        self._source = source
+        self._masks = masks
+        self._markers = markers
+        self._encoded: Any = None
+
+    @overload
+    def ground(self, query: str, *, progress: Progress | None = None) -> GroundingResult: ...
+
+    @overload
+    def ground(
+        self, query: Sequence[str], *, progress: Progress | None = None
+    ) -> list[GroundingResult]: ...
+
+    def ground(
+        self, query: str | Sequence[str], *, progress: Progress | None = None
+    ) -> GroundingResult | list[GroundingResult]:
+        """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
+        queries = self._pipeline.check_queries(query)
+        reason = self._nothing_to_ask()
+        if reason is not None:
+            results = [self._result(text, None, "", dict(self.timings), reason) for text in queries]
+        else:
+            results = self._ask(queries, progress)
+        return results[0] if isinstance(query, str) else results
+
+    def _nothing_to_ask(self) -> str | None:
+        if not len(self.tracks):
+            return NO_OBJECT
+        return NO_MARKER if self._markers and not self.marked.offered_ids else None
+
+    def _ask(self, queries: list[str], progress: Progress | None) -> list[GroundingResult]:
+        if self._encoded is None:
+            with timed(self.timings, "encode"):
+                if progress is not None:
+                    progress("encode", 0, 1)
+                self._encoded = self._pipeline.encode(self.marked)
+                if progress is not None:
+                    progress("encode", 1, 1)
+        timings = dict(self.timings)
+        with timed(timings, "answer"):
+            texts = self._pipeline.ask(queries, self._encoded, progress=progress)
+        return [
+            self._result(query, self._pipeline.parse(text), text, timings)
+            for query, text in zip(queries, texts, strict=True)
+        ]
+
+    def _result(
+        self,
+        query: str,
+        answer: Answer | None,
+        text: str,
+        timings: dict[str, float],
+        reason: str | None = None,
+    ) -> GroundingResult:
+        warnings = list(self._source.warnings)
+        tube: Tube | None = None
+        if reason is not None:
+            warnings.append(reason)
+        if answer is not None:
+            offered = self.marked.offered_ids if self._markers else None
+            tube = self._pipeline.assemble(answer, self.tracks, offered_ids=offered)
+            warnings += [*tube.warnings, *([] if self._markers else [NOT_DRAWN])]
+            tube = tube if tube.boxes else None
+        return GroundingResult(
+            query=query,
+            found=tube is not None,
+            object_ids=tube.object_ids if tube else (),
+            start_seconds=tube.start_seconds if tube else None,
+            end_seconds=tube.end_seconds if tube else None,
+            boxes=tube.boxes if tube else (),
+            masks=tube.masks if tube and self._masks else None,
+            reasoning=answer.reasoning if answer else "",
+            raw_text=text,
+            timings={**timings, "total": sum(timings.values())},
+            warnings=tuple(dict.fromkeys(warnings)),
+            answer=answer,
+            tracks=self.tracks,
+            video=self._video,
+        )
+
+
+@contextmanager
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that the block takes to a stage's timing."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started

@@ -1,0 +1,304 @@
+"""A model's name -> its files on this disk, and back: load, save, push.
+
+A *bundle* is a vision-language model's repository (config, weights, tokenizer at the root) with a
+`stvg_config.json` beside the weights and, if it has a detector of its own, a folder for that.
+A repository without `stvg_config.json` is a bare model and gets the official STVG-R1 preset.
+Only safetensors, ONNX and text files are ever fetched or copied: never a pickle.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
+from stvg_r1_hub.errors import ModelError, OutputError
+from stvg_r1_hub.model_card import CARD_NAME, model_card
+
+BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED_MODELS = ("tiny",)
+FILE_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.md", "*.onnx")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model's files and settings."""
+
+    name: str
+    """What was asked for."""
+    folder: Path
+    config: STVGConfig
+    warnings: tuple[str, ...] = ()
+
+
+def load_bundle(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Bundle:
+    """Find or download a model and read its settings.
+
+    Args:
+        name: a local folder (wins), a bundled model such as `"tiny"`, or a Hub id `"owner/name"`.
+        revision: branch, tag or commit on the Hub.
+        token: Hub token; None uses the one of `hf auth login`.
+        cache_dir: where downloads are kept; None uses the Hub's own cache.
+        local_files_only: never use the network.
+
+    Raises:
+        ModelError: unknown, gated, out of reach, or without the files of a model.
+        ConfigError: its `stvg_config.json` cannot be used.
+    """
+    folder = resolve(
+        name,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
+    _check_model_files(name, folder)
+    if (folder / CONFIG_NAME).is_file():
+        return Bundle(str(name), folder, STVGConfig.load(folder))
+    warning = (
+        f"{name} has no {CONFIG_NAME}: the official STVG-R1 preset is used "
+        "(2 frames per second, official prompt and markers)."
+    )
+    return Bundle(str(name), folder, STVGConfig(), (warning,))
+
+
+def resolve(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder with a model's files; see `load_bundle` for the arguments and errors."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    text = str(name)
+    if text in BUNDLED_MODELS:
+        if not (BUNDLED / text).is_dir():
+            raise ModelError(
+                f"The bundled model '{text}' is missing from this installation; "
+                "reinstall with: pip install --force-reinstall stvg-r1-hub"
+            )
+        return BUNDLED / text
+    owner, slash, repo = text.partition("/")
+    is_hub_id = (
+        bool(slash and owner and repo) and "/" not in repo and not text.startswith((".", "~"))
+    )
+    if isinstance(name, Path) or not is_hub_id:
+        raise ModelError(
+            f"There is no model '{text}': it is no folder on this disk, no bundled model "
+            f"({', '.join(BUNDLED_MODELS)}) and no Hub id of the form 'owner/name'."
+        )
+    return _download(text, revision, token, cache_dir, local_files_only)
+
+
+def _download(
+    repo_id: str,
+    revision: str | None,
+    token: str | None,
+    cache_dir: str | Path | None,
+    local_files_only: bool,
+) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _hub_errors(repo_id, revision):
+        folder = snapshot_download(
+            repo_id,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            allow_patterns=list(FILE_PATTERNS),
+        )
+    return Path(str(folder))
+
+
+@contextmanager
+def _hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
+    """Turn the Hub client's errors into one sentence each."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except HFValidationError as error:
+        raise ModelError(
+            f"'{repo_id}' is not a valid Hub id; it must have the form 'owner/name'."
+        ) from error
+    except GatedRepoError as error:
+        raise ModelError(
+            f"Access to {repo_id} is gated: accept its terms on huggingface.co/{repo_id}, "
+            "then log in with: hf auth login"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"There is no model {repo_id} on the Hub, or it is private: check the name, "
+            "or log in with: hf auth login"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError(
+            f"{repo_id} has no revision '{revision}'; name one of its branches, tags or commits."
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ModelError(_out_of_reach(repo_id, revision, error)) from error
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "no status")
+        raise ModelError(
+            f"The Hub refused the request for {repo_id} (HTTP {status}); "
+            "check your token and try again later."
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"Cannot fetch {repo_id}: {error.strerror or error}; check the network and the disk."
+        ) from error
+
+
+def _out_of_reach(repo_id: str, revision: str | None, error: Exception) -> str:
+    wanted = f"{repo_id} at revision '{revision}'" if revision else repo_id
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    cause = error.__cause__
+    if offline or cause is None:
+        return (
+            f"{wanted} is not in the local cache and downloads are switched off; "
+            "unset HF_HUB_OFFLINE and local_files_only, or use the bundled model 'tiny'."
+        )
+    return (
+        f"{wanted} is not in the local cache and the Hub cannot be reached; "
+        "check the network, or use the bundled model 'tiny'."
+    )
+
+
+def _check_model_files(name: str | Path, folder: Path) -> None:
+    if (folder / "config.json").is_file():
+        if not any(folder.glob("*.safetensors")):
+            raise ModelError(
+                f"{name} has no .safetensors weights; other formats are refused because they can "
+                "run code: convert them with transformers' save_pretrained."
+            )
+        return
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{name} is an adapter, which this version does not load; "
+            "merge it into its base model with peft's merge_and_unload and save that."
+        )
+    raise ModelError(
+        f"{name} is not a model: {folder} has no config.json; "
+        "name a folder or repository that holds a Qwen2.5-VL model."
+    )
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a bundle that may be copied or pushed, relative to its folder, sorted."""
+    files = (p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file())
+    return [
+        f
+        for f in files
+        if any(fnmatch(f.name, pattern) for pattern in FILE_PATTERNS)
+        and not any(part.startswith(".") for part in f.parts)
+    ]
+
+
+def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path) -> Path:
+    """Write a bundle: the files of `source` with `config` and a model card.
+
+    The folder appears whole or not at all; a bundle that is already there is replaced.
+
+    Args:
+        source: the bundle or bare model whose weights are copied.
+        config: settings to save beside them.
+        name: what the model is called in the card.
+        target: folder to write.
+
+    Raises:
+        OutputError: the target holds something else, or cannot be written.
+    """
+    target = Path(target)
+    if target.exists() and target.resolve() == source.resolve():
+        raise OutputError(f"Cannot save into {target}: the model is loaded from there.")
+    if target.exists() and not _may_replace(target):
+        raise OutputError(
+            f"Cannot save into {target}: it exists and is no saved pipeline; "
+            "name a new or an empty folder."
+        )
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in model_files(source):
+            if file.name != CARD_NAME or file.parent != Path("."):
+                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, temporary / file)
+        config.save(temporary)
+        (temporary / CARD_NAME).write_text(model_card(name, config), encoding="utf-8")
+        if target.exists():
+            # A folder cannot be replaced in one step, so the old one steps aside first.
+            old = temporary.with_name(temporary.name + ".old")
+            os.rename(target, old)
+            os.rename(temporary, target)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, target)
+    except OSError as error:
+        raise OutputError(f"Cannot save into {target}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _may_replace(target: Path) -> bool:
+    return target.is_dir() and ((target / CONFIG_NAME).is_file() or not any(target.iterdir()))
+
+
+def push_bundle(
+    source: Path,
+    config: STVGConfig,
+    repo_id: str,
+    *,
+    token: str | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Upload an STVG-R1 pipeline",
+) -> str:
+    """Upload a bundle to the Hub, creating the repository when missing.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        ModelError: the Hub cannot be reached or refuses.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as scratch, _hub_errors(repo_id, revision):
+        folder = save_bundle(source, config, repo_id, Path(scratch) / "bundle")
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            revision=revision,
+            commit_message=commit_message,
+        )
+    return str(commit)

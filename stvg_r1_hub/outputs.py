@@ -1,0 +1,72 @@
+"""Files that appear whole or not at all: checked before the work, written aside, then renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stvg_r1_hub.errors import OutputError
+
+
+def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
+    """The path, when a file can be written there.
+
+    Args:
+        path: where a result shall go; an existing file will be replaced.
+        suffixes: allowed endings in lower case, such as `(".mp4", ".gif")`; empty allows any.
+
+    Raises:
+        OutputError: a directory, an ending that is not allowed, or a folder that is missing or
+            not writable.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise OutputError(
+            f"Cannot write {path}: its ending is {path.suffix or 'missing'}, "
+            f"use {' or '.join(suffixes)}."
+        )
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: it is a directory; name a file.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"Cannot write {path}: the folder {folder} does not exist; create it.")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"Cannot write {path}: no permission to write into {folder}.")
+    return path
+
+
+def make_folder(path: str | Path) -> Path:
+    """The folder, created when missing.
+
+    Raises:
+        OutputError: it cannot be created or written into.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot create the folder {path}: {error.strerror}.") from error
+    if not os.access(path, os.W_OK):
+        raise OutputError(f"Cannot write into the folder {path}: no permission.")
+    return path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    Raises:
+        OutputError: the file cannot be written, for example because the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

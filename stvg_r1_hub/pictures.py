@@ -1,0 +1,209 @@
+"""Frames, tracks and an answer -> still pictures: a keyframe strip and a timeline plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub import drawing
+from stvg_r1_hub.geometry import frames_in_range
+from stvg_r1_hub.outputs import replacing
+from stvg_r1_hub.rendering import draw_objects
+from stvg_r1_hub.structures import RLE, Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
+
+TILE_HEIGHT = 240
+MAX_ROWS = 24
+
+
+def keyframe_indices(info: VideoInfo, tube: Tube | None, count: int = 6) -> list[int]:
+    """Native frames spread evenly over the clip, at least two of them in the answered range.
+
+    Args:
+        info: the video.
+        tube: the answer, or None.
+        count: most frames returned; a shorter video gives all its frames.
+
+    Returns:
+        Ascending frame indices.
+    """
+    count = min(count, info.n_frames)
+    middles = (np.arange(count) + 0.5) / count * info.duration_seconds
+    chosen = np.searchsorted(info.frame_times, middles, side="right") - 1
+    picks = sorted({int(i) for i in np.clip(chosen, 0, info.n_frames - 1)})
+    if tube is None:
+        return picks
+    inside = frames_in_range(info.frame_times, tube.start_seconds, tube.end_seconds)
+    for share in (1 / 3, 2 / 3):
+        missing = 2 - sum(i in inside for i in picks)
+        wanted = inside.start + int(share * len(inside))
+        outside = [i for i in picks if i not in inside]
+        if missing > 0 and wanted in inside and wanted not in picks and outside:
+            picks.remove(min(outside, key=lambda i: abs(i - wanted)))
+            picks.append(wanted)
+    return sorted(picks)
+
+
+def keyframe_strip(
+    frames: Sequence[TimedFrame],
+    tube: Tube | None,
+    *,
+    query: str,
+    class_names: dict[int, str],
+) -> Pixels:
+    """One row of frames with the answer drawn; those inside the answered range are framed.
+
+    Args:
+        frames: frames in order, all of one size.
+        tube: the answer, or None when nothing was found.
+        query: written above the row.
+        class_names: ID -> name.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+    """
+    tiles = [_tile(frame, tube, class_names) for frame in frames]
+    gap, size = 10, 20
+    row_width = sum(tile.shape[1] for tile in tiles) + gap * (len(tiles) + 1)
+    header = drawing.line_height(size) * 2 + 14
+    width = max(row_width, 560)
+    canvas = np.full((header + tiles[0].shape[0] + gap, width, 3), 24, dtype=np.uint8)
+    title = drawing.fit_text(f"“{query}”", size, width - 2 * gap)
+    drawing.draw_text(canvas, title, gap, 6, size, drawing.WHITE)
+    summary, color = answer_line(tube)
+    second = 6 + drawing.line_height(size)
+    drawing.draw_text(canvas, summary, gap, second, size - 3, color)
+    left = gap
+    for tile in tiles:
+        canvas[header : header + tile.shape[0], left : left + tile.shape[1]] = tile
+        left += tile.shape[1] + gap
+    return canvas
+
+
+def answer_line(tube: Tube | None) -> tuple[str, drawing.Color]:
+    """The answer in a few words, and the colour to write it in."""
+    if tube is None:
+        return "not found", (170, 175, 185)
+    ids = ", ".join(str(i) for i in tube.object_ids)
+    noun = "object" if len(tube.object_ids) == 1 else "objects"
+    text = f"{noun} {ids}   {tube.start_seconds:.2f} s to {tube.end_seconds:.2f} s"
+    return text, drawing.object_color(tube.object_ids[0]) if tube.object_ids else drawing.WHITE
+
+
+def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> Pixels:
+    import cv2
+
+    height, width = frame.pixels.shape[:2]
+    scale = min(TILE_HEIGHT / height, 2 * TILE_HEIGHT / width)
+    tile_size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    picture = np.asarray(cv2.resize(frame.pixels, tile_size, interpolation=interpolation))
+    inside = tube is not None and tube.start_seconds <= frame.time_seconds < tube.end_seconds
+    color: drawing.Color = (60, 64, 72)
+    if tube is not None and inside:
+        color = answer_line(tube)[1]
+        shown: list[tuple[Box, RLE | None]] = [
+            (_scaled(box, scale), None)
+            for box in tube.boxes
+            if box.frame_index == frame.frame_index
+        ]
+        draw_objects(picture, shown, class_names)
+    else:
+        picture = (picture * np.float32(0.6)).astype(np.uint8)
+    border, size = 4, 16
+    caption = drawing.line_height(size) + 4
+    tile = np.full(
+        (tile_size[1] + 2 * border + caption, tile_size[0] + 2 * border, 3), 24, np.uint8
+    )
+    tile[: tile_size[1] + 2 * border] = color
+    tile[border : border + tile_size[1], border : border + tile_size[0]] = picture
+    ink = drawing.WHITE if inside else (150, 155, 165)
+    text = f"{frame.time_seconds:.2f} s"
+    left = max(0, (tile.shape[1] - drawing.text_width(text, size)) // 2)
+    drawing.draw_text(tile, text, left, tile_size[1] + 2 * border + 2, size, ink)
+    return tile
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    x1, y1, x2, y2 = (v * scale for v in box.xyxy)
+    return Box(box.frame_index, box.time_seconds, (x1, y1, x2, y2), False, box.object_id)
+
+
+def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title: str) -> None:
+    """Save a PNG with one row per object: when it is visible, and the answered range shaded.
+
+    A video with many objects shows the answered and the longest ones.
+
+    Args:
+        path: file to write; it appears whole or not at all.
+        tracks: the objects of the video.
+        tube: the answer, or None.
+        title: written above, such as the query.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    answered = tube.object_ids if tube else ()
+    rows = _rows(tracks, answered)
+    figure = Figure(figsize=(9, 1.5 + 0.32 * max(1, len(rows))), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for position, track in enumerate(rows):
+        _draw_row(axes, position, track, tracks.frame_times, track.object_id in answered)
+    if tube is not None:
+        color = _rgb(answer_line(tube)[1])
+        axes.axvspan(tube.start_seconds, tube.end_seconds, color=color, alpha=0.16, lw=0)
+        for edge in (tube.start_seconds, tube.end_seconds):
+            axes.axvline(edge, color=color, lw=1.2)
+    axes.set_yticks(range(len(rows)), [f"{t.object_id} {t.class_name}".strip() for t in rows])
+    for text, track in zip(axes.get_yticklabels(), rows, strict=True):
+        text.set_parse_math(False)
+        text.set_fontweight("bold" if track.object_id in answered else "normal")
+    end = float(tracks.frame_times[-1])
+    axes.set_xlim(0, max(end, tube.end_seconds if tube else 0.0) or 1.0)
+    axes.set_ylim(max(1, len(rows)) - 0.4, -0.6)
+    axes.set_xlabel("seconds")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.25)
+    hidden = len(tracks) - len(rows)
+    more = f"   ({hidden} more objects not shown)" if hidden else ""
+    heading = drawing.fit_text(title, 13, 900)
+    axes.set_title(f"{heading}\n{answer_line(tube)[0]}{more}", loc="left", fontsize=10, parse_math=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _rows(tracks: Tracks, answered: tuple[int, ...]) -> list[Track]:
+    order = sorted(
+        tracks.tracks, key=lambda t: (t.object_id not in answered, -len(t.frame_indices))
+    )
+    return sorted(order[:MAX_ROWS], key=lambda t: t.object_id)
+
+
+def _draw_row(axes: Any, position: int, track: Track, times: Any, answered: bool) -> None:
+    """Bars from the first to the last frame of every stretch without a gap."""
+    indices = track.frame_indices
+    breaks = np.flatnonzero(np.diff(indices) > 1) + 1
+    ends = np.append(times[1:], 2 * times[-1] - times[-2] if len(times) > 1 else times[-1] + 1)
+    stretches = [
+        (times[part[0]], ends[part[-1]] - times[part[0]]) for part in np.split(indices, breaks)
+    ]
+    color = _rgb(drawing.object_color(track.object_id))
+    axes.broken_barh(
+        stretches,
+        (position - 0.3, 0.6),
+        facecolors=color,
+        alpha=1.0 if answered else 0.45,
+        edgecolor="#14161a" if answered else "none",
+        linewidth=1.2 if answered else 0,
+    )
+
+
+def _rgb(color: drawing.Color) -> tuple[float, float, float]:
+    return color[0] / 255, color[1] / 255, color[2] / 255

@@ -1,0 +1,442 @@
+"""`STVGPipeline`: a query and a video in, a `GroundingResult` out.
+
+The one module that knows the order of the stages:
+
+    open_video -> read (one decode pass: track, and sample) -> mark -> encode -> ask
+               -> parse -> assemble
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+from stvg_r1_hub import hub, marking, prompting
+from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.clip import Clip, timed
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.device import pick_device
+from stvg_r1_hub.errors import ConfigError, ModelError, QueryError, TrackerError
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import (
+    Answer,
+    Frames,
+    MarkedFrames,
+    Pixels,
+    Progress,
+    TimedFrame,
+    Tracks,
+    Tube,
+)
+from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
+from stvg_r1_hub.tracking import Tracker, load_tracker
+from stvg_r1_hub.tube import build_tube
+from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
+from stvg_r1_hub.vlm import VLM
+
+__all__ = ["STVGPipeline", "load_tracker", "open_video", "pick_device", "track_video"]
+
+
+class STVGPipeline:
+    """Grounds queries in videos; build one with `from_pretrained`.
+
+    Attributes:
+        config: what the weights were trained with.
+        tracker: finds the objects.
+        vlm: answers the prompt.
+        warnings: what was noticed while loading, one sentence each.
+    """
+
+    def __init__(
+        self,
+        config: STVGConfig,
+        tracker: Tracker,
+        vlm: VLM,
+        *,
+        bundle: hub.Bundle | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """Put parts together by hand; `save_pretrained` copies the weights of `bundle`."""
+        self.config = config
+        self.tracker = tracker
+        self.vlm = vlm
+        self.warnings = tuple(warnings)
+        self._bundle = bundle
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        id_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        device: str = "auto",
+        device_map: str | dict[str, Any] | None = None,
+        dtype: str | None = None,
+        attn_implementation: str | None = None,
+        quantization: str | None = None,
+        tracker: str | Path | Tracker = "auto",
+        segmenter: str | None = None,
+        vlm: VLM | None = None,
+    ) -> STVGPipeline:
+        """Load a model with its settings.
+
+        Args:
+            id_or_path: a local folder (wins), the bundled `"tiny"`, or a Hub id.
+            revision: branch, tag or commit on the Hub.
+            token: Hub token; None uses the one of `hf auth login`.
+            cache_dir: where downloads are kept.
+            local_files_only: never use the network.
+            device: `"auto"` (cuda, then mps, then cpu) or a torch device.
+            device_map: spread the language model over devices, as in transformers.
+            dtype: torch dtype of the language model; None takes a fitting one.
+            attn_implementation: as in transformers; None is `"sdpa"`.
+            quantization: `"4bit"` or `"8bit"`, or None.
+            tracker: `"auto"` (the bundle's own detector, else the bundled COCO one), `"coco"`,
+                a detector's folder or Hub id, precomputed tracks, or a `Tracker`.
+            segmenter: not part of this version; masks come from tracks that carry them.
+            vlm: used instead of the model's own language model, which is then not loaded.
+
+        Raises:
+            ModelError: the model is unknown, incomplete, gated or out of reach.
+            TrackerError: the tracker is.
+            ConfigError: a setting that is not allowed.
+        """
+        if segmenter is not None:
+            raise ConfigError(
+                f"Got segmenter={segmenter!r}, but this version has no segmenter; leave it None "
+                "and give tracks that carry masks instead."
+            )
+        bundle = hub.load_bundle(
+            id_or_path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+        device = pick_device(device)
+        loaded_tracker, choice = load_tracker(
+            tracker,
+            config=bundle.config.tracking,
+            bundle=bundle.folder,
+            device=device,
+            local_files_only=local_files_only,
+            token=token,
+            cache_dir=cache_dir,
+        )
+        copied = bundle if vlm is None else None
+        if vlm is None:
+            from stvg_r1_hub.vlm.local import LocalVLM
+
+            vlm = LocalVLM.from_pretrained(
+                bundle.folder,
+                config=bundle.config,
+                revision=None,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                device=device,
+                device_map=device_map,
+                dtype=dtype,
+                attn_implementation=attn_implementation,
+                quantization=quantization,
+            )
+        notes = (*bundle.warnings, choice)
+        return cls(bundle.config, loaded_tracker, vlm, bundle=copied, warnings=notes)
+
+    @overload
+    def __call__(
+        self,
+        query: str,
+        video: Any,
+        *,
+        masks: bool = False,
+        markers: bool = True,
+        max_objects: int | None = None,
+        progress: Progress | None = None,
+    ) -> GroundingResult: ...
+
+    @overload
+    def __call__(
+        self,
+        query: Sequence[str],
+        video: Any,
+        *,
+        masks: bool = False,
+        markers: bool = True,
+        max_objects: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[GroundingResult]: ...
+
+    def __call__(
+        self,
+        query: str | Sequence[str],
+        video: Any,
+        *,
+        masks: bool = False,
+        markers: bool = True,
+        max_objects: int | None = None,
+        progress: Progress | None = None,
+    ) -> GroundingResult | list[GroundingResult]:
+        """Find where and when in the video is what the query describes.
+
+        Args:
+            query: one description, or several: they are then asked in one batch.
+            video: a path, bytes, a binary file, or a `VideoSource` of `open_video`.
+            masks: also return masks, which the tracks must carry.
+            markers: draw the numbers. Switch off only for a video that already shows them.
+            max_objects: consider only so many objects, the most visible ones.
+            progress: called as `progress(stage, done, total)` with the stages `"decode/track"`,
+                `"encode"` and `"answer"`; raise `errors.Cancelled` in it to stop.
+
+        Returns:
+            One result a query, in their order.
+
+        Raises:
+            QueryError: a query without usable text.
+            VideoError: the video cannot be used.
+            TrackerError: `masks=True` without masks, or tracks that do not fit the video.
+        """
+        self.check_queries(query)
+        hint = query if isinstance(query, str) else None
+        with self.open(
+            video,
+            query=hint,
+            masks=masks,
+            markers=markers,
+            max_objects=max_objects,
+            progress=progress,
+        ) as clip:
+            return clip.ground(query, progress=progress)
+
+    @contextmanager
+    def open(
+        self,
+        video: Any,
+        *,
+        query: str | None = None,
+        masks: bool = False,
+        markers: bool = True,
+        max_objects: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Clip]:
+        """Track a video once and keep it for many questions.
+
+        Args:
+            video: as in `__call__`, and so are the other arguments.
+            query: a hint for trackers that look for what is asked; others ignore it.
+            masks: see `__call__`.
+            markers: see `__call__`.
+            max_objects: see `__call__`.
+            progress: see `__call__`.
+
+        Yields:
+            A `Clip`; ask it with `clip.ground(query)`.
+        """
+        if max_objects is not None and max_objects < 1:
+            raise ConfigError(f"max_objects must be at least 1 or None, got {max_objects}.")
+        started = time.perf_counter()
+        timings: dict[str, float] = {}
+        source = video if isinstance(video, VideoSource) else open_video(video)
+        try:
+            timings["open"] = time.perf_counter() - started
+            frames, tracks = self.read(source, query=query, progress=progress, timings=timings)
+            tracks = keep_most_visible(tracks, max_objects)
+            if masks and len(tracks) and all(track.masks is None for track in tracks.tracks):
+                raise TrackerError(
+                    "Got masks=True, but the tracks carry boxes only and this version has no "
+                    "segmenter; leave masks=False or give precomputed tracks with masks."
+                )
+            with timed(timings, "mark"):
+                marked = self.mark(frames, tracks if markers else replace(tracks, tracks=()))
+            yield Clip(self, video, source, tracks, marked, timings, masks=masks, markers=markers)
+        finally:
+            if source is not video:
+                source.close()
+
+    @staticmethod
+    def check_queries(query: str | Sequence[str]) -> list[str]:
+        """The queries as a list.
+
+        Raises:
+            QueryError: none at all, or one without usable text.
+        """
+        queries = [query] if isinstance(query, str) else list(query)
+        if not queries:
+            raise QueryError("Got an empty list of queries; give at least one description.")
+        for text in queries:
+            prompting.clean_query(text)
+        return queries
+
+    def read(
+        self,
+        source: VideoSource,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+        timings: dict[str, float] | None = None,
+    ) -> tuple[Frames, Tracks]:
+        """Decode the video once: the tracker gets its frames, the sample is kept on the way.
+
+        Args:
+            source: an open video.
+            query: a hint for trackers that look for what is asked.
+            progress: called with the stage `"decode/track"`.
+            timings: gets the seconds of `"decode"` and `"track"` added.
+
+        Returns:
+            The sample for the language model, and all objects.
+        """
+        timings = {} if timings is None else timings
+        plan = plan_for(source.info, self.config.sampling)
+        sampled = set(plan.frame_indices)
+        tracked = {int(i) for i in self.tracker.frames_wanted(source.info)}
+        kept: dict[int, Pixels] = {}
+        started = time.perf_counter()
+
+        def decoded() -> Iterator[TimedFrame]:
+            wanted = sorted(sampled | tracked)
+            frames = source.stream(wanted)
+            for done in range(1, len(wanted) + 1):
+                with timed(timings, "decode"):
+                    frame = next(frames, None)
+                if frame is None:
+                    return
+                if progress is not None:
+                    progress("decode/track", done, len(wanted))
+                if frame.frame_index in sampled:
+                    kept[frame.frame_index] = source.sample_pixels(frame, plan)
+                if frame.frame_index in tracked:
+                    yield frame
+
+        stream = decoded()
+        tracks = self.tracker.track(stream, source.info, query=query)
+        for _ in stream:
+            pass  # The sample may reach further than what the tracker wanted.
+        timings["track"] = time.perf_counter() - started - timings.get("decode", 0.0)
+        with timed(timings, "decode"):
+            return gather_frames(kept, plan, source.info), tracks
+
+    def track(
+        self, video: Any, *, query: str | None = None, progress: Progress | None = None
+    ) -> Tracks:
+        """Find all objects of a video without asking the language model."""
+        return track_video(video, self.tracker, query=query, progress=progress)
+
+    def mark(self, frames: Frames, tracks: Tracks) -> MarkedFrames:
+        """Draw every object's number, in the style the weights were trained with."""
+        return marking.mark_frames(frames, fit_to_sample(tracks, frames), self.config.marker)
+
+    def encode(self, marked: MarkedFrames) -> Any:
+        """What the language model keeps of a video, for any number of questions."""
+        return self.vlm.encode(marked)
+
+    def ask(
+        self, queries: Sequence[str], encoded: Any, *, progress: Progress | None = None
+    ) -> list[str]:
+        """The model's texts for all queries, in one batch."""
+        prompts = [prompting.build_prompt(query, self.config.prompt_id) for query in queries]
+        limit = self.config.generation.max_new_tokens
+        return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
+
+    def parse(self, text: str) -> Answer:
+        """Read IDs and times from the model's text."""
+        return parse_answer(text)
+
+    def assemble(
+        self, answer: Answer, tracks: Tracks, *, offered_ids: frozenset[int] | None = None
+    ) -> Tube:
+        """The boxes of the answered objects in the answered range."""
+        return build_tube(answer, tracks, offered_ids=offered_ids)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model, its detector, its settings and a model card into a folder.
+
+        `from_pretrained(folder)` gives the same settings and the same answers.
+
+        Raises:
+            ModelError: this pipeline was built around a language model given by hand.
+            OutputError: the folder holds something else, or cannot be written.
+        """
+        bundle = self._own_bundle("save")
+        hub.save_bundle(bundle.folder, self.config, _title(bundle.name), folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload an STVG-R1 pipeline",
+    ) -> str:
+        """Upload what `save_pretrained` writes; returns the address of the commit.
+
+        Raises:
+            ModelError: as in `save_pretrained`, or the Hub cannot be reached or refuses.
+        """
+        bundle = self._own_bundle("push")
+        return hub.push_bundle(
+            bundle.folder,
+            self.config,
+            repo_id,
+            token=token,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+        )
+
+    def _own_bundle(self, what: str) -> hub.Bundle:
+        if self._bundle is None:
+            raise ModelError(
+                f"Cannot {what} this pipeline: its language model was given by hand, so there are "
+                "no files to copy; load it with from_pretrained instead."
+            )
+        return self._bundle
+
+
+def track_video(
+    video: Any,
+    tracker: Tracker,
+    *,
+    query: str | None = None,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Find all objects of a video with a tracker alone.
+
+    Args:
+        video: as in `STVGPipeline.__call__`.
+        tracker: such as the first value of `tracking.load_tracker`.
+        query: a hint for trackers that look for what is asked.
+        progress: called with the stage `"decode/track"`.
+
+    Raises:
+        VideoError: the video cannot be used.
+    """
+    source = video if isinstance(video, VideoSource) else open_video(video)
+    try:
+        wanted = [int(i) for i in tracker.frames_wanted(source.info)]
+        stream = _reported(source.stream(wanted), len(wanted), progress) if wanted else iter(())
+        return tracker.track(stream, source.info, query=query)
+    finally:
+        if source is not video:
+            source.close()
+
+
+def _reported(
+    frames: Iterable[TimedFrame], total: int, progress: Progress | None
+) -> Iterator[TimedFrame]:
+    for done, frame in enumerate(frames, start=1):
+        if progress is not None:
+            progress("decode/track", done, total)
+        yield frame
+
+
+def _title(name: str) -> str:
+    return Path(name).name or name

@@ -1,0 +1,103 @@
+"""A query in, the one prompt text out.
+
+A checkpoint answers only to the prompt it was trained with, so templates are named and the
+name travels in the checkpoint's config. Nothing else in the project holds prompt text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from stvg_r1_hub.errors import ConfigError, QueryError
+
+MAX_QUERY_CHARACTERS = 2000
+
+_PLACEHOLDER = "[EVENT]"
+
+PROMPTS: dict[str, str] = {
+    # Verbatim interface of the released checkpoint: XiaowZhang00/stvg-r1 @ 0bea9e5,
+    # GROUND_TEMPLATE of evaluate.py and grpo_video.py.
+    "stvg-r1": (
+        "Each object in the video is marked with a red number at its center, representing its "
+        'object ID. To accurately pinpoint the event "[EVENT]" in the video:\n\n'
+        "1.Determine the precise time period of the event occurs.\n\n"
+        "2.Identify which object ID is corresponding to the described event.\n\n"
+        "Output your thought process within the <think> </think> tags, including both a temporal "
+        'analysis (e.g., specific timestamps "xx.xx" or time ranges "xx.xx to xx.xx") and a '
+        'spatial analysis (e.g., object ID "xx").\n\n'
+        "Then, provide the start and end times (in seconds, precise to two decimal places), and "
+        'object ID in the format "Target ID: [ID], Time range: [start time to end time]" within '
+        'the <answer> </answer> tags. For example: "Target ID: 1, Time range: 12.54 to 17.83".'
+    ),
+    # Short form for the bundled small models, which are trained from scratch.
+    "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
+}
+"""Prompt templates by id; `[EVENT]` stands for the query."""
+
+# Full-width and small forms count too: some tokenizers fold them into the ASCII character.
+_LESS, _GREATER = "[<\uff1c\ufe64]", "[>\uff1e\ufe65]"
+_BAR, _SLASH = "[|\uff5c\uffe8]", "[/\uff0f]"
+_TOKEN = re.compile(rf"{_LESS}({_BAR}[^<>]{{0,80}}?{_BAR}){_GREATER}")
+_TOKEN_START = re.compile(rf"{_LESS}(?={_BAR})")
+_TAG = re.compile(rf"{_LESS}(\s*{_SLASH}?\s*\w[\w.:-]*\s*{_SLASH}?\s*){_GREATER}")
+_LOOK_ALIKE_LESS, _LOOK_ALIKE_GREATER = "\u2039", "\u203a"
+# Characters nobody sees: zero-width space, word joiner, byte order mark, text-direction marks.
+# The joiners U+200C and U+200D stay, emoji and several scripts need them.
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def clean_query(query: str) -> str:
+    """The query as harmless text: it can no longer look like a part of the prompt.
+
+    Line breaks and tabs become blanks; control characters, invisible format characters and lone
+    surrogates go; the angle brackets of chat-template tokens (`<|im_end|>`) and of tags
+    (`</answer>`) become single guillemets that look alike. Ordinary text of any language
+    stays unchanged, apart from blanks at both ends.
+
+    Raises:
+        QueryError: not a string, nothing left, or longer than 2000 characters.
+    """
+    if not isinstance(query, str):
+        raise QueryError(
+            f"Got a query of type {type(query).__name__}; give a text such as 'the dog jumping'."
+        )
+    if len(query) > 50 * MAX_QUERY_CHARACTERS:
+        raise QueryError(_too_long(len(query)))
+    text = "".join(" " if c in "\t\n\v\f\r\x85\u2028\u2029" else c for c in query)
+    text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs"))
+    text = _INVISIBLE.sub("", text).strip()
+    if all(unicodedata.category(c) in ("Cf", "Zs", "Mn") for c in text):
+        raise QueryError(
+            f"Got a query without visible text ({query[:20]!r}); "
+            "describe the object and what it does, such as 'the dog jumping'."
+        )
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise QueryError(_too_long(len(text)))
+    harmless = rf"{_LOOK_ALIKE_LESS}\1{_LOOK_ALIKE_GREATER}"
+    text = _TOKEN.sub(harmless, _TAG.sub(harmless, text))
+    return _TOKEN_START.sub(_LOOK_ALIKE_LESS, text)
+
+
+def _too_long(length: int) -> str:
+    return (
+        f"Got a query of {length} characters; at most {MAX_QUERY_CHARACTERS} are allowed, "
+        "shorten it to one sentence."
+    )
+
+
+def build_prompt(query: str, prompt_id: str = "stvg-r1") -> str:
+    """The text part of the question, word for word as in training; it goes before the video.
+
+    The query is inserted as it is, once: `[EVENT]` inside of it stays text. Give text of users
+    through `clean_query` first.
+
+    Raises:
+        ConfigError: there is no template of this name.
+    """
+    if prompt_id not in PROMPTS:
+        raise ConfigError(
+            f"Got prompt_id {prompt_id!r}; known are {', '.join(map(repr, PROMPTS))}, "
+            "correct it in stvg_config.json."
+        )
+    return PROMPTS[prompt_id].replace(_PLACEHOLDER, query)

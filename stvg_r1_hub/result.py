@@ -1,0 +1,222 @@
+"""What the pipeline answers, with everything to save and to show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stvg_r1_hub import pictures, rendering, video
+from stvg_r1_hub.outputs import check_output, replacing
+from stvg_r1_hub.structures import (
+    RLE,
+    Answer,
+    Box,
+    Pixels,
+    Progress,
+    Tracks,
+    Tube,
+)
+from stvg_r1_hub.video import VideoSource
+
+VIDEO_SUFFIXES = (".mp4", ".gif")
+PICTURE_SUFFIXES = (".png",)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundingResult:
+    """Where and when in the video is what the query describes."""
+
+    query: str
+    found: bool
+    """False when the answer cannot be used; `warnings` then holds the reason."""
+    object_ids: tuple[int, ...]
+    """IDs of the answered objects; empty when not found."""
+    start_seconds: float | None
+    """First moment of the answered range, in seconds from the video's start."""
+    end_seconds: float | None
+    """End of the half-open range."""
+    boxes: tuple[Box, ...]
+    """One a native frame of the range and object, in pixels of the original frame."""
+    masks: tuple[RLE | None, ...] | None
+    """One a box, when asked for."""
+    reasoning: str
+    """What the model thought before it answered."""
+    raw_text: str
+    """The model's whole output; empty when it was not asked."""
+    timings: dict[str, float]
+    """Seconds spent in each stage; `total` also holds what lies between them."""
+    warnings: tuple[str, ...]
+    answer: Answer | None = field(default=None, repr=False)
+    """What was read from the text, before it was held against the tracks."""
+    tracks: Tracks | None = field(default=None, repr=False)
+    video: Any = field(default=None, repr=False)
+    """What the pipeline was given, read again for `save_video` and `keyframes`."""
+
+    def __repr__(self) -> str:
+        if not self.found:
+            return f"GroundingResult({self.query!r}, not found: {' '.join(self.warnings)})"
+        ids = ", ".join(map(str, self.object_ids))
+        return (
+            f"GroundingResult({self.query!r}, object {ids}, "
+            f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s, {len(self.boxes)} boxes)"
+        )
+
+    @property
+    def tube(self) -> Tube | None:
+        """The answer as a tube, or None when not found."""
+        if not self.found or self.start_seconds is None or self.end_seconds is None:
+            return None
+        return Tube(self.object_ids, self.start_seconds, self.end_seconds, self.boxes, self.masks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the query, the answer, the timings and the warnings."""
+        values: dict[str, Any] = {
+            "query": self.query,
+            "found": self.found,
+            "object_ids": list(self.object_ids),
+            "start_seconds": self.start_seconds,
+            "end_seconds": self.end_seconds,
+            "boxes": [self._box_values(box) for box in self.boxes],
+            "reasoning": self.reasoning,
+            "raw_text": self.raw_text,
+            "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
+            "warnings": list(self.warnings),
+        }
+        if self.masks is not None:
+            values["masks"] = list(self.masks)
+        return values
+
+    def _box_values(self, box: Box) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "frame_index": box.frame_index,
+            "time_seconds": round(box.time_seconds, 6),
+            "xyxy": [round(v, 2) for v in box.xyxy],
+            "interpolated": box.interpolated,
+        }
+        if len(self.object_ids) > 1:
+            values["object_id"] = box.object_id
+        return values
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The dict of `to_dict` as JSON text, also written to a file when a path is given.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        return write_json(self.to_dict(), path)
+
+    def save_video(self, path: str | Path, *, progress: Progress | None = None) -> None:
+        """Write the video with the answer drawn: real timing, sound kept, `.mp4` or `.gif`.
+
+        Raises:
+            OutputError: the file cannot be written.
+            VideoError: the video that was grounded is gone.
+        """
+        path = check_output(path, VIDEO_SUFFIXES)
+        with _reopened(self.video) as source:
+            pictures_drawn = rendering.draw_answer(
+                source.stream(),
+                source.info,
+                self.tube,
+                query=self.query,
+                class_names=self._class_names(),
+            )
+            _write(path, source, pictures_drawn, progress)
+
+    def keyframes(self, path: str | Path | None = None) -> Pixels:
+        """About six frames in a row, those in the answered range framed.
+
+        Args:
+            path: a `.png` to write as well.
+
+        Returns:
+            `(H, W, 3)` uint8 RGB.
+
+        Raises:
+            OutputError: the file cannot be written.
+            VideoError: the video that was grounded is gone.
+        """
+        if path is not None:
+            path = check_output(path, PICTURE_SUFFIXES)
+        with _reopened(self.video) as source:
+            frames = list(source.stream(pictures.keyframe_indices(source.info, self.tube)))
+        strip = pictures.keyframe_strip(
+            frames, self.tube, query=self.query, class_names=self._class_names()
+        )
+        if path is not None:
+            write_png(strip, path)
+        return strip
+
+    def plot(self, path: str | Path) -> None:
+        """Write a `.png` timeline: one bar an object, the answered range shaded.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        path = check_output(path, PICTURE_SUFFIXES)
+        assert self.tracks is not None
+        pictures.timeline_plot(path, self.tracks, self.tube, title=self.query)
+
+    def _class_names(self) -> dict[int, str]:
+        tracks = self.tracks.tracks if self.tracks else ()
+        return {track.object_id: track.class_name for track in tracks}
+
+
+def save_tracks_video(
+    path: str | Path, source: VideoSource, tracks: Tracks, *, progress: Progress | None = None
+) -> None:
+    """Write the video with every track drawn, like `GroundingResult.save_video`."""
+    path = check_output(path, VIDEO_SUFFIXES)
+    drawn = rendering.draw_tracks(source.stream(), source.info, tracks)
+    _write(path, source, drawn, progress)
+
+
+def write_json(values: Any, path: str | Path | None = None) -> str:
+    """Values as JSON text without NaN, also written whole or not at all to a path.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if path is not None:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def write_png(picture: Pixels, path: str | Path) -> None:
+    """Write `(H, W, 3)` uint8 RGB as a PNG, whole or not at all."""
+    from PIL import Image
+
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def _write(
+    path: Path, source: VideoSource, drawn: Iterator[Pixels], progress: Progress | None
+) -> None:
+    info = source.info
+    video.write_video(
+        path,
+        drawn,
+        info.frame_times.tolist(),
+        duration_seconds=info.duration_seconds,
+        audio_from=source,
+        progress=progress,
+    )
+
+
+@contextmanager
+def _reopened(given: Any) -> Iterator[VideoSource]:
+    """The video once more: a source of the caller's as it is, anything else opened anew."""
+    if isinstance(given, VideoSource):
+        yield given
+        return
+    if hasattr(given, "seek"):
+        given.seek(0)
+    with video.open_video(given) as source:
+        yield source

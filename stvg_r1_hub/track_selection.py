@@ -1,0 +1,71 @@
+"""Tracks in, fewer or smaller tracks out; IDs never change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.geometry import decode_mask, encode_mask
+from stvg_r1_hub.structures import RLE, Frames, Track, Tracks
+
+
+def keep_most_visible(tracks: Tracks, max_objects: int | None) -> Tracks:
+    """At most `max_objects` tracks: those seen in most frames, weighted by their score."""
+    if max_objects is None or len(tracks) <= max_objects:
+        return tracks
+    ranked = sorted(tracks.tracks, key=lambda t: -t.score * len(t.frame_indices))
+    kept = {track.object_id for track in ranked[:max_objects]}
+    return replace(tracks, tracks=tuple(t for t in tracks.tracks if t.object_id in kept))
+
+
+def fit_to_sample(tracks: Tracks, frames: Frames) -> Tracks:
+    """The tracks in pixels of the sampled frames.
+
+    A long clip's sample is kept smaller than the video to save memory (see
+    `VideoSource.sample_pixels`); otherwise the tracks come back as they are.
+
+    Args:
+        tracks: objects in pixels of the video.
+        frames: its sample.
+
+    Returns:
+        Tracks of the sample's width and height; when these differ from the video's, only the
+        sampled frames are kept.
+    """
+    height, width = frames.pixels.shape[1:3]
+    if (tracks.width, tracks.height) == (width, height):
+        return tracks
+    scale = np.array([width / tracks.width, height / tracks.height] * 2, dtype=np.float32)
+    fitted = (_fit(track, frames.frame_indices, scale, height, width) for track in tracks.tracks)
+    return replace(
+        tracks, width=width, height=height, tracks=tuple(t for t in fitted if t is not None)
+    )
+
+
+def _fit(
+    track: Track, sampled: NDArray[np.int64], scale: NDArray[np.float32], height: int, width: int
+) -> Track | None:
+    kept = np.flatnonzero(np.isin(track.frame_indices, sampled))
+    if not len(kept):
+        return None
+    masks = None
+    if track.masks is not None:
+        masks = tuple(_resized(track.masks[i], height, width) for i in kept.tolist())
+    return replace(
+        track,
+        frame_indices=track.frame_indices[kept],
+        boxes=track.boxes[kept] * scale,
+        interpolated=track.interpolated[kept],
+        masks=masks,
+    )
+
+
+def _resized(mask: RLE | None, height: int, width: int) -> RLE | None:
+    if mask is None:
+        return None
+    pixels = decode_mask(mask)
+    rows = (np.arange(height) + 0.5) * pixels.shape[0] / height
+    columns = (np.arange(width) + 0.5) * pixels.shape[1] / width
+    return encode_mask(pixels[rows.astype(int)[:, None], columns.astype(int)])

@@ -1,0 +1,128 @@
+"""What an object looks like, and where the film was cut: both from pixels of the one decode pass.
+
+A *look* is a colour histogram in CIELAB of the upper and the lower half of a box, weighted
+towards the middle of the box so that background counts little. Its entries are square roots of
+shares, so the dot product of two looks is their Bhattacharyya coefficient and
+`look_distance` is the Hellinger distance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.structures import Pixels
+
+PATCH_HEIGHT, PATCH_WIDTH = 24, 12
+LIGHTNESS_BINS, COLOR_BINS = 6, 8
+LOOK_SIZE = 2 * (LIGHTNESS_BINS + 2 * COLOR_BINS)
+"""Length of a look: two halves of the box, one lightness and two colour histograms each."""
+
+# A plain camera picture uses a third of the a* and b* range; the rest falls into the end bins.
+_COLOR_STRETCH = 3.0
+
+THUMBNAIL_HEIGHT, THUMBNAIL_WIDTH = 12, 16
+_CUT_CHANGE = 0.1
+_CUT_CONTRAST = 3.0
+_CUT_WINDOW = 6
+_FLASH_RETURN = 0.6
+
+
+def _middle_weights() -> NDArray[np.float64]:
+    y = (np.arange(PATCH_HEIGHT) + 0.5) / PATCH_HEIGHT - 0.5
+    x = (np.arange(PATCH_WIDTH) + 0.5) / PATCH_WIDTH - 0.5
+    weights = np.exp(-((x / 0.25) ** 2) / 2)[None] * np.exp(-((y / 0.35) ** 2) / 2)[:, None]
+    return np.asarray(weights, dtype=np.float64)
+
+
+_WEIGHTS = _middle_weights()
+
+
+def describe(pixels: Pixels, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Looks of the boxes of one frame.
+
+    Args:
+        pixels: `(H, W, 3)` uint8 RGB.
+        boxes: `(N, 4)` xyxy pixels; parts outside the frame are ignored.
+
+    Returns:
+        `(N, LOOK_SIZE)` float32, each row of length 1.
+    """
+    import cv2
+
+    if len(boxes) == 0:
+        return np.zeros((0, LOOK_SIZE), np.float32)
+    height, width = pixels.shape[:2]
+    limits = np.array([width, height, width, height])
+    corners = np.clip(np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], 1), 0, limits)
+    patches = []
+    for left, top, right, bottom in corners.astype(int).tolist():
+        left, top = min(left, width - 1), min(top, height - 1)
+        crop = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+        patches.append(
+            cv2.resize(crop, (PATCH_WIDTH, PATCH_HEIGHT), interpolation=cv2.INTER_AREA)
+        )
+    lab = cv2.cvtColor(np.concatenate(patches), cv2.COLOR_RGB2LAB).astype(np.float64) / 255
+    lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * _COLOR_STRETCH + 0.5, 0, 1)
+    halves = lab.reshape(len(boxes) * 2, -1, 3)
+    weights = np.tile(_WEIGHTS.reshape(2, -1), (len(boxes), 1))
+    bins = (LIGHTNESS_BINS, COLOR_BINS, COLOR_BINS)
+    parts = [_soft_histogram(halves[..., c], weights, n) for c, n in enumerate(bins)]
+    looks = np.concatenate(parts, axis=1).reshape(len(boxes), LOOK_SIZE)
+    return np.sqrt(looks / looks.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _soft_histogram(
+    values: NDArray[np.float64], weights: NDArray[np.float64], n_bins: int
+) -> NDArray[np.float64]:
+    """Histograms `(R, n_bins)` of rows `(R, P)` in 0..1, each value shared by two bins."""
+    place = values * n_bins - 0.5
+    low = np.floor(place).astype(int)
+    share = place - low
+    rows = np.arange(len(values))[:, None] * n_bins
+    size = len(values) * n_bins
+    lower = (rows + np.clip(low, 0, n_bins - 1)).ravel()
+    upper = (rows + np.clip(low + 1, 0, n_bins - 1)).ravel()
+    total = np.bincount(lower, (weights * (1 - share)).ravel(), size)
+    total += np.bincount(upper, (weights * share).ravel(), size)
+    return total.reshape(len(values), n_bins)
+
+
+def look_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Hellinger distances `(N, M)` in 0..1 between looks `(N, L)` and `(M, L)`."""
+    return np.sqrt(np.clip(1 - np.asarray(a, np.float64) @ np.asarray(b, np.float64).T, 0, 1))
+
+
+def thumbnail(pixels: Pixels) -> Pixels:
+    """Shrink a frame to the `(12, 16, 3)` picture that `find_cuts` compares."""
+    import cv2
+
+    size = (THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def find_cuts(thumbnails: NDArray[np.uint8]) -> list[int]:
+    """Positions where a new scene begins.
+
+    A cut changes the whole picture (mean change of a tenth of the range), much more than the
+    frames around it do (so a pan is none), and for good (so a flash is none).
+
+    Args:
+        thumbnails: `(T, 12, 16, 3)` uint8, consecutive frames made by `thumbnail`.
+
+    Returns:
+        Ascending positions in 1..T-1, each the first frame of a scene.
+    """
+    shots = thumbnails.astype(np.float64) / 255
+    change = np.abs(np.diff(shots, axis=0)).mean(axis=(1, 2, 3))
+    cuts = []
+    for i in np.flatnonzero(change > _CUT_CHANGE).tolist():
+        around = np.r_[change[max(0, i - _CUT_WINDOW) : i], change[i + 1 : i + 1 + _CUT_WINDOW]]
+        usual = float(np.median(around)) if len(around) else 0.0
+        returns = (
+            i + 2 < len(shots)
+            and np.abs(shots[i + 2] - shots[i]).mean() < _FLASH_RETURN * change[i]
+        ) or (i > 0 and np.abs(shots[i + 1] - shots[i - 1]).mean() < _FLASH_RETURN * change[i])
+        if change[i] > _CUT_CONTRAST * usual and not returns:
+            cuts.append(i + 1)
+    return cuts

@@ -1,0 +1,127 @@
+"""An answer and the tracks in, the boxes of every native frame of the answered range out.
+
+A box is never invented: what the tracks do not show is left out and said in the warnings.
+"""
+
+from __future__ import annotations
+
+from stvg_r1_hub.geometry import frames_in_range
+from stvg_r1_hub.structures import RLE, Answer, Box, Track, Tracks, Tube
+
+_ANSWER_PRECISION_SECONDS = 0.01
+"""Answers have two decimals, so an end this much behind the video's end is only rounding."""
+
+
+def build_tube(
+    answer: Answer, tracks: Tracks, *, offered_ids: frozenset[int] | None = None
+) -> Tube:
+    """Boxes of the answered objects in every native frame of the answered time range.
+
+    Never raises for a bad answer: the tube then has no boxes and `warnings` holds the reason.
+
+    Args:
+        answer: what the model's text says.
+        tracks: all objects of the video.
+        offered_ids: IDs whose number was drawn in a frame the model saw; None means all.
+
+    Returns:
+        The tube. Its time range is cut to the video, its `object_ids` are those that exist and
+        were offered; frames in which an object is hidden have no box of it.
+    """
+    start, end = answer.start_seconds, answer.end_seconds
+    if answer.problem is not None or start is None or end is None:
+        reason = answer.problem or "the answer names no time range"
+        return Tube((), 0.0, 0.0, (), None, (f"No usable answer: {reason}.",))
+    warnings: list[str] = []
+    chosen = _chosen_tracks(answer.object_ids, tracks, offered_ids, warnings)
+    start, end = _clip(start, end, tracks, warnings)
+    frames = frames_in_range(tracks.frame_times, start, end)
+    if not len(frames):
+        warnings.append(f"No frame of the video lies in {start:.2f} to {end:.2f} s.")
+
+    found: list[tuple[Box, RLE | None]] = []
+    for track in chosen:
+        boxes = _boxes_of(track, frames, tracks)
+        hidden = len(frames) - len(boxes)
+        if hidden:
+            warnings.append(
+                f"Object {track.object_id} is not visible in {hidden} of the {len(frames)} frames "
+                "of the time range; these have no box."
+            )
+        found += boxes
+    found.sort(key=lambda pair: (pair[0].frame_index, pair[0].object_id))
+    if not found and not warnings:
+        warnings.append("The answer names no object.")
+    has_masks = any(track.masks is not None for track in chosen)
+    return Tube(
+        object_ids=tuple(track.object_id for track in chosen),
+        start_seconds=start,
+        end_seconds=end,
+        boxes=tuple(box for box, _ in found),
+        masks=tuple(mask for _, mask in found) if has_masks else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _chosen_tracks(
+    object_ids: tuple[int, ...],
+    tracks: Tracks,
+    offered_ids: frozenset[int] | None,
+    warnings: list[str],
+) -> list[Track]:
+    """Tracks of the answered IDs; an ID without one is said in `warnings`."""
+    chosen = []
+    for object_id in dict.fromkeys(object_ids):
+        track = tracks.get(object_id)
+        if track is None:
+            known = ", ".join(map(str, sorted(tracks.object_ids))) or "none"
+            warnings.append(
+                f"The model names object {_short(object_id)}, which is not in the video "
+                f"(objects: {known}); it is left out."
+            )
+        elif offered_ids is not None and object_id not in offered_ids:
+            warnings.append(
+                f"The model names object {object_id}, whose number was not drawn in any frame it "
+                "saw; it is left out."
+            )
+        else:
+            chosen.append(track)
+    return chosen
+
+
+def _short(object_id: int) -> str:
+    """The ID as text; a model may write one with thousands of digits."""
+    return str(object_id) if object_id < 10**12 else "with a number of more than 12 digits"
+
+
+def _clip(start: float, end: float, tracks: Tracks, warnings: list[str]) -> tuple[float, float]:
+    """The time range within the video."""
+    times = tracks.frame_times
+    last_step = float(times[-1] - times[-2]) if len(times) > 1 else 0.0
+    video_end = float(times[-1]) + last_step
+    if len(times) == 1:
+        video_end = max(video_end, end)
+    if start < 0 or max(start, end) > video_end + _ANSWER_PRECISION_SECONDS:
+        warnings.append(
+            f"The answered time range {start:.2f} to {end:.2f} s reaches beyond the video "
+            f"(0 to {video_end:.2f} s) and is cut."
+        )
+    return min(max(start, 0.0), video_end), min(max(end, 0.0), video_end)
+
+
+def _boxes_of(track: Track, frames: range, tracks: Tracks) -> list[tuple[Box, RLE | None]]:
+    """One box and mask for every frame of the range where the object is visible."""
+    first, stop = track.frame_indices.searchsorted([frames.start, frames.stop]).tolist()
+    boxes = []
+    for i in range(first, stop):
+        frame = int(track.frame_indices[i])
+        left, top, right, bottom = track.boxes[i].tolist()
+        box = Box(
+            frame_index=frame,
+            time_seconds=float(tracks.frame_times[frame]),
+            xyxy=(left, top, right, bottom),
+            interpolated=bool(track.interpolated[i]),
+            object_id=track.object_id,
+        )
+        boxes.append((box, track.masks[i] if track.masks is not None else None))
+    return boxes

@@ -1,0 +1,187 @@
+"""Videos in and out: any source becomes a stream of timed frames, results become files.
+
+`open_video` takes files, folders of pictures, bytes, file objects and arrays. Reading is one
+pass: `VideoSource.stream` yields the frames for the tracker and, among them, the sample that the
+language model sees (`plan_for`); `gather_frames` puts that sample together.
+
+Times are the container's own presentation times, shifted so that the first frame is at 0. An
+index divided by an average rate is wrong by most of a second on phone videos.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from stvg_r1_hub.config import SamplingConfig
+from stvg_r1_hub.errors import VideoError
+from stvg_r1_hub.structures import Frames, Pixels, SamplingPlan, VideoInfo
+from stvg_r1_hub.video_sampling import plan_for, plan_sampling
+from stvg_r1_hub.video_source import ArraySource, ImageFolderSource, VideoSource
+from stvg_r1_hub.video_writing import write_video
+
+__all__ = [
+    "VideoSource",
+    "gather_frames",
+    "open_video",
+    "plan_for",
+    "plan_sampling",
+    "read_frames",
+    "write_video",
+]
+
+Source = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray[Any, Any] | Sequence[Any]
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def open_video(source: Source, *, fps: float | None = None, allow_url: bool = False) -> VideoSource:
+    """Open anything that is a video.
+
+    Args:
+        source: path of a video file or of a folder of pictures, the bytes of a video file, a
+            seekable binary file object, or frames: `(F, H, W, 3)` uint8 RGB, or a list of
+            `(H, W, 3)` arrays or Pillow images.
+        fps: frames per second; needed for frames and folders, not allowed for files, which
+            carry their own times.
+        allow_url: also download `http(s)://` addresses; refused otherwise.
+
+    Returns:
+        A source whose `info` is complete and of which at most one frame has been decoded.
+
+    Raises:
+        VideoError: anything missing, unreadable, refused for safety, or too small to use.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _open_path(os.fspath(source), fps, allow_url)
+    if isinstance(source, bytes | bytearray | memoryview):
+        _refuse_fps(fps)
+        return _open_encoded(bytes(source), "the given bytes")
+    if hasattr(source, "read"):
+        _refuse_fps(fps)
+        return _open_encoded(source, str(getattr(source, "name", "the given file object")))
+    return _open_frames(source, fps)
+
+
+def gather_frames(frames: dict[int, Pixels], plan: SamplingPlan, info: VideoInfo) -> Frames:
+    """Put the sample together from single frames.
+
+    Args:
+        frames: native frame index -> `(H, W, 3)` uint8 RGB, at least those of the plan, all of
+            one size (`VideoSource.sample_pixels` sees to that).
+        plan: what was to be sampled.
+        info: the video.
+
+    Raises:
+        VideoError: a planned frame is missing.
+    """
+    missing = sorted(set(plan.frame_indices) - set(frames))
+    if missing:
+        raise VideoError(
+            f"Got {len(frames)} frames without number {missing[0]} of {info.name}; "
+            "every frame of the plan is needed."
+        )
+    indices = np.array(plan.frame_indices, dtype=np.int64)
+    return Frames(
+        pixels=np.stack([frames[i] for i in plan.frame_indices]),
+        frame_indices=indices,
+        times_seconds=info.frame_times[indices],
+        sample_fps=plan.sample_fps,
+        model_height=plan.model_height,
+        model_width=plan.model_width,
+    )
+
+
+def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None = None) -> Frames:
+    """Read only the frames that the language model sees.
+
+    Args:
+        source: as for `open_video`.
+        sampling: rate, limits and pixel budget.
+        fps: as for `open_video`.
+
+    Raises:
+        VideoError: as `open_video` and `plan_sampling`.
+    """
+    with open_video(source, fps=fps) as video:
+        plan = plan_for(video.info, sampling)
+        frames = {
+            frame.frame_index: video.sample_pixels(frame, plan)
+            for frame in video.stream(plan.frame_indices)
+        }
+        return gather_frames(frames, plan, video.info)
+
+
+def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:
+    if not os.path.lexists(text) and (text == "-" or _URL.match(text)):
+        if allow_url and text.lower().startswith(("http://", "https://")):
+            from stvg_r1_hub.video_download import download
+
+            _refuse_fps(fps)
+            return _open_encoded(download(text), text)
+        raise VideoError(
+            f"Got the address {text!r}; only local files are read"
+            + (", or http and https addresses." if allow_url else ", so download it first.")
+        )
+    if "\0" in text:
+        raise VideoError("Got a path with a NUL character; give the path of a video file.")
+    path = Path(os.path.abspath(text))
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return _open_folder(path, fps)
+        if not stat.S_ISREG(mode):
+            raise VideoError(f"'{path}' is a device or pipe; give the path of a video file.")
+        _refuse_fps(fps)
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise VideoError(f"'{path}' is empty (0 bytes); give a video file.")
+    except OSError as error:
+        raise VideoError(
+            f"Cannot read '{text}': {error.strerror}; give the path of a readable video file."
+        ) from error
+    return _open_encoded(str(path), path.name)
+
+
+def _open_folder(path: Path, fps: float | None) -> VideoSource:
+    if fps is None:
+        raise VideoError(
+            f"'{path}' is a folder; give a video file, or fps= if it holds the frames of a video."
+        )
+    return ImageFolderSource(path, fps)
+
+
+def _open_encoded(source: Any, name: str) -> VideoSource:
+    from stvg_r1_hub.video_file import FileSource
+
+    if isinstance(source, bytes) and not source:
+        raise VideoError("Got 0 bytes; give the content of a video file.")
+    if isinstance(source, io.TextIOBase):
+        raise VideoError("Got a text file object; open the video with mode 'rb'.")
+    return FileSource(source, name)
+
+
+def _open_frames(source: Any, fps: float | None) -> VideoSource:
+    if hasattr(source, "__array__") and not isinstance(source, np.ndarray):
+        source = np.asarray(source)
+    if not isinstance(source, np.ndarray | list | tuple):
+        raise VideoError(
+            f"Got a {type(source).__name__} as video; a path, bytes, a binary file object, an "
+            "(F, H, W, 3) uint8 array or a list of frames is needed."
+        )
+    if fps is None:
+        raise VideoError("Got frames without fps; say how many there are per second with fps=.")
+    return ArraySource(source, fps)
+
+
+def _refuse_fps(fps: float | None) -> None:
+    if fps is not None:
+        raise VideoError(
+            f"Got fps={fps} for an encoded video, which has its own times; leave fps out."
+        )

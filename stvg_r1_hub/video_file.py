@@ -1,0 +1,312 @@
+"""Encoded video files through PyAV: exact frame times first, then one decode pass per stream.
+
+Nothing a header says about frame count, rate or duration is believed. `scan` reads every packet
+once without decoding (fast: a disk read), which gives the presentation time of every frame and
+which packets each frame needs. Where packets cannot tell, a decoding scan does.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import av
+from av.container import InputContainer
+
+from stvg_r1_hub.errors import VideoError
+from stvg_r1_hub.structures import Pixels, VideoInfo
+from stvg_r1_hub.video_packets import (
+    MAX_PACKETS,
+    Sending,
+    Timeline,
+    demux,
+    packets_needed,
+    scan,
+    timeline_in_order,
+    timeline_of_packets,
+)
+from stvg_r1_hub.video_picture import Painter, Shape, pixel_aspect
+from stvg_r1_hub.video_source import MAX_FRAME_PIXELS, VideoSource, check_size
+
+# Containers that hold their own data. Playlists (hls, dash, concat, image2, sdp ...) are left
+# out on purpose: such a text file renamed .mp4 would make FFmpeg open other files or addresses.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,ogg,asf,gif,apng,"
+    "h264,hevc,ivf,obu,dv,mxf,yuv4mpegpipe"
+)
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+
+
+class FileSource(VideoSource):
+    """A video file, bytes in memory, or a seekable binary file object."""
+
+    def __init__(self, source: str | bytes | BinaryIO, name: str) -> None:
+        """Find out times, size and orientation, decoding one frame.
+
+        Args:
+            source: absolute path, the file's bytes, or a file object opened for reading.
+            name: shown in messages.
+
+        Raises:
+            VideoError: no video this package reads, or one that is unusable.
+        """
+        if not isinstance(source, str | bytes):
+            source = _SharedFile(source)
+        self._source = source
+        self._name = name
+        self._closed = False
+        notes: list[str] = []
+        with self.open_container() as container:
+            stream = _choose_stream(container, name, notes)
+            self._stream_index = stream.index
+            check_size(name, stream.codec_context.width, stream.codec_context.height)
+            has_audio = any(s.codec_context is not None for s in container.streams.audio)
+            aspect = pixel_aspect(stream.sample_aspect_ratio, notes)
+            self._packets = scan(container, stream, name)
+        self._timeline = timeline_of_packets(self._packets) or self._timeline_of_frames(notes)
+        first = self._first_frame()
+        self._shape = Shape.of(first, aspect)
+        _note_oddities(first, notes)
+        times = self._timeline.times
+        duration = float(times[-1]) + self._timeline.last_duration
+        super().__init__(VideoInfo(name, *self._shape.shown_size, times, duration, has_audio))
+        self.warnings.extend(notes)
+
+    @property
+    def start_seconds(self) -> float:
+        """Container time of the first frame."""
+        return self._timeline.start_seconds
+
+    def close(self) -> None:
+        """Refuse further reading. A file object that was handed in stays open."""
+        self._closed = True
+
+    def open_container(self) -> InputContainer:
+        """A fresh container of the file, limited to safe formats and to the file itself.
+
+        Raises:
+            VideoError: not a video file, or this source was closed.
+        """
+        if self._closed:
+            raise VideoError(f"'{self._name}' was closed; open it again to read from it.")
+        source = self._source
+        if isinstance(source, bytes):
+            handle: Any = io.BytesIO(source)
+        elif isinstance(source, _SharedFile):
+            handle = source.view()
+        else:
+            handle = source
+        # "none" is no protocol at all: data in memory never opens anything.
+        protocols = "file" if isinstance(source, str) else "none"
+        try:
+            return av.open(
+                handle,
+                options={"max_pixels": str(MAX_FRAME_PIXELS)},
+                container_options={"format_whitelist": FORMATS, "protocol_whitelist": protocols},
+                metadata_errors="replace",
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(
+                f"'{self._name}' is no video that can be read ({_reason(error)}); MP4, MOV, MKV, "
+                "WebM, AVI, MPEG-TS, FLV, OGG, WMV and GIF are, if they are whole."
+            ) from error
+
+    def _first_frame(self) -> av.VideoFrame:
+        for _, frame in self._decode(None, _Damage()):
+            return frame
+        raise self._undecodable()
+
+    def _undecodable(self) -> VideoError:
+        return VideoError(
+            f"No frame of '{self._name}' could be decoded; convert or replace the file."
+        )
+
+    def _frames(self, wanted: list[int]) -> Iterator[tuple[int, Pixels]]:
+        """Frames of the wanted indices, all of them, whatever the decoder does."""
+        painter = Painter(self._shape, self)
+        done = 0
+        # Packets that no wanted frame needs are left out. Should a frame then be missing, the
+        # rest is read again with every packet: slower, and nothing depends on flags any more.
+        for sparing in (True, False):
+            damage = _Damage()
+            try:
+                for index, frame in self._matched(wanted[done:], sparing, damage):
+                    yield index, painter.paint(frame)
+                    done += 1
+            finally:
+                damage.report(self)
+            if done == len(wanted):
+                return
+        raise self._undecodable()
+
+    def _matched(
+        self, wanted: list[int], sparing: bool, damage: _Damage
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Pair decoder output with native frame indices; stops early at a gap when sparing.
+
+        A frame that the decoder never puts out is shown as what a viewer would see at its time:
+        the frame before it.
+        """
+        timeline = self._timeline
+        send = packets_needed(self._packets, timeline, wanted) if sparing else None
+        position = 0
+        before: av.VideoFrame | None = None
+        for ordinal, frame in self._decode(send, damage):
+            index = ordinal if timeline.keys is None else timeline.index_of(frame.pts)
+            if index is None:
+                continue
+            while position < len(wanted) and wanted[position] < index:
+                if sparing:
+                    return
+                damage.missing += 1
+                yield wanted[position], before if before is not None else frame
+                position += 1
+            if position < len(wanted) and wanted[position] == index:
+                yield index, frame
+                position += 1
+            if position == len(wanted):
+                return
+            before = frame
+        if not sparing and before is not None:
+            for index in wanted[position:]:
+                damage.missing += 1
+                yield index, before
+
+    def _decode(self, send: Sending | None, damage: _Damage) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decoder output with its ordinal; only the packets in `send` (None: all) are decoded."""
+        ordinal = 0
+        with self.open_container() as container:
+            stream = container.streams[self._stream_index]
+            decoder: Any = stream.codec_context
+            decoder.thread_type = "AUTO"
+            # The decoder checks this before it allocates a picture, also in mid-stream.
+            decoder.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            for number, packet in enumerate(demux(container, stream)):
+                if send is not None and number < len(send.packets):
+                    if not send.packets[number]:
+                        continue
+                    if number in send.fresh_starts:
+                        for frame in damage.decode(decoder, None):
+                            yield ordinal, frame
+                            ordinal += 1
+                        decoder.flush_buffers()
+                for frame in damage.decode(decoder, packet):
+                    yield ordinal, frame
+                    ordinal += 1
+                if send is not None and number >= send.last:
+                    break
+            for frame in damage.decode(decoder, None):
+                yield ordinal, frame
+                ordinal += 1
+
+    def _timeline_of_frames(self, notes: list[str]) -> Timeline:
+        """Times from decoding everything, for streams whose packets do not tell them."""
+        stamps: list[int | None] = []
+        for _, frame in self._decode(None, _Damage()):
+            stamps.append(frame.pts if frame.pts is not None else frame.dts)
+            if len(stamps) > MAX_PACKETS:
+                break
+        if not stamps:
+            raise self._undecodable()
+        return timeline_in_order(stamps, self._packets, notes)
+
+
+@dataclass
+class _Damage:
+    """Counts what went wrong in a decode pass, so that it is told and never fatal."""
+
+    broken: int = 0
+    missing: int = 0
+
+    def decode(self, decoder: Any, packet: Any) -> list[av.VideoFrame]:
+        try:
+            frames: list[av.VideoFrame] = decoder.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.FFmpegError:
+            self.broken += 1
+            return []
+        self.broken += sum(frame.is_corrupt for frame in frames)
+        return frames
+
+    def report(self, source: VideoSource) -> None:
+        if self.broken or self.missing:
+            source.warn(
+                "The video file is damaged; what is seen near the damaged frames may be wrong."
+            )
+
+
+class _SharedFile:
+    """Independent reading positions on one file object, so that two passes can run side by side."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        if not (hasattr(file, "seekable") and file.seekable()):
+            raise VideoError(
+                "Got a file object that cannot seek; pass a path, bytes, or an io.BytesIO."
+            )
+        self.file = file
+        self.lock = threading.Lock()
+
+    def view(self) -> _View:
+        return _View(self)
+
+
+class _View:
+    def __init__(self, shared: _SharedFile) -> None:
+        self._shared = shared
+        self._position = 0
+
+    def read(self, size: int = -1) -> bytes:
+        with self._shared.lock:
+            self._shared.file.seek(self._position)
+            data = self._shared.file.read(size)
+            self._position = self._shared.file.tell()
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with self._shared.lock:
+            if whence == io.SEEK_CUR:
+                offset, whence = self._position + offset, io.SEEK_SET
+            self._position = self._shared.file.seek(offset, whence)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+def _choose_stream(container: InputContainer, name: str, notes: list[str]) -> Any:
+    covers = av.stream.Disposition.attached_pic
+    streams = [
+        s
+        for s in container.streams.video
+        if s.codec_context is not None and not s.disposition & covers
+    ]
+    if not streams:
+        raise VideoError(
+            f"'{name}' has no video that can be decoded, only "
+            f"{', '.join(sorted({s.type for s in container.streams})) or 'nothing'}; "
+            "a file with a picture track is needed."
+        )
+    default = av.stream.Disposition.default
+    chosen = next((s for s in streams if s.disposition & default), streams[0])
+    if len(streams) > 1:
+        number = streams.index(chosen) + 1
+        notes.append(f"The file has {len(streams)} video streams; number {number} is read.")
+    return chosen
+
+
+def _note_oddities(frame: av.VideoFrame, notes: list[str]) -> None:
+    if frame.color_trc in _HDR_TRANSFERS:
+        notes.append(
+            f"The video is HDR ({_HDR_TRANSFERS[frame.color_trc]}); its colours are read without "
+            "tone mapping and look pale."
+        )
+    if frame.interlaced_frame:
+        notes.append("The video is interlaced; fast movement shows comb lines.")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

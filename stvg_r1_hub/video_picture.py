@@ -1,0 +1,107 @@
+"""From a decoded frame to the pixels that a viewer sees.
+
+Rotation and mirroring of the display matrix, square pixels, 8 bits, RGB, transparency on white.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from stvg_r1_hub.structures import Pixels
+from stvg_r1_hub.video_source import VideoSource
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a coded picture becomes the one a viewer sees."""
+
+    scaled_width: int
+    scaled_height: int
+    """Coded size with square pixels."""
+    transposed: bool
+    flip_x: bool
+    flip_y: bool
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, aspect: float) -> Shape:
+        """Read the display matrix, which sends a coded point (p, q) to (a p + c q, b p + d q)."""
+        a, b, c, d = _display_matrix(frame)
+        transposed = abs(b) > abs(a)
+        return cls(
+            # The side that is too short grows, so that no detail is lost.
+            scaled_width=round(frame.width * max(aspect, 1.0)),
+            scaled_height=round(frame.height / min(aspect, 1.0)),
+            transposed=transposed,
+            flip_x=(c if transposed else a) < 0,
+            flip_y=(b if transposed else d) < 0,
+        )
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        size = (self.scaled_width, self.scaled_height)
+        return size[::-1] if self.transposed else size
+
+
+class Painter:
+    """Turns decoded frames into RGB pixels of one size; keeps FFmpeg's scaler between frames."""
+
+    def __init__(self, shape: Shape, source: VideoSource) -> None:
+        self._shape = shape
+        self._source = source
+        self._scaler = VideoReformatter()
+        self._coded_size: tuple[int, int] | None = None
+
+    def paint(self, frame: av.VideoFrame) -> Pixels:
+        """`(H, W, 3)` uint8 RGB of the size that a viewer sees."""
+        size = (frame.width, frame.height)
+        if self._coded_size not in (None, size):
+            self._source.warn("The picture size changes within the video; frames are resized.")
+        self._coded_size = self._coded_size or size
+        shape = self._shape
+        has_alpha = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
+        pixels: NDArray[Any] = self._scaler.reformat(
+            frame,
+            width=shape.scaled_width,
+            height=shape.scaled_height,
+            format="rgba" if has_alpha else "rgb24",
+        ).to_ndarray()
+        if has_alpha:
+            pixels = _on_white(pixels)
+        if shape.transposed:
+            pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels[:: -1 if shape.flip_y else 1, :: -1 if shape.flip_x else 1]
+        return np.ascontiguousarray(pixels)
+
+
+def pixel_aspect(ratio: Fraction | None, notes: list[str]) -> float:
+    """Width of a pixel by its height; implausible values are ignored."""
+    if not ratio:
+        return 1.0
+    if not Fraction(1, 8) <= ratio <= 8:
+        notes.append(f"The pixel shape {ratio} makes no sense and is ignored.")
+        return 1.0
+    return float(ratio)
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    for data in frame.side_data:
+        if data.type == SideDataType.DISPLAYMATRIX:
+            m = np.frombuffer(bytes(data), dtype=np.int32)
+            return int(m[0]), int(m[1]), int(m[3]), int(m[4])
+    return 1, 0, 0, 1
+
+
+def _on_white(rgba: NDArray[Any]) -> NDArray[Any]:
+    # White, because that is the ground on which the language model's own loader puts images.
+    alpha = rgba[..., 3:].astype(np.uint16)
+    blended = rgba[..., :3] * alpha + (255 - alpha) * 255 + 127
+    return (blended // 255).astype(np.uint8)

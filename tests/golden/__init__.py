@@ -1,0 +1,1 @@
+"""The golden data: expected values computed with the official code, and what checks them."""

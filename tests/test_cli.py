@@ -1,0 +1,281 @@
+"""The command line: what it prints where, what it writes, and what it says to bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from stvg_r1_hub import cli
+from stvg_r1_hub.errors import require_package
+from stvg_r1_hub.hub import BUNDLED
+from tests.media import write_audio_only, write_clip
+
+TINY = BUNDLED / "tiny" / "stvg_config.json"
+DEMO_CLIP = BUNDLED / "demo" / "clip.mp4"
+COCO = BUNDLED / "coco" / "detector.json"
+needs_tiny = pytest.mark.skipif(
+    not (TINY.is_file() and DEMO_CLIP.is_file()), reason="the bundled model is not built yet"
+)
+needs_coco = pytest.mark.skipif(not COCO.is_file(), reason="the COCO detector is not there")
+
+
+def stvg(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).parent.parent)
+    return subprocess.run(
+        [sys.executable, "-m", "stvg_r1_hub.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": root},
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("media") / "clip.mp4", 20)
+
+
+def bad_video(kind: str, folder: Path) -> str:
+    """Make one unusable video, and return what to pass as VIDEO."""
+    path = folder / "video.mp4"
+    if kind == "directory":
+        return str(folder)
+    if kind == "zero bytes":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("this is not a video\n" * 50)
+    elif kind == "random bytes":
+        path.write_bytes(np.random.default_rng(0).bytes(5000))
+    elif kind == "truncated":
+        write_clip(path, 20)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+    elif kind == "audio only":
+        path = write_audio_only(folder / "sound.m4a")
+    elif kind == "concat script":
+        write_clip(folder / "secret.mp4", 20)
+        path.write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    elif kind == "playlist":
+        write_clip(folder / "secret.ts", 20)
+        path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nsecret.ts\n#EXT-X-ENDLIST\n")
+    elif kind == "one frame":
+        write_clip(path, 1)
+    elif kind == "one pixel":
+        path = folder / "one.mkv"
+        write_clip(path, 5, size=(1, 1), codec="ffv1", pix_fmt="bgr0")
+    elif kind == "URL":
+        return "https://example.com/clip.mp4"
+    elif kind == "file URL":
+        write_clip(path, 20)
+        return path.as_uri()
+    return str(path)
+
+
+BAD_VIDEOS = [
+    "missing file",
+    "directory",
+    "zero bytes",
+    "text",
+    "random bytes",
+    "truncated",
+    "audio only",
+    "concat script",
+    "playlist",
+    "one frame",
+    "one pixel",
+    "URL",
+    "file URL",
+]
+
+
+def assert_one_sentence(stderr: str) -> None:
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("stvg: ") and "Traceback" not in lines[0]
+    assert len(lines[0]) < 400
+
+
+@pytest.mark.parametrize("kind", BAD_VIDEOS)
+@pytest.mark.parametrize("command", ["ground", "track"])
+def test_bad_video_is_one_sentence_and_code_2(
+    command: str, kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, results = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    results.mkdir()
+    video = bad_video(kind, source)
+    query = ["the dog"] if command == "ground" else []
+    files = ["--out", f"{results}/a.mp4", "--json", f"{results}/a.json"]
+    capfd.readouterr()
+    assert cli.main([command, video, *query, *files]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert_one_sentence(said.err)
+    assert list(results.iterdir()) == []
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n\t", "\x00"])
+def test_bad_query(query: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ground", str(clip), query, "--json", str(tmp_path / "a.json")]) == 2
+    assert_one_sentence(capfd.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_model(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["ground", str(clip), "a dog", "--model", "tinyy", "--out", f"{tmp_path}/a.mp4"]
+    assert cli.main(arguments) == 2
+    assert_one_sentence(capfd.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tracker", ["nonsense", "me/unknown-detector", "./no-such-folder"])
+def test_unknown_tracker(
+    tracker: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["track", str(clip), "--tracker", tracker, "--out", f"{tmp_path}/a.mp4"]
+    assert cli.main(arguments) == 2
+    assert_one_sentence(capfd.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_extra_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def needs_extra(options: object) -> int:
+        require_package("no_such_package_here", "yolo")
+        return 0
+
+    monkeypatch.setattr(cli, "_doctor", needs_extra)
+    assert cli.main(["doctor"]) == 2
+    said = capfd.readouterr().err
+    assert_one_sentence(said)
+    assert "pip install 'stvg-r1-hub[yolo]'" in said
+
+
+def test_bad_outputs_are_found_before_the_work(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = [
+        ["--out", str(tmp_path / "no" / "a.mp4")],
+        ["--out", str(tmp_path / "a.avi")],
+        ["--out", str(tmp_path)],
+        ["--out", str(clip)],
+        ["--json", str(tmp_path / "no" / "a.json")],
+        ["--plot", str(tmp_path / "a.mp4")],
+    ]
+    for arguments in bad:
+        # A model that does not exist: reaching it would be another message.
+        code = cli.main(["ground", str(clip), "a dog", "--model", "tinyy", *arguments])
+        said = capfd.readouterr().err
+        assert code == 2 and "model" not in said, said
+        assert_one_sentence(said)
+    assert list(tmp_path.iterdir()) == []
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert cli.main(["demo", "--out", str(file)]) == 2
+    assert_one_sentence(capfd.readouterr().err)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_unwritable_folder(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o500)
+    assert cli.main(["track", str(clip), "--json", str(tmp_path / "a.json")]) == 2
+    assert_one_sentence(capfd.readouterr().err)
+
+
+def test_interrupt_is_130(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_doctor", interrupted)
+    assert cli.main(["doctor"]) == 130
+    assert_one_sentence(capfd.readouterr().err)
+
+
+def test_no_traceback_in_a_real_process(tmp_path: Path) -> None:
+    result = stvg("ground", "missing.mp4", "a dog", "--json", "-", cwd=tmp_path)
+    assert result.returncode == 2 and result.stdout == ""
+    assert_one_sentence(result.stderr)
+    assert stvg("no-such-command").returncode == 2
+    assert stvg("--version").stdout.startswith("stvg ")
+
+
+def test_doctor_reports(capfd: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["doctor"])
+    said = capfd.readouterr().out
+    for word in ("torch", "transformers", "FFmpeg", "libx264", "Hub cache", "COCO detector", "off"):
+        assert word in said
+    missing = [line for line in said.splitlines() if "missing" in line and "pip install" in line]
+    assert code == (0 if "All is well." in said else 1)
+    assert all("pip install" in line for line in missing)
+
+
+@needs_coco
+def test_track_prints_only_json(clip: Path) -> None:
+    result = stvg("track", clip, "--json", "-")
+    assert result.returncode == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert {"fps", "width", "height", "tracks"} <= values.keys()
+    assert (values["width"], values["height"]) == (96, 64)
+    assert "Traceback" not in result.stderr
+
+
+@needs_coco
+def test_track_writes_video_and_json(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, tracks = tmp_path / "out.mp4", tmp_path / "tracks.json"
+    assert cli.main(["track", str(clip), "--out", str(out), "--json", str(tracks)]) == 0
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 20
+    again = tmp_path / "again.json"
+    assert cli.main(["track", str(clip), "--tracker", str(tracks), "--json", str(again)]) == 0
+    assert json.loads(again.read_text())["tracks"] == json.loads(tracks.read_text())["tracks"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.json", "out.mp4", "tracks.json"]
+
+
+@needs_tiny
+@pytest.mark.slow
+def test_demo_finds_the_object(tmp_path: Path) -> None:
+    result = stvg("demo", "--out", tmp_path / "demo", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    names = sorted(p.name for p in (tmp_path / "demo").iterdir())
+    assert names == ["keyframes.png", "overlay.mp4", "result.json", "timeline.png"]
+    values = json.loads((tmp_path / "demo" / "result.json").read_text(encoding="utf-8"))
+    assert values["found"] and values["boxes"]
+    for name in names:
+        assert name in result.stdout
+
+
+@needs_tiny
+@pytest.mark.slow
+def test_ground_prints_only_json_and_writes_one_file_a_query(tmp_path: Path) -> None:
+    result = stvg(
+        "ground", DEMO_CLIP, "the dog jumping", "the red car", "--json", "-", "--out",
+        tmp_path / "o.mp4",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert [v["query"] for v in values] == ["the dog jumping", "the red car"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o-1.mp4", "o-2.mp4"]
+
+
+@needs_tiny
+@pytest.mark.slow
+def test_nothing_to_find_is_a_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    gray = [np.full((64, 96, 3), 128, np.uint8)] * 20
+    video = write_clip(tmp_path / "gray.mp4", gray)
+    out, values = tmp_path / "o.mp4", tmp_path / "r.json"
+    arguments = ["ground", str(video), "the dog", "--out", str(out), "--json", str(values)]
+    assert cli.main(arguments) == 0
+    result = json.loads(values.read_text(encoding="utf-8"))
+    assert result["found"] is False and result["warnings"] and out.is_file()
+    assert "not found" in capfd.readouterr().out

@@ -1,0 +1,277 @@
+"""Finding, saving and pushing a model's files; the Hub is a small server on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from stvg_r1_hub import hub
+from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
+from stvg_r1_hub.errors import ConfigError, ModelError, OutputError
+from stvg_r1_hub.model_card import model_card
+
+
+def make_bundle(folder: Path, config: STVGConfig | None = None) -> Path:
+    """A folder with the files of a model; their content does not matter here."""
+    (folder / "detector").mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "detector" / "detector.onnx").write_bytes(b"network")
+    (folder / "detector" / "detector.json").write_text("{}")
+    (folder / "training_args.bin").write_bytes(b"a pickle")
+    (folder / "evil.py").write_text("raise SystemExit")
+    (folder / "README.md").write_text("the card of the original")
+    if config is not None:
+        config.save(folder)
+    return folder
+
+
+def test_a_local_folder_wins_over_a_bundled_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_bundle(tmp_path / "tiny", STVGConfig(prompt_id="mine"))
+    monkeypatch.chdir(tmp_path)
+    bundle = hub.load_bundle("tiny")
+    assert bundle.folder == Path("tiny")
+    assert bundle.config.prompt_id == "mine"
+    assert bundle.warnings == ()
+
+
+def test_a_bare_model_gets_the_official_preset_and_says_so(tmp_path: Path) -> None:
+    bundle = hub.load_bundle(make_bundle(tmp_path / "bare"))
+    assert bundle.config == STVGConfig()
+    assert len(bundle.warnings) == 1 and "official STVG-R1 preset" in bundle.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["tinyy", "no/such/folder", "./nothing", "~/nothing", "/nothing", "", "a/", "/"]
+)
+def test_an_unknown_name_says_what_was_looked_for(name: str, tmp_path: Path) -> None:
+    if name in ("", "/"):  # These are folders, but of no model.
+        with pytest.raises(ModelError, match="not a model"):
+            hub.load_bundle(name)
+        return
+    with pytest.raises(ModelError, match=r"no folder .* no bundled model \(tiny\) and no Hub id"):
+        hub.load_bundle(name)
+
+
+def test_a_missing_path_is_never_looked_up_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no folder on this disk"):
+        hub.load_bundle(Path("owner/name"))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        hub.load_bundle(tmp_path)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"no \.safetensors weights"):
+        hub.load_bundle(folder)
+
+
+def test_an_adapter_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="merge_and_unload"):
+        hub.load_bundle(tmp_path)
+
+
+def test_a_broken_config_is_named(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "m")
+    (folder / CONFIG_NAME).write_text('{"sampling": {"fpss": 3}}')
+    with pytest.raises(ConfigError, match="fpss"):
+        hub.load_bundle(folder)
+
+
+def test_saved_bundle_has_the_same_settings_and_files_but_no_pickle(tmp_path: Path) -> None:
+    config = replace(STVGConfig(), sampling=SamplingConfig(fps=4.0), prompt_id="sprites-v1")
+    source = make_bundle(tmp_path / "source", STVGConfig())
+    target = hub.save_bundle(source, config, "mine", tmp_path / "a" / "b")
+    loaded = hub.load_bundle(target)
+    assert loaded.config == config
+    names = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "detector/detector.onnx",
+        "detector/detector.json",
+        "README.md",
+        CONFIG_NAME,
+    }
+    assert (target / "model.safetensors").read_bytes() == b"weights"
+    assert "# mine" in (target / "README.md").read_text()
+    again = hub.save_bundle(target, config, "mine", tmp_path / "again")
+    assert hub.load_bundle(again).config == config
+
+
+def test_saving_replaces_a_bundle_but_nothing_else(tmp_path: Path) -> None:
+    source = make_bundle(tmp_path / "source", STVGConfig())
+    target = tmp_path / "target"
+    target.mkdir()
+    hub.save_bundle(source, STVGConfig(), "one", target)
+    (target / "left-over.json").write_text("{}")
+    hub.save_bundle(source, STVGConfig(prompt_id="two"), "two", target)
+    assert not (target / "left-over.json").exists()
+    assert hub.load_bundle(target).config.prompt_id == "two"
+
+    other = tmp_path / "holiday"
+    other.mkdir()
+    (other / "photo.jpg").write_bytes(b"dear")
+    with pytest.raises(OutputError, match="no saved pipeline"):
+        hub.save_bundle(source, STVGConfig(), "x", other)
+    assert (other / "photo.jpg").read_bytes() == b"dear"
+    with pytest.raises(OutputError, match="loaded from there"):
+        hub.save_bundle(source, STVGConfig(), "x", source)
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"source", "target", "holiday"}, "something half-written stayed"
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:
+    source = make_bundle(tmp_path / "source", STVGConfig())
+    (source / "broken.json").symlink_to(tmp_path / "nowhere")
+    (source / "folder.json").mkdir()
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(OutputError):
+        hub.save_bundle(source, STVGConfig(), "x", file / "inside")
+    assert {p.name for p in tmp_path.iterdir()} == {"source", "file"}
+
+
+def test_model_card_front_matter() -> None:
+    card = model_card("mine", STVGConfig())
+    assert card.startswith("---\nlibrary_name: stvg_r1_hub\n")
+    assert "| frames per second | 2 |" in card
+
+
+class FakeHub(BaseHTTPRequestHandler):
+    """Answers as the Hub does for a good, a gated, a missing and a private repository."""
+
+    files = {"config.json": b"{}", "model.safetensors": b"weights", "run.bin": b"pickle"}
+    commit = "a" * 40
+
+    def do_GET(self) -> None:
+        parts = self.path.split("?")[0].strip("/").split("/")
+        if "gated" in parts:
+            self.fail(403, "GatedRepo")
+        elif "missing" in parts:
+            self.fail(401, "RepoNotFound")
+        elif "no-such-branch" in parts:
+            self.fail(404, "RevisionNotFound")
+        elif "broken" in parts:
+            self.fail(500, "")
+        elif "resolve" in parts:
+            self.send_file(parts[-1])
+        elif "tree" in parts:
+            self.send_json(
+                [
+                    {"type": "file", "path": n, "size": len(b), "oid": n}
+                    for n, b in self.files.items()
+                ]
+            )
+        else:
+            siblings = [{"rfilename": name} for name in self.files]
+            self.send_json({"id": "me/good", "sha": self.commit, "siblings": siblings})
+
+    do_HEAD = do_GET
+
+    def fail(self, status: int, code: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_json(self, values: object) -> None:
+        self.send_body(json.dumps(values).encode())
+
+    def send_file(self, name: str) -> None:
+        self.send_body(self.files[name], {"ETag": f'"{name}"', "X-Repo-Commit": self.commit})
+
+    def send_body(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(200)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def fake_hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def ask_hub(code: str, endpoint: str, home: Path, **environment: str) -> str:
+    """Run code in a fresh interpreter: the Hub client reads its settings when imported."""
+    script = (
+        "from stvg_r1_hub import hub\n"
+        "from stvg_r1_hub.errors import ModelError\n"
+        f"try:\n    {code}\n"
+        "except ModelError as error:\n    print('ModelError:', error)\n"
+    )
+    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=settings | environment,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("hub.load_bundle('me/gated')", "Access to me/gated is gated: accept its terms"),
+        ("hub.load_bundle('me/missing')", "There is no model me/missing on the Hub"),
+        (
+            "hub.load_bundle('me/good', revision='no-such-branch')",
+            "me/good has no revision 'no-such-branch'",
+        ),
+        ("hub.load_bundle('me/good', local_files_only=True)", "downloads are switched off"),
+        ("hub.load_bundle('me/two--bad..name')", "is not a valid Hub id"),
+    ],
+)
+def test_each_refusal_of_the_hub_is_one_sentence(code: str, expected: str, tmp_path: Path) -> None:
+    with fake_hub() as endpoint:
+        said = ask_hub(code, endpoint, tmp_path)
+    assert said.startswith("ModelError:") and expected in said
+    assert "\n" not in said
+
+
+def test_a_hub_model_is_fetched_without_pickles_and_then_works_offline(tmp_path: Path) -> None:
+    code = "print(sorted(p.name for p in hub.load_bundle('me/good').folder.iterdir()))"
+    with fake_hub() as endpoint:
+        assert ask_hub(code, endpoint, tmp_path) == "['config.json', 'model.safetensors']"
+    offline = ask_hub(code, endpoint, tmp_path, HF_HUB_OFFLINE="1")
+    assert offline == "['config.json', 'model.safetensors']"
+
+
+def test_offline_and_unreachable_are_told_apart(tmp_path: Path) -> None:
+    nobody = "http://127.0.0.1:9"
+    code = "hub.load_bundle('me/model')"
+    assert "switched off" in ask_hub(code, nobody, tmp_path, HF_HUB_OFFLINE="1")
+    assert "cannot be reached" in ask_hub(code, nobody, tmp_path)

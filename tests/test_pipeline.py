@@ -1,0 +1,439 @@
+"""The order of the stages, on real video files; the bundled model where it is installed."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub import STVGConfig, STVGPipeline
+from stvg_r1_hub.config import SamplingConfig
+from stvg_r1_hub.errors import (
+    Cancelled,
+    ConfigError,
+    ModelError,
+    OutputError,
+    QueryError,
+    TrackerError,
+    VideoError,
+)
+from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.hub import BUNDLED
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import (
+    Frames,
+    MarkedFrames,
+    Progress,
+    TimedFrame,
+    Track,
+    Tracks,
+    VideoInfo,
+)
+from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
+from stvg_r1_hub.video import open_video
+from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from tests.media import number_of, write_clip
+
+WIDTH, HEIGHT, COUNT, FPS = 192, 128, 40, 10.0
+GOOD = "<think>2 jumps</think><answer>Target ID: 2, Time range: 0.50 to 1.50</answer>"
+TINY = BUNDLED / "tiny" / "stvg_config.json"
+DEMO = BUNDLED / "demo"
+needs_tiny = pytest.mark.skipif(not TINY.is_file(), reason="the bundled model is not built yet")
+
+
+def make_track(object_id: int, left: float, *, score: float = 0.9, masks: bool = False) -> Track:
+    boxes = np.array([[left + i, 40, left + i + 40, 90] for i in range(COUNT)], np.float32)
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[40:90, 40:80] = True
+    return Track(
+        object_id,
+        "dog",
+        score,
+        np.arange(COUNT),
+        boxes,
+        np.arange(COUNT) % 2 == 1,
+        (encode_mask(mask),) * COUNT if masks else None,
+    )
+
+
+class FixedTracker:
+    """Knows the tracks, watches some frames, and remembers what it saw."""
+
+    name = "fixed"
+
+    def __init__(self, *tracks: Track, wanted: Sequence[int] = ()) -> None:
+        self.tracks = tracks
+        self.wanted = wanted
+        self.seen: list[TimedFrame] = []
+        self.queries: list[str | None] = []
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        return self.wanted
+
+    def track(
+        self,
+        stream: Iterable[TimedFrame],
+        info: VideoInfo,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        self.queries.append(query)
+        self.seen += list(stream)
+        return Tracks(info.width, info.height, info.frame_times, self.tracks)
+
+
+class WatchedVLM(ScriptedVLM):
+    """Remembers what it was shown and asked."""
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__(answers or [GOOD])
+        self.shown: list[MarkedFrames] = []
+        self.asked: list[list[str]] = []
+
+    def encode(self, video: MarkedFrames) -> Any:
+        self.shown.append(video)
+        return super().encode(video)
+
+    def generate(self, prompts: Sequence[str], video: Any, **options: Any) -> list[str]:
+        self.asked.append(list(prompts))
+        return super().generate(prompts, video, **options)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("media") / "clip.mp4"
+    return write_clip(path, COUNT, fps=FPS, size=(WIDTH, HEIGHT), audio="aac")
+
+
+def make_pipeline(
+    *answers: str, tracker: FixedTracker | None = None, config: STVGConfig | None = None
+) -> tuple[STVGPipeline, FixedTracker, WatchedVLM]:
+    tracker = tracker or FixedTracker(make_track(1, 10), make_track(2, 90))
+    vlm = WatchedVLM(*answers)
+    return STVGPipeline(config or STVGConfig(), tracker, vlm), tracker, vlm
+
+
+def red_pixels(frames: Frames) -> int:
+    """Pure red pixels outside the red corner that the test video itself shows."""
+    upper = frames.pixels[:, : HEIGHT // 2].astype(int)
+    return int(((upper[..., 0] > 200) & (upper[..., 1:].max(axis=-1) < 60)).sum())
+
+
+def test_answer_becomes_boxes_of_every_native_frame(clip: Path) -> None:
+    pipeline, tracker, _ = make_pipeline()
+    result = pipeline("the dog jumping", clip)
+    assert isinstance(result, GroundingResult)
+    assert result.found and result.object_ids == (2,)
+    assert (result.start_seconds, result.end_seconds) == (0.5, 1.5)
+    assert [box.frame_index for box in result.boxes] == list(range(5, 15))
+    assert result.boxes[0].xyxy == (95, 40, 135, 90)
+    assert [box.interpolated for box in result.boxes[:2]] == [True, False]
+    assert result.reasoning == "2 jumps" and result.raw_text == GOOD
+    assert result.masks is None
+    assert {"open", "decode", "track", "mark", "encode", "answer", "total"} <= set(result.timings)
+    assert all(math.isfinite(s) and s >= 0 for s in result.timings.values())
+    assert tracker.queries == ["the dog jumping"]
+
+
+def test_model_sees_numbers_and_the_query(clip: Path) -> None:
+    pipeline, _, vlm = make_pipeline()
+    pipeline("the dog jumping", clip)
+    (shown,) = vlm.shown
+    assert shown.offered_ids == {1, 2}
+    assert red_pixels(shown.frames) > 100
+    assert '"the dog jumping"' in vlm.asked[0][0]
+
+
+def test_without_markers_frames_are_left_alone_and_it_is_said(clip: Path) -> None:
+    pipeline, _, vlm = make_pipeline()
+    result = pipeline("the dog", clip, markers=False)
+    assert red_pixels(vlm.shown[0].frames) == 0
+    assert any("markers=False" in warning for warning in result.warnings)
+
+
+def test_one_pass_feeds_tracker_and_sample(clip: Path) -> None:
+    wanted = [0, 3, 6, 9]
+    tracker = FixedTracker(make_track(2, 90), wanted=wanted)
+    pipeline, _, vlm = make_pipeline(tracker=tracker)
+    passes = []
+    with open_video(clip) as source:
+        original = source.stream
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            passes.append(args)
+            return original(*args, **kwargs)
+
+        source.stream = counted  # type: ignore[method-assign]
+        pipeline("the dog", source)
+    assert len(passes) == 1
+    assert [frame.frame_index for frame in tracker.seen] == wanted
+    assert [number_of(frame.pixels) for frame in tracker.seen] == wanted
+    frames = vlm.shown[0].frames
+    sample = frames.frame_indices.tolist()
+    assert len(sample) == 8 and sample[-1] > wanted[-1], "2 frames a second of 4 seconds"
+    assert [number_of(p) for p in frames.pixels] == sample
+    assert frames.times_seconds.tolist() == pytest.approx([i / FPS for i in sample])
+
+
+def test_several_queries_are_tracked_once_and_asked_in_one_batch(clip: Path) -> None:
+    second = "<answer>Target ID: 1, Time range: 1.00 to 2.00</answer>"
+    pipeline, tracker, vlm = make_pipeline(GOOD, second)
+    results = pipeline(["the dog", "the cat"], clip)
+    assert [r.object_ids for r in results] == [(2,), (1,)]
+    assert [r.query for r in results] == ["the dog", "the cat"]
+    assert len(tracker.queries) == 1 and len(vlm.shown) == 1
+    assert [len(prompts) for prompts in vlm.asked] == [2]
+
+
+def test_open_clip_keeps_tracks_and_features(clip: Path) -> None:
+    pipeline, tracker, vlm = make_pipeline()
+    with pipeline.open(clip) as opened:
+        one = opened.ground("the dog")
+        two = opened.ground("the dog again")
+        assert opened.tracks.object_ids == (1, 2)
+    assert one.boxes == two.boxes
+    assert len(tracker.queries) == 1 and len(vlm.shown) == 1 and len(vlm.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "No usable answer"),
+        ("I cannot see it.", "No usable answer"),
+        ("<answer>Target ID: 7, Time range: 0.50 to 1.50</answer>", "not in the video"),
+        ("<answer>Target ID: 2, Time range: 1.50 to 0.50</answer>", "reversed"),
+        ("<answer>Target ID: 2, Time range: 60.00 to 70.00</answer>", "beyond the video"),
+    ],
+)
+def test_a_bad_answer_is_not_found_with_the_reason(text: str, reason: str, clip: Path) -> None:
+    pipeline, _, _ = make_pipeline(text)
+    result = pipeline("the dog", clip)
+    assert not result.found
+    assert result.object_ids == () and result.boxes == () and result.tube is None
+    assert result.start_seconds is None and result.end_seconds is None
+    assert result.raw_text == text
+    assert any(reason in warning for warning in result.warnings), result.warnings
+
+
+def test_without_objects_the_model_is_not_asked(clip: Path) -> None:
+    pipeline, _, vlm = make_pipeline(tracker=FixedTracker())
+    result = pipeline("the dog", clip)
+    assert not result.found and "No object was found" in " ".join(result.warnings)
+    assert vlm.asked == [] and vlm.shown == []
+
+
+def test_objects_outside_the_sample_are_not_offered(clip: Path) -> None:
+    track = make_track(2, 90)
+    brief = Track(2, "dog", 0.9, np.array([2]), track.boxes[2:3], np.array([False]))
+    pipeline, _, vlm = make_pipeline(tracker=FixedTracker(brief))
+    result = pipeline("the dog", clip)
+    assert not result.found and "No object is visible" in " ".join(result.warnings)
+    assert vlm.asked == []
+
+
+def test_masks_come_from_the_tracks_or_are_refused(clip: Path) -> None:
+    with_masks = FixedTracker(make_track(2, 40, masks=True))
+    pipeline, _, _ = make_pipeline(tracker=with_masks)
+    result = pipeline("the dog", clip, masks=True)
+    assert result.masks is not None and len(result.masks) == len(result.boxes)
+    assert pipeline("the dog", clip).masks is None
+    pipeline, _, vlm = make_pipeline()
+    with pytest.raises(TrackerError, match="masks=True"):
+        pipeline("the dog", clip, masks=True)
+    assert vlm.asked == []
+
+
+def test_max_objects_keeps_the_most_visible(clip: Path) -> None:
+    tracker = FixedTracker(make_track(1, 10, score=0.3), make_track(2, 90, score=0.9))
+    pipeline, _, vlm = make_pipeline(tracker=tracker)
+    assert pipeline("the dog", clip, max_objects=1).found
+    assert vlm.shown[0].offered_ids == {2}
+    with pytest.raises(ConfigError, match="max_objects"):
+        pipeline("the dog", clip, max_objects=0)
+
+
+def test_queries_are_checked_before_the_video(tmp_path: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    for bad in ("", "  \n", []):
+        with pytest.raises(QueryError):
+            pipeline(bad, tmp_path / "missing.mp4")
+    with pytest.raises(VideoError):
+        pipeline("the dog", tmp_path / "missing.mp4")
+
+
+def test_progress_is_told_and_can_cancel(clip: Path) -> None:
+    tracker = FixedTracker(make_track(2, 90), wanted=range(COUNT))
+    pipeline, _, vlm = make_pipeline(tracker=tracker)
+    told: list[tuple[str, int, int | None]] = []
+    pipeline("the dog", clip, progress=lambda *call: told.append(call))
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert stages[:2] == ["decode/track", "encode"]
+    assert ("decode/track", COUNT, COUNT) in told
+
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if done == 3:
+            raise Cancelled("stopped")
+
+    asked = len(vlm.asked)
+    with open_video(clip) as source:
+        with pytest.raises(Cancelled):
+            pipeline("the dog", source, progress=stop)
+        assert pipeline("the dog", source).found, "the source can be used again"
+    assert len(vlm.asked) == asked + 1
+
+
+def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    result = pipeline("the dog", clip)
+    path = tmp_path / "result.json"
+    text = result.to_json(path)
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert json.loads(text) == values == result.to_dict()
+    assert list(values) == [
+        "query",
+        "found",
+        "object_ids",
+        "start_seconds",
+        "end_seconds",
+        "boxes",
+        "reasoning",
+        "raw_text",
+        "timings",
+        "warnings",
+    ]
+    assert list(values["boxes"][0]) == ["frame_index", "time_seconds", "xyxy", "interpolated"]
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    with pytest.raises(OutputError):
+        result.to_json(tmp_path / "no" / "result.json")
+
+
+def test_several_objects_name_theirs_in_the_json(clip: Path) -> None:
+    pipeline, _, _ = make_pipeline("<answer>Target ID: 1, 2, Time range: 0.50 to 1.00</answer>")
+    values = pipeline("the dogs", clip).to_dict()
+    assert values["object_ids"] == [1, 2]
+    assert {box["object_id"] for box in values["boxes"]} == {1, 2}
+
+
+def test_overlay_has_the_timing_and_sound_of_the_video(clip: Path, tmp_path: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    result = pipeline("the dog", clip)
+    out = tmp_path / "overlay.mp4"
+    result.save_video(out)
+    with open_video(out) as drawn, open_video(clip) as source:
+        assert drawn.info.n_frames == source.info.n_frames
+        assert drawn.info.frame_times == pytest.approx(source.info.frame_times, abs=0.002)
+        assert drawn.info.has_audio
+        inside, outside = drawn.stream([10]), drawn.stream([30])
+        edge = (slice(60, 70), slice(99, 102))
+        before = next(source.stream([10])).pixels[edge].astype(int)
+        changed = np.abs(next(inside).pixels[edge].astype(int) - before).mean()
+        same = np.abs(next(outside).pixels[edge].astype(int) - before).mean()
+    assert changed > 30 > 15 > same
+    assert [p.name for p in tmp_path.iterdir()] == ["overlay.mp4"]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_pictures_are_written_whether_found_or_not(
+    found: bool, clip: Path, tmp_path: Path
+) -> None:
+    pipeline, _, _ = make_pipeline(GOOD if found else "nothing")
+    result = pipeline("the dog", clip)
+    result.save_video(tmp_path / "a.gif")
+    result.keyframes(tmp_path / "b.png")
+    result.plot(tmp_path / "c.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gif", "b.png", "c.png"]
+    for bad in ("a.avi", "a", "no/a.mp4"):
+        with pytest.raises(OutputError):
+            result.save_video(tmp_path / bad)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file", "source"])
+def test_other_kinds_of_video(kind: str, clip: Path, tmp_path: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    if kind == "bytes":
+        result = pipeline("the dog", clip.read_bytes())
+        result.keyframes()
+    elif kind == "file":
+        with clip.open("rb") as file:
+            result = pipeline("the dog", file)
+            result.keyframes()
+    else:
+        frames = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.uint8)
+        with open_video(frames, fps=FPS) as source:
+            result = pipeline("the dog", source)
+            result.save_video(tmp_path / "out.mp4")
+    assert result.found and len(result.boxes) == 10
+
+
+def test_tracks_alone(clip: Path) -> None:
+    tracker = FixedTracker(make_track(1, 10), wanted=[0, 5])
+    pipeline, _, vlm = make_pipeline(tracker=tracker)
+    assert pipeline.track(clip).object_ids == (1,)
+    assert [frame.frame_index for frame in tracker.seen] == [0, 5]
+    assert vlm.shown == []
+
+
+def test_selection_keeps_ids_and_scales_to_a_smaller_sample() -> None:
+    tracks = Tracks(
+        WIDTH,
+        HEIGHT,
+        np.arange(COUNT) / FPS,
+        (make_track(3, 10, score=0.2), make_track(7, 40, masks=True)),
+    )
+    assert keep_most_visible(tracks, None) is tracks
+    assert keep_most_visible(tracks, 1).object_ids == (7,)
+    indices = np.array([0, 10])
+    half = np.zeros((2, HEIGHT // 2, WIDTH // 2, 3), np.uint8)
+    fitted = fit_to_sample(tracks, Frames(half, indices, indices / FPS, 1.0, 56, 84))
+    assert (fitted.width, fitted.height) == (WIDTH // 2, HEIGHT // 2)
+    track = fitted.tracks[1]
+    assert track.object_id == 7 and track.frame_indices.tolist() == [0, 10]
+    assert track.boxes[0].tolist() == [20, 20, 40, 45]
+    assert track.masks is not None and track.masks[0] is not None
+    assert track.masks[0]["size"] == [HEIGHT // 2, WIDTH // 2]
+
+
+def test_hand_made_pipeline_cannot_be_saved(tmp_path: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    with pytest.raises(ModelError, match="given by hand"):
+        pipeline.save_pretrained(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ConfigError, match="segmenter"):
+        STVGPipeline.from_pretrained("tiny", segmenter="sam2")
+    with pytest.raises(ModelError, match="no bundled model"):
+        STVGPipeline.from_pretrained("tinyy")
+
+
+@needs_tiny
+def test_unknown_devices_are_refused() -> None:
+    with pytest.raises(ConfigError, match="toaster"):
+        STVGPipeline.from_pretrained("tiny", device="toaster")
+
+
+def test_sampling_comes_from_the_config(clip: Path) -> None:
+    config = STVGConfig(sampling=SamplingConfig(fps=5.0))
+    pipeline, _, vlm = make_pipeline(config=config)
+    pipeline("the dog", clip)
+    assert len(vlm.shown[0].frames) == 20
+
+
+@needs_tiny
+@pytest.mark.slow
+def test_saved_bundled_model_gives_the_same_answer(tmp_path: Path) -> None:
+    query = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))["query"]
+    pipeline = STVGPipeline.from_pretrained("tiny", device="cpu")
+    before = pipeline(query, DEMO / "clip.mp4")
+    assert before.found, before.warnings
+    pipeline.save_pretrained(tmp_path / "copy")
+    loaded = STVGPipeline.from_pretrained(tmp_path / "copy", device="cpu")
+    assert loaded.config == pipeline.config
+    after = loaded(query, DEMO / "clip.mp4")
+    assert after.raw_text == before.raw_text
+    assert after.boxes == before.boxes

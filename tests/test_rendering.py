@@ -1,0 +1,183 @@
+"""Pictures for people, checked by their pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub import drawing, pictures, rendering
+from stvg_r1_hub.errors import OutputError
+from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.structures import Box, TimedFrame, Track, Tracks, Tube, VideoInfo
+
+WIDTH, HEIGHT, COUNT, FPS = 160, 120, 20, 10.0
+GRAY = 128
+
+
+def info(width: int = WIDTH, height: int = HEIGHT) -> VideoInfo:
+    return VideoInfo("clip", width, height, np.arange(COUNT) / FPS, COUNT / FPS)
+
+
+def frames(width: int = WIDTH, height: int = HEIGHT) -> list[TimedFrame]:
+    pixels = np.full((height, width, 3), GRAY, np.uint8)
+    return [TimedFrame(i, i / FPS, pixels) for i in range(COUNT)]
+
+
+def tube(object_id: int = 2, *, masks: bool = False) -> Tube:
+    boxes = tuple(Box(i, i / FPS, (40, 30, 80, 70), False, object_id) for i in range(5, 15))
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[30:70, 40:80] = True
+    rle = encode_mask(mask)
+    return Tube((object_id,), 0.5, 1.5, boxes, (rle,) * len(boxes) if masks else None)
+
+
+def tracks(*object_ids: int) -> Tracks:
+    def track(object_id: int) -> Track:
+        left = 10.0 + 20 * (object_id % 5)
+        boxes = np.tile(np.array([[left, 40, left + 15, 60]], np.float32), (COUNT, 1))
+        visible = np.ones(COUNT, bool)
+        visible[8:11] = False
+        kept = np.flatnonzero(visible)
+        return Track(object_id, "dog", 0.9, kept, boxes[kept], np.zeros(len(kept), bool))
+
+    return Tracks(WIDTH, HEIGHT, np.arange(COUNT) / FPS, tuple(track(i) for i in object_ids))
+
+
+def drawn(answer: Tube | None, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndarray]:
+    video = frames(width, height)
+    return list(
+        rendering.draw_answer(
+            video, info(width, height), answer, query="a dog", class_names={2: "dog"}
+        )
+    )
+
+
+def near(pixel: np.ndarray, color: tuple[int, int, int], tolerance: int = 6) -> bool:
+    return bool(np.all(np.abs(pixel.astype(int) - color) <= tolerance))
+
+
+def test_box_is_drawn_in_range_only_and_in_the_color_of_its_id() -> None:
+    out = drawn(tube())
+    color = drawing.object_color(2)
+    assert near(out[7][50, 40], color)
+    assert near(out[7][69, 60], color)
+    assert near(out[2][50, 40], (GRAY,) * 3)
+    assert near(out[16][50, 40], (GRAY,) * 3)
+    assert near(out[7][50, 60], (GRAY,) * 3), "the box must stay empty inside"
+
+
+def test_source_frames_are_not_touched() -> None:
+    video = frames()
+    list(rendering.draw_answer(video, info(), tube(), query="q", class_names={}))
+    assert all(np.all(frame.pixels == GRAY) for frame in video)
+
+
+def test_mask_is_tinted_instead_of_a_box() -> None:
+    out = drawn(tube(masks=True))
+    inside = out[7][50, 60].astype(int)
+    color = np.array(drawing.object_color(2))
+    assert np.sign(inside - GRAY).tolist() == np.sign(color - GRAY).tolist()
+
+
+def test_time_bar_shows_the_answered_range_and_the_playhead_moves() -> None:
+    out = drawn(tube())
+    color = drawing.object_color(2)
+    bar_row = HEIGHT - 7 - 2
+
+    def colored(picture: np.ndarray) -> list[int]:
+        rows = picture[bar_row - 3 : bar_row + 3].astype(int)
+        return [x for x in range(WIDTH) if any(near(row[x], color, 30) for row in rows)]
+
+    first = colored(out[0])
+    assert first, "the answered range is not on the bar"
+    assert abs(min(first) / WIDTH - 0.25) < 0.08
+    assert abs(max(first) / WIDTH - 0.75) < 0.08
+    assert not np.array_equal(out[0][-12:], out[19][-12:])
+    assert not colored(drawn(None)[0]), "nothing was found, so nothing may be on the bar"
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 200), (426, 240), (1920, 1080)])
+def test_any_size_can_be_drawn(size: tuple[int, int]) -> None:
+    out = drawn(tube(), *size)
+    assert out[7].shape == (size[1], size[0], 3)
+    assert not np.array_equal(out[7], frames(*size)[7].pixels)
+
+
+def test_a_box_over_the_border_is_cut() -> None:
+    boxes = (Box(0, 0.0, (-50, -50, 400, 400), False, 1), Box(0, 0.0, (-9, -9, -1, -1), False, 2))
+    out = drawn(Tube((1, 2), 0.0, 1.0, boxes))
+    assert out[0].shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("query", ["", "x" * 5000, "犬が跳ぶ 🐶", "a\nb\tc", "‮rtl עברית"])
+def test_any_query_can_be_drawn(query: str) -> None:
+    out = next(rendering.draw_answer(frames(), info(), None, query=query, class_names={}))
+    assert out.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_tracks_are_drawn_in_distinct_stable_colors() -> None:
+    all_tracks = tracks(1, 2, 3)
+    out = list(rendering.draw_tracks(frames(), info(), all_tracks))
+    for track in all_tracks.tracks:
+        left = int(track.boxes[0][0])
+        for index in (0, 19):
+            assert near(out[index][55, left], drawing.object_color(track.object_id))
+        assert near(out[9][55, left], (GRAY,) * 3), "hidden in this frame"
+    assert len({drawing.object_color(i) for i in range(1, 13)}) == 12
+
+
+def test_labels_of_crowded_objects_do_not_cover_each_other() -> None:
+    taken: list[tuple[int, int, int, int]] = []
+    picture = np.full((240, 320, 3), GRAY, np.uint8)
+    for i in (1, 2, 3):
+        box = Box(0, 0.0, (100, 100, 160, 200), False, i)
+        rendering._draw_object_label(picture, box, "dog", 11, 2, taken)
+    assert not any(rendering._overlap(a, b) for i, a in enumerate(taken) for b in taken[:i])
+
+
+def test_text_is_shortened_to_fit() -> None:
+    short = drawing.fit_text("a very long description of a dog", 12, 100)
+    assert short.endswith("…") and drawing.text_width(short, 12) <= 100
+    assert drawing.fit_text("dog", 12, 100) == "dog"
+    lines = drawing.wrap_text("a very long description of a small brown dog", 12, 100, 2)
+    assert len(lines) == 2 and all(drawing.text_width(line, 12) <= 100 for line in lines)
+
+
+def test_keyframes_cover_the_clip_and_the_range() -> None:
+    picks = pictures.keyframe_indices(info(), None)
+    assert len(picks) == 6 and picks == sorted(picks)
+    short = Tube((1,), 1.0, 1.2, ())
+    with_range = pictures.keyframe_indices(info(), short)
+    assert len(with_range) == 6
+    assert sum(1.0 <= i / FPS < 1.2 for i in with_range) == 2
+    two = VideoInfo("two", WIDTH, HEIGHT, np.array([0.0, 0.1]), 0.2)
+    assert pictures.keyframe_indices(two, None) == [0, 1]
+
+
+def test_keyframe_strip_frames_the_tiles_in_range() -> None:
+    strip = pictures.keyframe_strip(frames()[4:6], tube(), query="a dog", class_names={2: "dog"})
+    color = np.array(drawing.object_color(2))
+    colored = np.all(np.abs(strip.astype(int) - color) < 8, axis=-1)
+    columns = np.flatnonzero(colored[80:280].sum(axis=0) > 100)
+    assert len(columns), "the tile in range has no frame"
+    tile = (strip.shape[1] - 30) // 2
+    assert columns.min() > tile, "only the second tile is in range"
+
+
+def test_timeline_is_a_png_of_every_object(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "timeline.png"
+    pictures.timeline_plot(path, tracks(1, 2, 3), tube(), title="a dog")
+    few = np.asarray(Image.open(path).convert("RGB"))
+    assert few.shape[1] == 1080
+    pictures.timeline_plot(path, tracks(*range(1, 60)), None, title=r"a $\frac$ & more_than^that")
+    many = np.asarray(Image.open(path).convert("RGB"))
+    assert few.shape[0] < many.shape[0] < 1500
+    pictures.timeline_plot(path, tracks(), None, title="nothing")
+    assert [p.name for p in tmp_path.iterdir()] == ["timeline.png"]
+
+
+def test_timeline_into_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Cannot write"):
+        pictures.timeline_plot(tmp_path / "no" / "plot.png", tracks(1), None, title="x")

@@ -1,0 +1,89 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub.structures import (
+    Answer,
+    Detections,
+    Frames,
+    MarkedFrames,
+    Track,
+    Tracks,
+    VideoInfo,
+)
+
+
+def make_frames(n=2):
+    return Frames(np.zeros((n, 4, 6, 3), np.uint8), np.arange(n), np.arange(n) / 2, 2.0, 28, 28)
+
+
+def make_track(object_id=1, frames=(0, 2, 5)):
+    n = len(frames)
+    boxes = np.arange(n * 4, dtype=np.float32).reshape(n, 4)
+    return Track(object_id, "dog", 0.5, np.array(frames), boxes, np.zeros(n, dtype=bool))
+
+
+def test_track_finds_its_frames():
+    track = make_track()
+    assert [track.position(frame) for frame in range(7)] == [0, None, 1, None, None, 2, None]
+    assert track.box_at(2).tolist() == [4, 5, 6, 7]
+    assert track.box_at(3) is None
+
+
+def test_tracks_find_their_objects():
+    tracks = Tracks(6, 4, np.arange(6) / 10, (make_track(2), make_track(1)))
+    assert tracks.object_ids == (2, 1)
+    assert tracks.get(1).object_id == 1
+    assert tracks.get(9) is None
+    assert len(tracks) == 2
+
+
+def test_offered_ids_are_those_drawn_anywhere():
+    marked = MarkedFrames(make_frames(), (frozenset({1, 2}), frozenset({3})))
+    assert marked.offered_ids == {1, 2, 3}
+
+
+def test_answer_is_valid_without_a_problem():
+    assert Answer((1,), 0.0, 1.0).is_valid
+    assert not Answer((), None, None, problem="none").is_valid
+
+
+def test_video_info_counts():
+    info = VideoInfo("a.mp4", 6, 4, np.arange(50) / 25, 2.0)
+    assert (info.n_frames, info.fps) == (50, 25.0)
+
+
+def test_reprs_show_shapes_not_pixels():
+    for record in (make_frames(), make_track(), Tracks(6, 4, np.arange(6), (make_track(),))):
+        assert len(repr(record)) < 120
+
+
+def test_records_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_frames().sample_fps = 3.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: VideoInfo("a", 6, 4, np.zeros(0), 1.0), "frame_times"),
+        (lambda: VideoInfo("a", 6, 4, np.array([0.0, 0.0]), 1.0), "ascending"),
+        (lambda: VideoInfo("a", 0, 4, np.array([0.0]), 1.0), "0x4"),
+        (lambda: dataclasses.replace(make_frames(), pixels=np.zeros((2, 4, 6))), "pixels"),
+        (lambda: dataclasses.replace(make_frames(), pixels=np.zeros((2, 4, 6, 3))), "uint8"),
+        (lambda: dataclasses.replace(make_frames(), frame_indices=np.arange(3)), "3 indices"),
+        (lambda: Detections(np.zeros((2, 3)), np.zeros(2), np.zeros(2)), "boxes"),
+        (lambda: Detections(np.zeros((2, 4)), np.zeros(1), np.zeros(2)), "differ"),
+        (lambda: make_track(object_id=0), "positive"),
+        (lambda: make_track(frames=()), "empty"),
+        (lambda: make_track(frames=(3, 3)), "ascend"),
+        (lambda: dataclasses.replace(make_track(), masks=(None,)), "masks"),
+        (lambda: Tracks(6, 4, np.arange(9), (make_track(), make_track())), "unique"),
+        (lambda: Tracks(6, 4, np.arange(5), (make_track(),)), "reaches frame 5"),
+        (lambda: MarkedFrames(make_frames(), ()), "0 sets of IDs"),
+    ],
+)
+def test_contradictions_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
