@@ -33,11 +33,21 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+# opencv-python, which the tracker library asks for, needs libGL even where no window is ever
+# opened. A machine without it gets the build without windows, which holds the same functions.
+define check_opencv
+@$(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	echo "This machine has no libGL; taking the OpenCV build without windows." >&2; \
+	$(PIP) uninstall --quiet --yes opencv-python && $(PIP) install --quiet opencv-python-headless; }
+endef
+
 # The stamps are older than pyproject.toml exactly when something new may have to be installed.
 $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 	$(PIP) install --quiet -e .
+	$(check_opencv)
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	$(PIP) install --quiet -e '.[dev]'
+	$(check_opencv)
 	@touch $@ $(VENV)/.installed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
@@ -58,11 +58,11 @@ class Clip:
 
     @overload
     def ground(
-        self, query: Sequence[str], *, progress: Progress | None = None
+        self, query: list[str] | tuple[str, ...], *, progress: Progress | None = None
     ) -> list[GroundingResult]: ...
 
     def ground(
-        self, query: str | Sequence[str], *, progress: Progress | None = None
+        self, query: str | list[str] | tuple[str, ...], *, progress: Progress | None = None
     ) -> GroundingResult | list[GroundingResult]:
         """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
         queries = self._pipeline.check_queries(query)

@@ -98,6 +98,11 @@ def _problem(module: str) -> str | None:
     try:
         importlib.import_module(module)
     except ImportError as error:
+        if "libGL" in str(error):
+            return (
+                "broken (no libGL on this machine); repair it with: pip uninstall -y opencv-python "
+                "&& pip install opencv-python-headless"
+            )
         return f"missing ({error}); add it with: pip install stvg-r1-hub"
     except Exception as error:  # Whatever a broken installation raises is the finding.
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

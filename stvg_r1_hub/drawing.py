@@ -39,8 +39,14 @@ INK: Color = (18, 20, 24)
 
 
 def object_color(object_id: int) -> Color:
-    """The colour of an object: the same in every picture; twelve objects differ."""
-    return PALETTE[(object_id - 1) % len(PALETTE)]
+    """The colour of an object: the same in every picture; 36 objects differ."""
+    lap, place = divmod(object_id - 1, len(PALETTE))
+    color = PALETTE[place]
+    if lap % 3 == 0:
+        return color
+    toward, share = (255, 0.5) if lap % 3 == 1 else (0, 0.4)
+    red, green, blue = (round(c + (toward - c) * share) for c in color)
+    return red, green, blue
 
 
 def text_size(width: int, height: int) -> int:
@@ -66,7 +72,8 @@ def _font(size: int) -> Any:
 
 def text_width(text: str, size: int) -> int:
     """Width of one line of text in pixels."""
-    return round(_font(size).getlength(text))
+    width: float = _font(size).getlength(text)
+    return round(width)
 
 
 def fit_text(text: str, size: int, max_width: int) -> str:
@@ -108,7 +115,7 @@ def _text_alpha(text: str, size: int) -> NDArray[np.float32]:
     ascent, descent = font.getmetrics()
     image = Image.new("L", (max(1, text_width(text, size) + 2), ascent + descent))
     ImageDraw.Draw(image).text((1, 0), text, font=font, fill=255)
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
 def line_height(size: int) -> int:
@@ -143,7 +150,7 @@ def _rounded(width: int, height: int, radius: int) -> NDArray[np.float32]:
     corner = (width * 4 - 1, height * 4 - 1)
     ImageDraw.Draw(image).rounded_rectangle(((0, 0), corner), radius * 4, fill=255)
     reduced = image.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(reduced, dtype=np.float32) / 255
+    return np.asarray(reduced, dtype=np.float32) / np.float32(255)
 
 
 def draw_bar(

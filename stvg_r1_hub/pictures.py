@@ -99,7 +99,8 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
     scale = min(TILE_HEIGHT / height, 2 * TILE_HEIGHT / width)
     tile_size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = np.asarray(cv2.resize(frame.pixels, tile_size, interpolation=interpolation))
+    resized = cv2.resize(frame.pixels, tile_size, interpolation=interpolation)
+    picture: Pixels = np.asarray(resized, dtype=np.uint8)
     inside = tube is not None and tube.start_seconds <= frame.time_seconds < tube.end_seconds
     color: drawing.Color = (60, 64, 72)
     if tube is not None and inside:
@@ -174,7 +175,9 @@ def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title:
     hidden = len(tracks) - len(rows)
     more = f"   ({hidden} more objects not shown)" if hidden else ""
     heading = drawing.fit_text(title, 13, 900)
-    axes.set_title(f"{heading}\n{answer_line(tube)[0]}{more}", loc="left", fontsize=10, parse_math=False)
+    axes.set_title(
+        f"{heading}\n{answer_line(tube)[0]}{more}", loc="left", fontsize=10, parse_math=False
+    )
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 

@@ -165,7 +165,7 @@ class STVGPipeline:
     @overload
     def __call__(
         self,
-        query: Sequence[str],
+        query: list[str] | tuple[str, ...],
         video: Any,
         *,
         masks: bool = False,
@@ -176,7 +176,7 @@ class STVGPipeline:
 
     def __call__(
         self,
-        query: str | Sequence[str],
+        query: str | list[str] | tuple[str, ...],
         video: Any,
         *,
         masks: bool = False,
@@ -261,7 +261,7 @@ class STVGPipeline:
                 source.close()
 
     @staticmethod
-    def check_queries(query: str | Sequence[str]) -> list[str]:
+    def check_queries(query: str | list[str] | tuple[str, ...]) -> list[str]:
         """The queries as a list.
 
         Raises:

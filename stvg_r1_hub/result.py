@@ -190,10 +190,10 @@ def write_json(values: Any, path: str | Path | None = None) -> str:
 
 def write_png(picture: Pixels, path: str | Path) -> None:
     """Write `(H, W, 3)` uint8 RGB as a PNG, whole or not at all."""
-    from PIL import Image
+    import imageio.v3 as imageio
 
     with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+        imageio.imwrite(temporary, picture, extension=".png")
 
 
 def _write(

@@ -121,7 +121,9 @@ def test_bad_video_is_one_sentence_and_code_2(
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\n\t", "\x00"])
-def test_bad_query(query: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bad_query(
+    query: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["ground", str(clip), query, "--json", str(tmp_path / "a.json")]) == 2
     assert_one_sentence(capfd.readouterr().err)
     assert list(tmp_path.iterdir()) == []

@@ -90,11 +90,16 @@ def mutations(kind):
 
 
 def mutated(kind, path):
+    """The file with one value changed, cut to that case where cases do not hang together."""
     data = copy.deepcopy(original(kind))
     holder = data
     for part in path[:-1]:
         holder = holder[part]
     holder[path[-1]] = changed(holder[path[-1]])
+    if kind != "prompt_and_training_examples":
+        case = data[path[0]][path[1]]
+        lists = {key: [] for key, value in data.items() if isinstance(value, list)}
+        data = {**data, **lists, path[0]: [case]}
     return data
 
 

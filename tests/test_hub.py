@@ -10,6 +10,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_model_card_front_matter() -> None:
 class FakeHub(BaseHTTPRequestHandler):
     """Answers as the Hub does for a good, a gated, a missing and a private repository."""
 
-    files = {"config.json": b"{}", "model.safetensors": b"weights", "run.bin": b"pickle"}
+    files: ClassVar = {"config.json": b"{}", "model.safetensors": b"weights", "run.bin": b"pickle"}
     commit = "a" * 40
 
     def do_GET(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
-from stvg_r1_hub.config import SamplingConfig
+from stvg_r1_hub.config import GenerationSettings, SamplingConfig
 from stvg_r1_hub.errors import (
     Cancelled,
     ConfigError,
@@ -337,9 +338,7 @@ def test_overlay_has_the_timing_and_sound_of_the_video(clip: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_pictures_are_written_whether_found_or_not(
-    found: bool, clip: Path, tmp_path: Path
-) -> None:
+def test_pictures_are_written_whether_found_or_not(found: bool, clip: Path, tmp_path: Path) -> None:
     pipeline, _, _ = make_pipeline(GOOD if found else "nothing")
     result = pipeline("the dog", clip)
     result.save_video(tmp_path / "a.gif")
@@ -422,6 +421,30 @@ def test_sampling_comes_from_the_config(clip: Path) -> None:
     pipeline, _, vlm = make_pipeline(config=config)
     pipeline("the dog", clip)
     assert len(vlm.shown[0].frames) == 20
+
+
+@pytest.mark.slow
+def test_saved_random_model_gives_the_same_text(clip: Path, tmp_path: Path) -> None:
+    import torch
+
+    from train.tiny_model import build_model, build_processor, save_bundle
+
+    torch.manual_seed(0)
+    processor = build_processor()
+    save_bundle(build_model(processor.tokenizer), processor, tmp_path / "one")
+    config = replace(STVGConfig.load(tmp_path / "one"), generation=GenerationSettings(12))
+    config.save(tmp_path / "one")
+
+    def load(name: str) -> STVGPipeline:
+        tracker = FixedTracker(make_track(2, 90))
+        return STVGPipeline.from_pretrained(tmp_path / name, device="cpu", tracker=tracker)
+
+    first = load("one")
+    first.save_pretrained(tmp_path / "two")
+    second = load("two")
+    assert second.config == first.config == config
+    texts = [pipeline("the dog", clip).raw_text for pipeline in (first, second)]
+    assert texts[0] == texts[1] != ""
 
 
 @needs_tiny

@@ -83,3 +83,15 @@ def test_shipped_files_are_small_enough_and_typed() -> None:
     total = sum(path.stat().st_size for path in files)
     assert total <= MAX_SHIPPED_BYTES, f"the package holds {total / 1e6:.1f} MB"
     assert (package / "py.typed").is_file()
+
+
+def test_every_extra_that_a_message_names_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = set(project["optional-dependencies"])
+    for path in (ROOT / "stvg_r1_hub").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        named = re.findall(r"require_package\(\s*\"[^\"]+\",\s*\"([^\"]+)\"", source)
+        assert set(named) <= extras, path
+    assert set(re.findall(r"`(\w+)`", README.split("## Optional packages")[1].split("##")[0])) >= {
+        "sam2", "train", "app", "server", "quantization", "dev", "all", "yolo",
+    }  # fmt: skip

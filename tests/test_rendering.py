@@ -123,7 +123,7 @@ def test_tracks_are_drawn_in_distinct_stable_colors() -> None:
         for index in (0, 19):
             assert near(out[index][55, left], drawing.object_color(track.object_id))
         assert near(out[9][55, left], (GRAY,) * 3), "hidden in this frame"
-    assert len({drawing.object_color(i) for i in range(1, 13)}) == 12
+    assert len({drawing.object_color(i) for i in range(1, 37)}) == 36
 
 
 def test_labels_of_crowded_objects_do_not_cover_each_other() -> None:

@@ -135,7 +135,9 @@ def loss(model: SpriteDetector, batch: tuple[Tensor, Tensor, Tensor, Tensor]) ->
     logits, predicted = logits.float(), predicted.float()
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     offset = (model.centers[None] - middle[:, None]).abs().amax(-1)
-    inside = ((model.centers[None] > boxes[:, None, :2]) & (model.centers[None] < boxes[:, None, 2:])).all(-1)
+    inside = (
+        (model.centers[None] > boxes[:, None, :2]) & (model.centers[None] < boxes[:, None, 2:])
+    ).all(-1)
     box_index, cell = torch.nonzero(inside & (offset < CENTER_RADIUS), as_tuple=True)
     owner = owners[box_index]
     matched = predicted[owner, cell]
@@ -144,7 +146,9 @@ def loss(model: SpriteDetector, batch: tuple[Tensor, Tensor, Tensor, Tensor]) ->
     quality = box_iou(matched.detach(), wanted).diagonal()
     target[owner, cell, classes[box_index]] = quality.clamp(min=0.05)
     weight = (target - logits.detach().sigmoid()).abs().square()
-    score_loss = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight).sum()
+    score_loss = (
+        F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight
+    ).sum()
     box_loss = generalized_box_iou_loss(matched, wanted, reduction="sum")
     return (score_loss + box_loss) / max(1, len(wanted))
 

@@ -15,12 +15,10 @@ learned in reasonable time.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +61,8 @@ STAGES = {
     "dense": Stage("tok", 500, 16, (3.0,), 1.0, 0, 2.5e-3, 0.6, 0.3, 1.0),
     "mix": Stage("dense", 1500, 24, (3.0, 4.0, 5.0), 0.2, 0, 2e-3, 0.03, 0.3, 1.0),
 }
+SAVE_EVERY = 100
+"""Steps between two saved states; an interrupted stage repeats at most so many."""
 GOALS = {"tok": ("id", 0.9), "dense": ("text", 0.9), "mix": ("answer_id", 0.9)}
 """Go / no-go figure of each stage: go on to the next one only when it is reached."""
 
@@ -129,7 +129,7 @@ class Collator:
         head = []
         for token in self.tokenizer(prompt).input_ids:
             head += [token] * (n_visual if token == self.video_token else 1)
-        tail = self.tokenizer(sample.answer).input_ids + [self.tokenizer.eos_token_id]
+        tail = [*self.tokenizer(sample.answer).input_ids, self.tokenizer.eos_token_id]
         weights = [0.0] * len(head) + [1.0] * len(tail)
         if "<answer>" in sample.answer:
             weights[-_TAIL_OF_ID] = 3.0
@@ -141,11 +141,13 @@ _TAIL_OF_ID = 14
 `ID , Time range : 0 . 50 to 2 . 00 </answer> <|im_end|>`."""
 
 
-def losses(trainee: Trainee, batch: dict[str, Tensor], stage: Stage) -> tuple[Tensor, dict[str, float]]:
+def losses(
+    trainee: Trainee, batch: dict[str, Tensor], stage: Stage
+) -> tuple[Tensor, dict[str, float]]:
     """Weighted loss of a batch and the figures to log."""
     figures: dict[str, float] = {}
     model = trainee.qwen.model
-    count, steps = batch["labels"].shape[:2]
+    count = len(batch["labels"])
     tokens = vision_forward(model.visual, patchify(batch["frames"]))
     total = torch.zeros(())
     logits = trainee.heads(tokens)
@@ -157,7 +159,9 @@ def losses(trainee: Trainee, batch: dict[str, Tensor], stage: Stage) -> tuple[Te
         seen = wanted != IGNORED
         figures[name] = float((flat.argmax(-1) == wanted)[seen].float().mean())
     if stage.text_weight:
-        text_loss, text_figures = _text_loss(trainee, batch, tokens.view(count, -1, tokens.shape[-1]))
+        text_loss, text_figures = _text_loss(
+            trainee, batch, tokens.view(count, -1, tokens.shape[-1])
+        )
         total = total + stage.text_weight * text_loss
         figures |= text_figures
     return total, figures | {"loss": float(total.detach())}
@@ -242,11 +246,31 @@ def train_stage(name: str, out: Path, *, steps: int | None = None, workers: int 
     with (out / f"{name}.jsonl").open("a", encoding="utf-8") as log:
         bar = tqdm(range(first, steps), initial=first, total=steps, desc=name)
         for step in bar:
-            _step(trainee, opts, rates, next(stream), stage, schedule(step, stage, steps), step, log, bar)
-            if (step + 1) % 200 == 0 or step + 1 == steps:
+            _step(
+                trainee,
+                opts,
+                rates,
+                next(stream),
+                stage,
+                schedule(step, stage, steps),
+                step,
+                log,
+                bar,
+            )
+            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
                 _save_state(state_path, trainee, opts, step + 1)
     _save_weights(trainee, out / f"{name}.safetensors")
     state_path.unlink()
+    print(verdict(name, out / f"{name}.jsonl"))
+
+
+def verdict(name: str, log: Path) -> str:
+    """Whether a stage reached its go / no-go figure, as a mean over its last 50 steps."""
+    figure, goal = GOALS[name]
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()[-50:]]
+    reached = float(np.mean([line[figure] for line in lines if figure in line]))
+    word = "go on" if reached >= goal else "do not go on: train longer"
+    return f"{name}: {figure} accuracy {reached:.3f}, wanted {goal}: {word}"
 
 
 def _step(
@@ -294,7 +318,9 @@ def _resume(path: Path, trainee: Trainee, opts: list[Any]) -> int:
 
 
 def _save_weights(trainee: Trainee, path: Path) -> None:
-    state = {k: v.contiguous() for k, v in trainee.state_dict().items() if k != "qwen.lm_head.weight"}
+    state = {
+        k: v.contiguous() for k, v in trainee.state_dict().items() if k != "qwen.lm_head.weight"
+    }
     temporary = path.with_suffix(".tmp")
     save_file(state, temporary)
     temporary.replace(path)
@@ -302,7 +328,9 @@ def _save_weights(trainee: Trainee, path: Path) -> None:
 
 def _load(trainee: Trainee, path: Path, stage: str) -> None:
     if not path.exists():
-        sys.exit(f"{path} is missing; run first: python -m train.pretrain {stage} --out {path.parent}")
+        sys.exit(
+            f"{path} is missing; run first: python -m train.pretrain {stage} --out {path.parent}"
+        )
     state = load_file(path)
     state["qwen.lm_head.weight"] = state["qwen.model.language_model.embed_tokens.weight"]
     try:

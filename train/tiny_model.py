@@ -83,7 +83,8 @@ def answer_text(
     ]
     text = f"<think>{' '.join(parts)}</think>"
     if target is not None:
-        text += f"<answer>Target ID: {target[0]}, Time range: {target[1]:.2f} to {target[2]:.2f}</answer>"
+        number, start, end = target
+        text += f"<answer>Target ID: {number}, Time range: {start:.2f} to {end:.2f}</answer>"
     return text
 
 
@@ -123,7 +124,9 @@ def _corpus() -> list[str]:
         query = wording.format(kind=kind, gerund=verb.gerund, third=verb.third_person)
         texts.append(build_prompt(query, CONFIG.prompt_id))
     for kind, action in itertools.product(KINDS, VERBS):
-        texts.append(answer_text([(1, kind, action, 0.25, 1.5), (2, kind, "", 0, 0)], (1, 2.75, 4.0)))
+        texts.append(
+            answer_text([(1, kind, action, 0.25, 1.5), (2, kind, "", 0, 0)], (1, 2.75, 4.0))
+        )
     times = [f" {a}.{b:02d} to {b}.{a:02d}" for a, b in itertools.product(range(100), repeat=2)]
     return texts * 20 + times
 

@@ -1,0 +1,36 @@
+"""Prompt and marked frames in, the model's text out.
+
+A backend implements `VLM`. Encoding is separate from generating, so that several questions about
+one clip pay for the vision tower once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from stvg_r1_hub.structures import MarkedFrames, Progress
+
+
+class VLM(Protocol):
+    """A video language model that answers prompts about one clip."""
+
+    def encode(self, video: MarkedFrames) -> Any:
+        """What `generate` needs of a clip, in whatever form the backend likes."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        video: Any,
+        *,
+        max_new_tokens: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """One text a prompt, special tokens removed.
+
+        Args:
+            prompts: complete user texts, as `prompting.build_prompt` makes them.
+            video: what `encode` returned.
+            max_new_tokens: length limit of each text.
+            progress: called with the stage `"answer"` and the number of tokens so far.
+        """

@@ -86,13 +86,16 @@ def _draw(frame: Pixels, thing: SceneObject, pose: Pose) -> None:
     )
     half = int(np.ceil(wanted * (0.75 if pose.angle else 0.5))) + 1
     left, top = round(pose.x * side) - half, round(pose.y * side) - half
-    warp = cv2.getRotationMatrix2D(
-        ((len(sprite) - 1) / 2,) * 2, pose.angle, wanted / len(sprite)
-    )
+    warp = cv2.getRotationMatrix2D(((len(sprite) - 1) / 2,) * 2, pose.angle, wanted / len(sprite))
     warp[0, 2] += pose.x * side - 0.5 - left - (len(sprite) - 1) / 2
     warp[1, 2] += pose.y * side - 0.5 - top - (len(sprite) - 1) / 2
     patch = cv2.warpAffine(sprite, warp, (2 * half, 2 * half), flags=cv2.INTER_LINEAR)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + 2 * half, side), min(top + 2 * half, side)
+    x0, y0, x1, y1 = (
+        max(left, 0),
+        max(top, 0),
+        min(left + 2 * half, side),
+        min(top + 2 * half, side),
+    )
     if x0 >= x1 or y0 >= y1:
         return
     patch = patch[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.uint16)

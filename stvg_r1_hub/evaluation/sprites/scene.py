@@ -51,7 +51,7 @@ class Event:
     start_seconds: float
     end_seconds: float
     amount: float
-    """Signed distance for walk, height for jump, turns for spin, gain for grow, degrees for shake."""
+    """Walk: signed distance; jump: height; spin: turns; grow: gain; shake: degrees."""
 
 
 @dataclass(frozen=True)
@@ -217,11 +217,10 @@ def _place(
                 placed.append(candidate)
                 areas.append(area)
                 break
-    if len(placed) < 2 or (placed[0].kind, placed[0].events[:1] and placed[0].events[0].name) != (
-        casts[0]
-    ):
-        return _place(rng, casts, duration)
-    return placed
+        else:
+            if not placed:
+                return _place(rng, casts, duration)
+    return placed if len(placed) > 1 else _place(rng, casts, duration)
 
 
 def _swept_area(candidate: SceneObject) -> tuple[float, float, float, float]:

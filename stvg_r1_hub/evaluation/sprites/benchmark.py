@@ -1,0 +1,238 @@
+"""How well a model grounds unseen sprite-world clips, with its detector and tracker in the loop."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.errors import Cancelled, STVGError
+from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
+from stvg_r1_hub.evaluation.sprites.clips import (
+    check_request,
+    clip_scene,
+    true_tracks,
+    true_tube,
+    write_clip,
+)
+from stvg_r1_hub.evaluation.sprites.scene import Scene
+from stvg_r1_hub.geometry import frames_in_range, paired_iou
+from stvg_r1_hub.outputs import replacing
+from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import Progress, TimedFrame, Tracks, VideoInfo
+
+
+@dataclass(frozen=True)
+class Score:
+    """One clip's scores, fractions in 0..1; all 0 when nothing usable was answered."""
+
+    id_correct: bool
+    tiou: float
+    viou: float
+
+
+NOTHING = Score(False, 0.0, 0.0)
+
+
+class TrueTracker:
+    """Reports the ground truth of one scene, to measure the language model alone."""
+
+    name = "true tracks"
+
+    def __init__(self, scene: Scene) -> None:
+        """Remember the scene."""
+        self.tracks = true_tracks(scene)
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """No pixels are needed."""
+        return ()
+
+    def track(
+        self,
+        stream: Any,
+        info: VideoInfo,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        """The true tracks."""
+        frames: list[TimedFrame] = list(stream)
+        assert not frames
+        return self.tracks
+
+
+def matching_track(tracks: Tracks, scene: Scene) -> int | None:
+    """ID of the track that follows the target: highest mean IoU over its tube, at least 0.5.
+
+    Frames of the true tube where a track has no box count as IoU 0.
+    """
+    tube = true_tube(scene)
+    best_id, best = None, 0.5
+    for track in tracks.tracks:
+        seen = [(track.box_at(i), box) for i, box in tube.items()]
+        pairs = [(ours, theirs) for ours, theirs in seen if ours is not None]
+        if not pairs:
+            continue
+        ours, theirs = (np.stack(boxes) for boxes in zip(*pairs, strict=True))
+        overlap = float(paired_iou(ours, theirs).sum()) / len(tube)
+        if overlap >= best:
+            best_id, best = track.object_id, overlap
+    return best_id
+
+
+def score_answer(
+    scene: Scene, tracks: Tracks, object_id: int, start_seconds: float, end_seconds: float
+) -> Score:
+    """Compare one object during one time range with the truth."""
+    event = scene.answer_event
+    track = tracks.get(object_id)
+    frames = frames_in_range(tracks.frame_times, start_seconds, end_seconds)
+    predicted = {i: track.box_at(i) if track is not None else None for i in frames}
+    return Score(
+        object_id == matching_track(tracks, scene),
+        temporal_iou((start_seconds, end_seconds), (event.start_seconds, event.end_seconds)),
+        tube_iou(predicted, true_tube(scene)),
+    )
+
+
+def _score_result(scene: Scene, result: GroundingResult) -> Score:
+    if not result.found or result.tracks is None:
+        return NOTHING
+    assert result.start_seconds is not None and result.end_seconds is not None
+    return score_answer(
+        scene, result.tracks, result.object_ids[0], result.start_seconds, result.end_seconds
+    )
+
+
+def _score_baseline(scene: Scene, tracks: Tracks | None, rng: np.random.Generator) -> Score:
+    if tracks is None or not tracks.tracks:
+        return NOTHING
+    object_id = int(rng.choice(np.array(tracks.object_ids)))
+    return score_answer(scene, tracks, object_id, 0.0, scene.duration_seconds)
+
+
+def summarize(scores: Sequence[Score]) -> dict[str, float]:
+    """Means over all clips; `viou_03` and `viou_05` are shares with vIoU above 0.3 and 0.5."""
+    viou = np.array([score.viou for score in scores])
+    return {
+        "id_accuracy": round(float(np.mean([score.id_correct for score in scores])), 4),
+        "m_tiou": round(float(np.mean([score.tiou for score in scores])), 4),
+        "m_viou": round(float(viou.mean()), 4),
+        "viou_03": round(float((viou > 0.3).mean()), 4),
+        "viou_05": round(float((viou > 0.5).mean()), 4),
+    }
+
+
+def run_sprites(
+    level: str,
+    seed: int,
+    n: int,
+    *,
+    model: str = "tiny",
+    with_true_tracks: bool = False,
+    json_path: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Ground `n` unseen clips and score the answers.
+
+    Every clip counts: one that fails scores 0 and is listed with its reason.
+
+    Args:
+        level: one of `scene.LEVELS`.
+        seed: which clips.
+        n: how many.
+        model: as for `STVGPipeline.from_pretrained`.
+        with_true_tracks: also ask with the true tracks, to tell the model from the tracker.
+        json_path: also write the figures there.
+        progress: called with the stage `"sprites"`.
+
+    Returns:
+        `n`, `n_failed` (nothing usable answered), the means of `summarize`, the same for the
+        `baseline` (a random track through the whole clip) and for `true_tracks` when asked for,
+        `seconds_per_clip`, and `samples` with every clip's query, answer and scores.
+
+    Raises:
+        ConfigError: a level, seed or number that is not allowed.
+    """
+    check_request(level, seed, n)
+    pipeline = STVGPipeline.from_pretrained(model)
+    scores: list[Score] = []
+    baseline: list[Score] = []
+    oracle: list[Score] = []
+    samples: list[dict[str, Any]] = []
+    seconds = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(n):
+            scene = clip_scene(level, seed, number)
+            path = Path(folder) / f"{number}.mp4"
+            write_clip(scene, path)
+            begun = time.perf_counter()
+            result, reason = _ask(pipeline, scene, path)
+            seconds += time.perf_counter() - begun
+            scores.append(_score_result(scene, result) if result else NOTHING)
+            tracks = result.tracks if result else None
+            baseline.append(_score_baseline(scene, tracks, np.random.default_rng([seed, number])))
+            if with_true_tracks:
+                oracle.append(_oracle_score(pipeline, scene, path))
+            samples.append(_sample(scene, result, reason, scores[-1]))
+            path.unlink()
+            if progress is not None:
+                progress("sprites", number + 1, n)
+    figures: dict[str, Any] = {
+        "level": level,
+        "seed": seed,
+        "n": n,
+        "n_failed": sum(1 for sample in samples if not sample["found"]),
+        **summarize(scores),
+        "baseline": {"n": n, "n_failed": 0, **summarize(baseline)},
+        "seconds_per_clip": round(seconds / n, 3),
+        "samples": samples,
+    }
+    if with_true_tracks:
+        figures["true_tracks"] = {"n": n, **summarize(oracle)}
+    if json_path is not None:
+        with replacing(json_path) as temporary:
+            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
+
+
+def _ask(
+    pipeline: STVGPipeline, scene: Scene, path: Path
+) -> tuple[GroundingResult | None, str | None]:
+    """The pipeline's result, or None and the reason: one bad clip must not end the run."""
+    try:
+        result = pipeline(scene.query, path)
+    except Cancelled:
+        raise
+    except STVGError as error:
+        return None, str(error)
+    return result, None if result.found else " ".join(result.warnings)
+
+
+def _oracle_score(pipeline: STVGPipeline, scene: Scene, path: Path) -> Score:
+    with_truth = STVGPipeline(pipeline.config, TrueTracker(scene), pipeline.vlm)
+    result, _ = _ask(with_truth, scene, path)
+    return _score_result(scene, result) if result else NOTHING
+
+
+def _sample(
+    scene: Scene, result: GroundingResult | None, reason: str | None, score: Score
+) -> dict[str, Any]:
+    event = scene.answer_event
+    return {
+        "query": scene.query,
+        "true_range": [event.start_seconds, event.end_seconds],
+        "n_objects": len(scene.objects),
+        "n_tracks": len(result.tracks.tracks) if result and result.tracks else 0,
+        "found": bool(result and result.found),
+        "raw_text": result.raw_text if result else "",
+        "reason": reason,
+        **asdict(score),
+    }
