@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     sprites.add_argument("--level", default="easy", help="difficulty (default: easy)")
     sprites.add_argument("--seed", type=int, default=0, help="which clips (default: 0)")
     sprites.add_argument("--n", type=int, default=20, help="how many clips (default: 20)")
+    sprites.add_argument(
+        "--true-tracks", action="store_true", help="also ask with the true boxes as tracks"
+    )
     sprites.add_argument("--json", help="figures to write as JSON; - prints them")
     sprites.add_argument("--model", default="tiny", help="model (default: tiny)")
 
@@ -141,8 +144,15 @@ def _track(options: argparse.Namespace) -> int:
     (out,) = _numbered(options.out, VIDEO_SUFFIXES, options, several=False)
     _check_json(options)
     from stvg_r1_hub.config import TrackingConfig
-    from stvg_r1_hub.pipeline import load_tracker, open_video, pick_device, track_video
-    from stvg_r1_hub.result import save_tracks_video, tracks_to_dict
+    from stvg_r1_hub.pipeline import (
+        load_tracker,
+        open_video,
+        pick_device,
+        save_tracks,
+        track_video,
+        tracks_to_dict,
+    )
+    from stvg_r1_hub.result import save_tracks_video
 
     with open_video(options.video) as source, ProgressBars() as progress:
         tracker, choice = load_tracker(
@@ -153,7 +163,10 @@ def _track(options: argparse.Namespace) -> int:
         if out is not None:
             save_tracks_video(out, source, tracks, progress=progress)
         _say(*source.warnings)
-    _write_json(tracks_to_dict(tracks), options.json)
+    if options.json == "-":
+        _write_json(tracks_to_dict(tracks), "-")
+    elif options.json is not None:
+        save_tracks(tracks, options.json)
     _print_lines(
         [f"{len(tracks)} objects"]
         + [
@@ -169,24 +182,40 @@ def _track(options: argparse.Namespace) -> int:
 
 def _eval_sprites(options: argparse.Namespace) -> int:
     _check_json(options)
-    from stvg_r1_hub.evaluation import run_sprites
+    from stvg_r1_hub.evaluation.sprites.benchmark import run_sprites
 
-    path = None if options.json in (None, "-") else options.json
+    path = None if options.json in (None, "-") else Path(options.json)
     with ProgressBars() as progress:
-        figures = run_sprites.run(
+        figures = run_sprites(
             options.level,
             options.seed,
             options.n,
             model=options.model,
+            with_true_tracks=options.true_tracks,
             json_path=path,
             progress=progress,
         )
     if options.json == "-":
         _write_json(figures, "-")
     else:
-        _print_lines([f"{name}: {value}" for name, value in figures.items()], to_stderr=False)
+        _print_lines(_table(figures), to_stderr=False)
     _say_paths(path)
     return 0
+
+
+def _table(figures: dict[str, Any]) -> list[str]:
+    """The model's figures beside those of the comparisons, one line each."""
+    columns = {"model": figures} | {
+        name.replace("_", " "): figures[name]
+        for name in ("baseline", "true_tracks")
+        if name in figures
+    }
+    names = [name for name, value in figures["baseline"].items() if isinstance(value, int | float)]
+    lines = [" " * 14 + "".join(f"{title:>14}" for title in columns)]
+    for name in names:
+        values = (str(column.get(name, "")) for column in columns.values())
+        lines.append(f"{name:<14}" + "".join(f"{value:>14}" for value in values))
+    return lines
 
 
 def _demo(options: argparse.Namespace) -> int:

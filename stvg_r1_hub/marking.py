@@ -46,7 +46,7 @@ def marker_center(mask: NDArray[Any] | RLE) -> tuple[int, int] | None:
         `(x, y)` in pixels.
     """
     if isinstance(mask, Mapping):
-        return _center_of_runs(mask)
+        return _center_of_runs(mask_runs(mask), mask["size"][0])
     foreground = np.asarray(mask, dtype=bool)
     rows = np.flatnonzero(foreground.any(axis=1))
     if not len(rows):
@@ -59,10 +59,9 @@ def marker_center(mask: NDArray[Any] | RLE) -> tuple[int, int] | None:
     return int(columns[0] + columns[-1]) // 2, y
 
 
-def _center_of_runs(rle: RLE) -> tuple[int, int] | None:
+def _center_of_runs(runs: NDArray[np.int64], height: int) -> tuple[int, int] | None:
     """`marker_center` on column-major runs: a run is a piece of one or several columns."""
-    height = rle["size"][0]
-    edges = np.cumsum(mask_runs(rle))
+    edges = np.cumsum(runs)
     starts, stops = edges[:-1:2], edges[1::2]
     starts = starts[: len(stops)]
     filled = stops > starts
@@ -272,7 +271,8 @@ def _area_and_center(
                 f"{track.object_id} in a video of [{height}, {width}]; masks must have the "
                 "video's original size."
             )
-        return float(mask_runs(mask)[1::2].sum()), marker_center(mask)
+        runs = mask_runs(mask)
+        return float(runs[1::2].sum()), _center_of_runs(runs, height)
     left, top, right, bottom = track.boxes[i].astype(np.float64).tolist()
     if not all(map(math.isfinite, (left, top, right, bottom))):
         return None

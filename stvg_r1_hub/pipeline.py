@@ -33,12 +33,20 @@ from stvg_r1_hub.structures import (
     Tube,
 )
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.tracking import Tracker, load_tracker
+from stvg_r1_hub.tracking import Tracker, load_tracker, save_tracks, tracks_to_dict
 from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
 from stvg_r1_hub.vlm import VLM
 
-__all__ = ["STVGPipeline", "load_tracker", "open_video", "pick_device", "track_video"]
+__all__ = [
+    "STVGPipeline",
+    "load_tracker",
+    "open_video",
+    "pick_device",
+    "save_tracks",
+    "track_video",
+    "tracks_to_dict",
+]
 
 
 class STVGPipeline:

@@ -74,12 +74,13 @@ def gather_frames(frames: dict[int, Pixels], plan: SamplingPlan, info: VideoInfo
 
     Args:
         frames: native frame index -> `(H, W, 3)` uint8 RGB, at least those of the plan, all of
-            one size (`VideoSource.sample_pixels` sees to that).
+            one size (`VideoSource.sample_pixels` sees to that). It is emptied on the way, so
+            that a large sample is never in memory twice.
         plan: what was to be sampled.
         info: the video.
 
     Raises:
-        VideoError: a planned frame is missing.
+        VideoError: a planned frame is missing, or sizes differ.
     """
     missing = sorted(set(plan.frame_indices) - set(frames))
     if missing:
@@ -87,9 +88,15 @@ def gather_frames(frames: dict[int, Pixels], plan: SamplingPlan, info: VideoInfo
             f"Got {len(frames)} frames without number {missing[0]} of {info.name}; "
             "every frame of the plan is needed."
         )
+    sizes = {frames[i].shape for i in plan.frame_indices}
+    if len(sizes) > 1:
+        raise VideoError(f"Got frames of different sizes, {sorted(sizes)}; all must be alike.")
     indices = np.array(plan.frame_indices, dtype=np.int64)
+    pixels = np.empty((len(indices), *frames[plan.frame_indices[0]].shape), dtype=np.uint8)
+    for index in sorted(set(plan.frame_indices)):
+        pixels[indices == index] = frames.pop(index)
     return Frames(
-        pixels=np.stack([frames[i] for i in plan.frame_indices]),
+        pixels=pixels,
         frame_indices=indices,
         times_seconds=info.frame_times[indices],
         sample_fps=plan.sample_fps,

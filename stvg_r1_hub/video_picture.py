@@ -73,6 +73,7 @@ class Painter:
             width=shape.scaled_width,
             height=shape.scaled_height,
             format="rgba" if has_alpha else "rgb24",
+            threads=1,  # the decoder's threads are busy with the next frames already
         ).to_ndarray()
         if has_alpha:
             pixels = _on_white(pixels)

@@ -146,6 +146,15 @@ def test_unknown_tracker(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("wrong", [["--level", "impossible"], ["--n", "0"], ["--seed", "-1"]])
+def test_bad_evaluation_request(
+    wrong: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["eval", "sprites", *wrong, "--json", str(tmp_path / "a.json")]) == 2
+    assert_one_sentence(capfd.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_extra_names_the_command(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,8 @@
 
 A *look* is a colour histogram in CIELAB of the upper and the lower half of a box, weighted
 towards the middle of the box so that background counts little. Its entries are square roots of
-shares, so the dot product of two looks is their Bhattacharyya coefficient and
-`look_distance` is the Hellinger distance.
+shares, so the dot product b of two looks is their Bhattacharyya coefficient and sqrt(1 - b) their
+Hellinger distance.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def describe(pixels: Pixels, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     for left, top, right, bottom in corners.astype(int).tolist():
         left, top = min(left, width - 1), min(top, height - 1)
         crop = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
-        patches.append(
-            cv2.resize(crop, (PATCH_WIDTH, PATCH_HEIGHT), interpolation=cv2.INTER_AREA)
-        )
+        patches.append(cv2.resize(crop, (PATCH_WIDTH, PATCH_HEIGHT), interpolation=cv2.INTER_AREA))
     lab = cv2.cvtColor(np.concatenate(patches), cv2.COLOR_RGB2LAB).astype(np.float64) / 255
     lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * _COLOR_STRETCH + 0.5, 0, 1)
     halves = lab.reshape(len(boxes) * 2, -1, 3)
@@ -69,7 +67,7 @@ def describe(pixels: Pixels, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     bins = (LIGHTNESS_BINS, COLOR_BINS, COLOR_BINS)
     parts = [_soft_histogram(halves[..., c], weights, n) for c, n in enumerate(bins)]
     looks = np.concatenate(parts, axis=1).reshape(len(boxes), LOOK_SIZE)
-    return np.sqrt(looks / looks.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(np.sqrt(looks / looks.sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
 def _soft_histogram(
@@ -83,14 +81,9 @@ def _soft_histogram(
     size = len(values) * n_bins
     lower = (rows + np.clip(low, 0, n_bins - 1)).ravel()
     upper = (rows + np.clip(low + 1, 0, n_bins - 1)).ravel()
-    total = np.bincount(lower, (weights * (1 - share)).ravel(), size)
+    total = np.bincount(lower, (weights * (1 - share)).ravel(), size).astype(np.float64)
     total += np.bincount(upper, (weights * share).ravel(), size)
-    return total.reshape(len(values), n_bins)
-
-
-def look_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Hellinger distances `(N, M)` in 0..1 between looks `(N, L)` and `(M, L)`."""
-    return np.sqrt(np.clip(1 - np.asarray(a, np.float64) @ np.asarray(b, np.float64).T, 0, 1))
+    return np.asarray(total.reshape(len(values), n_bins))
 
 
 def thumbnail(pixels: Pixels) -> Pixels:

@@ -1,29 +1,247 @@
+"""Detector + association: `DetectionTracker`, the tracker for any video.
+
+One pass over the stream detects and looks; then, with the whole clip known, boxes are linked to
+short tracklets by ByteTrack (roboflow `trackers`), joined to objects (`stitching`) and finished
+(`finishing`). All state belongs to one call of `track`, so nothing is shared between videos.
+Objects are associated within a scene and within a group of classes that are easily confused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
 import numpy as np
-from stvg_r1_hub.geometry import box_iou, box_area
-from stvg_r1_hub.tracking.stitching import Tracklet
-def link(observed, rate, start=0.45, miou=0.5, lost=0.2):
-    """observed: list of (frame,time,boxes,scores,class_ids,looks)."""
-    import supervision as sv
+from numpy.typing import NDArray
+
+from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.geometry import box_area
+from stvg_r1_hub.structures import Detections, Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.tracking.appearance import describe, find_cuts, thumbnail
+from stvg_r1_hub.tracking.class_groups import class_groups
+from stvg_r1_hub.tracking.detectors import suppress
+from stvg_r1_hub.tracking.finishing import drop_false, finish, smooth
+from stvg_r1_hub.tracking.protocols import Detector
+from stvg_r1_hub.tracking.stitching import Tracklet, stitch
+
+_BATCH = 8
+_START_MARGIN = 0.15
+"""An object begins with a detection this much above the threshold; weaker ones continue it."""
+_DOUBLE_IOU = 0.7
+"""Two detections of confusable classes that overlap more are one object."""
+_LINK_IOU = 0.5
+_LINK_SECONDS = 0.2
+_LINK_STEPS = 2.2
+"""A tracklet ends after so much time, or so many steps, without a detection."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """The detections of one frame with what is needed to associate them; n of them."""
+
+    frame: int
+    time: float
+    boxes: NDArray[np.float64]
+    """`(n, 4)` xyxy."""
+    scores: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+    looks: NDArray[np.float32]
+    """`(n, L)`."""
+    clear: NDArray[np.float64]
+    """`(n,)` share of each box that no other covers."""
+
+    def part(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Sighting:
+        """The chosen detections alone."""
+        return Sighting(
+            self.frame,
+            self.time,
+            self.boxes[index],
+            self.scores[index],
+            self.class_ids[index],
+            self.looks[index],
+            self.clear[index],
+        )
+
+
+class DetectionTracker:
+    """Tracks every object that a detector can see."""
+
+    def __init__(self, detector: Detector, config: TrackingConfig, *, name: str) -> None:
+        """Wrap a detector.
+
+        Args:
+            detector: gives boxes for frames.
+            config: detection rate, threshold, number of objects.
+            name: for messages, such as `"coco"`.
+        """
+        self.name = name
+        self.warnings: list[str] = []
+        """What a user should know of the last call of `track`."""
+        self._detector = detector
+        self._config = config
+        self._groups = class_groups(detector.class_names)
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """Every k-th native frame, k as near as possible to the configured rate, and the last."""
+        step = max(1, round(info.fps / self._config.fps))
+        wanted = list(range(0, info.n_frames, step))
+        if wanted[-1] != info.n_frames - 1:
+            wanted.append(info.n_frames - 1)
+        return wanted
+
+    def track(
+        self,
+        stream: Iterable[TimedFrame],
+        info: VideoInfo,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        """Track the objects of one video.
+
+        Args:
+            stream: the frames of `frames_wanted`, in order.
+            info: of the same video.
+            query: not used, every object is tracked.
+            progress: called with `("track", done, total)`.
+
+        Returns:
+            Tracks with IDs 1..N by first appearance; none when nothing was seen.
+        """
+        sightings, shots = self._look(stream, len(self.frames_wanted(info)), progress)
+        cuts = find_cuts(np.array(shots)) if len(shots) > 1 else []
+        start = self._config.score_threshold + _START_MARGIN
+        start = min(start, (1 + self._config.score_threshold) / 2)
+        objects: list[Tracklet] = []
+        for first, stop in zip([0, *cuts], [*cuts, len(sightings)], strict=True):
+            scene = sightings[first:stop]
+            found = self._associate(scene, info, start)
+            objects += drop_false(found, min_score=start, n_detected_frames=len(scene))
+        tracks, self.warnings = finish(
+            [smooth(t) for t in objects],
+            info,
+            self._detector.class_names,
+            np.array([s.frame for s in sightings], dtype=np.int64),
+            max_objects=self._config.max_objects,
+        )
+        return tracks
+
+    def _look(
+        self, stream: Iterable[TimedFrame], total: int, progress: Progress | None
+    ) -> tuple[list[Sighting], list[NDArray[np.uint8]]]:
+        """The only pass that touches pixels."""
+        sightings: list[Sighting] = []
+        shots: list[NDArray[np.uint8]] = []
+        for batch in _batches(stream):
+            for timed, found in zip(
+                batch, self._detector.detect([f.pixels for f in batch]), strict=True
+            ):
+                sightings.append(self._sight(timed, found))
+                shots.append(thumbnail(timed.pixels))
+                if progress is not None:
+                    progress("track", len(sightings), total)
+        return sightings, shots
+
+    def _sight(self, timed: TimedFrame, found: Detections) -> Sighting:
+        keep = np.flatnonzero(found.scores >= self._config.score_threshold)
+        # Groups far apart from one another: doubles are removed within a group only.
+        apart = self._groups[found.class_ids[keep]] * (max(timed.pixels.shape) + 1)
+        moved = found.boxes[keep] + apart[:, None].astype(np.float32)
+        keep = keep[suppress(moved, found.scores[keep], _DOUBLE_IOU)]
+        boxes = found.boxes[keep]
+        return Sighting(
+            frame=timed.frame_index,
+            time=timed.time_seconds,
+            boxes=boxes.astype(np.float64),
+            scores=found.scores[keep].astype(np.float64),
+            class_ids=found.class_ids[keep],
+            looks=describe(timed.pixels, boxes),
+            clear=_clear_share(boxes.astype(np.float64)),
+        )
+
+    def _associate(self, scene: list[Sighting], info: VideoInfo, start: float) -> list[Tracklet]:
+        times = np.array([s.time for s in scene])
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+        seen = [self._groups[s.class_ids] for s in scene]
+        objects: list[Tracklet] = []
+        for group in np.unique(np.concatenate([*seen, np.zeros(0, np.int64)])).tolist():
+            own = [s.part(g == group) for s, g in zip(scene, seen, strict=True)]
+            pieces = link(own, step_seconds=step, start_score=start)
+            objects += stitch(pieces, width=info.width, height=info.height, step_seconds=step)
+        return objects
+
+
+def _batches(stream: Iterable[TimedFrame]) -> Iterator[list[TimedFrame]]:
+    rest = iter(stream)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch
+
+
+def _clear_share(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of each box `(N, 4)` that its worst rival leaves free, `(N,)` in 0..1."""
+    if len(boxes) < 2:
+        return np.ones(len(boxes))
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
+    np.fill_diagonal(shared, 0)
+    return np.asarray(1 - np.clip(shared.max(axis=1) / np.maximum(box_area(boxes), 1e-9), 0, 1))
+
+
+def link(
+    sightings: Sequence[Sighting], *, step_seconds: float, start_score: float
+) -> list[Tracklet]:
+    """Tracklets by ByteTrack, strict enough to be pure: it gives up early, stitching repairs.
+
+    A new tracker is made for every call.
+
+    Args:
+        sightings: one a detected frame, in time order.
+        step_seconds: usual time between two of them.
+        start_score: detections of at least this score begin tracklets; ByteTrack attaches
+            weaker ones in its second round. Each that stays alone is a tracklet of one.
+    """
+    import supervision
     from trackers import ByteTrackTracker
-    T=ByteTrackTracker(frame_rate=rate,track_activation_threshold=start,high_conf_det_threshold=start,minimum_consecutive_frames=1,minimum_iou_threshold=miou,lost_track_buffer=max(1,round(lost*30)))
-    by={}; loose=[]
-    for n,(f,t,b,s,c,l) in enumerate(observed):
-        o=T.update(sv.Detections(xyxy=b,confidence=s,class_id=c,data={'index':np.arange(len(b))}),timestamp=t)
-        if len(o)==0: continue
-        for i,k in zip(o.tracker_id,o.data['index']):
-            if i>=0: by.setdefault(int(i),[]).append((n,int(k)))
-            elif s[k]>=start: loose.append([(n,int(k))])
-    out=[]
-    for ref in list(by.values())+loose:
-        out.append(make(observed,ref))
-    out.sort(key=lambda x:(x.frames[0],x.boxes[0].tolist()))
-    return out
-def make(observed,ref):
-    cols=[]
-    for n,k in ref:
-        f,t,b,s,c,l=observed[n]
-        o=np.delete(b,k,0)
-        w=np.clip(np.minimum(o[:,2:],b[k,2:])-np.maximum(o[:,:2],b[k,:2]),0,None).prod(1)/box_area(b[k])
-        cols.append((f,t,b[k],s[k],c[k],l[k],1-min(1,w.max()) if len(w) else 1.))
-    F,t,b,s,c,l,cl=zip(*cols)
-    return Tracklet(np.array(F),np.array(t,float),np.array(b,float),np.array(s,float),np.array(c),np.array(l,np.float32),np.array(cl,float))
+
+    patience = max(_LINK_SECONDS, _LINK_STEPS * step_seconds)
+    tracker = ByteTrackTracker(
+        lost_track_buffer=max(1, round(30 * patience)),
+        frame_rate=1 / step_seconds,
+        track_activation_threshold=start_score,
+        high_conf_det_threshold=start_score,
+        minimum_consecutive_frames=1,
+        minimum_iou_threshold=_LINK_IOU,
+    )
+    linked: dict[int, list[tuple[int, int]]] = {}
+    alone: list[list[tuple[int, int]]] = []
+    for place, seen in enumerate(sightings):
+        found = supervision.Detections(
+            xyxy=seen.boxes,
+            confidence=seen.scores,
+            class_id=seen.class_ids,
+            data={"index": np.arange(len(seen.boxes))},
+        )
+        result = tracker.update(found, timestamp=seen.time)
+        if len(result) == 0 or result.tracker_id is None:
+            continue
+        for track_id, index in zip(result.tracker_id, result.data["index"], strict=True):
+            if track_id >= 0:
+                linked.setdefault(int(track_id), []).append((place, int(index)))
+            elif seen.scores[index] >= start_score:
+                alone.append([(place, int(index))])
+    return [_collect(sightings, places) for places in [*linked.values(), *alone]]
+
+
+def _collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) -> Tracklet:
+    chosen = [(sightings[place], index) for place, index in places]
+    return Tracklet(
+        frames=np.array([s.frame for s, _ in chosen], dtype=np.int64),
+        times=np.array([s.time for s, _ in chosen], dtype=np.float64),
+        boxes=np.array([s.boxes[i] for s, i in chosen], dtype=np.float64),
+        scores=np.array([s.scores[i] for s, i in chosen], dtype=np.float64),
+        class_ids=np.array([s.class_ids[i] for s, i in chosen], dtype=np.int64),
+        looks=np.array([s.looks[i] for s, i in chosen], dtype=np.float32),
+        clear=np.array([s.clear[i] for s, i in chosen], dtype=np.float64),
+    )

@@ -1,33 +1,48 @@
-"""Tracklets -> whole tracks, looking at the clip from both ends.
+"""Short, pure tracklets -> whole objects, looking at the clip from both ends.
 
-A tracker that walks through the video must decide at once; here the future is known. The linker
-hands over short tracklets that are pure, because it breaks whenever it is in doubt, and
-`stitch` joins them: every end is paired with every later beginning by where each would have been
-at the other's time, by size and by look, and one assignment over all pairs decides. Near joins
-come first, so the far ones are judged by longer, better known pieces.
+A tracker that walks through a video must decide at once; here the future is known. The linker
+(`association.link`) breaks a tracklet whenever it is in doubt, `split_at_crossings` breaks it
+again wherever two objects overlap, and `stitch` joins the pieces: every end is paired with every
+later beginning by where each would have been at the other's time, by size and by look, and one
+assignment over all pairs decides. Near joins come first, so the far ones are judged by longer,
+better known pieces.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.tracking.appearance import look_distance
 
 GAP_LEVELS_SECONDS = (0.35, 1.0, 2.0, 4.0)
 """Longest time without a detection that a join may bridge, one round of joining each."""
-_MOTION_SECONDS = 1.0
-_LOOK_SECONDS = 2.0
+_LEVEL_STEPS = 3.2
+"""The first round bridges at least this many detection steps, however slow they are."""
+_OVERLAP_SECONDS = 1.0
+"""Two pieces of one object may overlap in time this long: one of them is then a double."""
+_CROSSING_IOU = 0.25
+_CROSSING_PAUSE = 3
+
+# The cost of a join: squared deviations over twice their variance, summed. Object size is the
+# square root of the box area, so all spreads are relative and no video size enters.
+_MAX_COST = 4.5
 _POSITION_SPREAD = 0.15
 _SPEED_SPREAD = 0.45
-_SIZE_SPREAD = 0.2
-_LOOK_MEAN, _LOOK_SPREAD = 0.08, 0.06
-_MAX_COST = 4.5
-_GAP_PER_KNOWN = 1.0
+"""Object sizes a second by which a prediction may go wrong."""
+_SIZE_SPREAD = 0.28
+_LOOK_USUAL, _LOOK_SPREAD = 0.05, 0.06
+"""Distance between two looks of one object that is normal, and how far it may exceed that."""
+_BORDER_COST = 2.0
+"""For each piece that ends or begins at the frame border: it left, so another one came."""
+_BORDER_SHARE = 0.005
+_MOTION_SECONDS = 1.0
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +54,11 @@ class Tracklet:
     times: NDArray[np.float64]
     """`(T,)` seconds."""
     boxes: NDArray[np.float64]
-    """`(T, 4)` xyxy."""
+    """`(T, 4)` xyxy pixels."""
     scores: NDArray[np.float64]
+    """`(T,)` in 0..1."""
     class_ids: NDArray[np.int64]
+    """`(T,)`."""
     looks: NDArray[np.float32]
     """`(T, L)` from `appearance.describe`."""
     clear: NDArray[np.float64]
@@ -50,76 +67,106 @@ class Tracklet:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def part(self, keep: slice | NDArray[np.bool_]) -> Tracklet:
+        """The chosen detections alone."""
+        return Tracklet(*(getattr(self, f.name)[keep] for f in dataclasses.fields(self)))
+
 
 def join(pieces: Sequence[Tracklet]) -> Tracklet:
-    """One tracklet of several that follow one another in time."""
+    """One tracklet of several that follow one another; overlaps are cut in their middle."""
     trimmed = list(pieces)
     for i in range(len(trimmed) - 1):
         first, second = trimmed[i], trimmed[i + 1]
         if second.frames[0] <= first.frames[-1]:
             middle = (second.frames[0] + first.frames[-1]) // 2
-            trimmed[i] = select(first, first.frames <= middle)
-            trimmed[i + 1] = select(second, second.frames > middle)
-    return Tracklet(
-        *(
-            np.concatenate([getattr(piece, name) for piece in trimmed])
-            for name in Tracklet.__dataclass_fields__
-        )
-    )
+            trimmed[i] = first.part(first.frames <= middle)
+            trimmed[i + 1] = second.part(second.frames > middle)
+    fields = dataclasses.fields(Tracklet)
+    return Tracklet(*(np.concatenate([getattr(t, f.name) for t in trimmed]) for f in fields))
 
 
-def select(t, keep):
-    return Tracklet(*(getattr(t, name)[keep] for name in Tracklet.__dataclass_fields__))
+def stitch(
+    tracklets: Sequence[Tracklet], *, width: int, height: int, step_seconds: float
+) -> list[Tracklet]:
+    """Join the tracklets of one scene and one class group into objects.
 
-CROSS=0.35
-def split_at_crossings(tracklets):
-    cuts=[set() for _ in tracklets]
-    for i,a in enumerate(tracklets):
-        for j in range(i):
-            b=tracklets[j]
-            common,ia,ib=np.intersect1d(a.frames,b.frames,return_indices=True)
-            if len(common)==0: continue
-            from stvg_r1_hub.geometry import paired_iou
-            iou=paired_iou(a.boxes[ia],b.boxes[ib])
-            over=np.flatnonzero(iou>CROSS)
-            if len(over)==0: continue
-            for ev in np.split(over,np.flatnonzero(np.diff(over)>3)+1):
-                k=ev[iou[ev].argmax()]
-                cuts[i].add(int(ia[k]));cuts[j].add(int(ib[k]))
-    out=[]
-    for t,c in zip(tracklets,cuts):
-        edges=[0,*sorted(x for x in c if 0<x<len(t)),len(t)]
-        for lo,hi in zip(edges,edges[1:]): out.append(select(t,slice(lo,hi)))
-    return sorted(out,key=lambda t:(t.frames[0],t.boxes[0].tolist()))
+    Args:
+        tracklets: pieces that may overlap in time.
+        width: of the frame, in pixels.
+        height: of the frame, in pixels.
+        step_seconds: usual time between two detected frames.
 
-OVER=0.5
-def stitch(tracklets: Sequence[Tracklet],width=768,height=576) -> list[Tracklet]:
-    """Join tracklets of one scene and one class group into objects."""
-    global SIZE
-    SIZE=(width,height)
-    current = split_at_crossings(list(tracklets))
+    Returns:
+        Objects ordered by first frame, then by left edge.
+    """
+    current = split_at_crossings(tracklets)
     for gap in GAP_LEVELS_SECONDS:
-        current = _join_once(current, gap)
-    return current
+        gap = max(gap, _LEVEL_STEPS * step_seconds)
+        current = _join_once(current, gap, width, height, step_seconds)
+    return _in_order(current)
 
 
-def _join_once(tracklets: list[Tracklet], max_gap: float) -> list[Tracklet]:
-    from scipy.optimize import linear_sum_assignment
+def split_at_crossings(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
+    """Cut both tracklets where their overlap peaks, so that look and motion decide anew."""
+    met: dict[tuple[int, int], list[tuple[int, float]]] = {}
+    for frame, owners, boxes in _by_frame(tracklets):
+        overlap = np.triu(box_iou(boxes, boxes), 1)
+        for a, b in np.argwhere(overlap > _CROSSING_IOU).tolist():
+            pair = (int(owners[a]), int(owners[b]))
+            met.setdefault(pair, []).append((frame, float(overlap[a, b])))
+    order = {int(f): n for n, f in enumerate(_all_frames(tracklets))}
+    cuts: list[set[int]] = [set() for _ in tracklets]
+    for pair, meeting in met.items():
+        places = np.array([order[frame] for frame, _ in meeting])
+        for event in np.split(
+            np.arange(len(meeting)), np.flatnonzero(np.diff(places) > _CROSSING_PAUSE) + 1
+        ):
+            peak = max(event.tolist(), key=lambda i: meeting[i][1])
+            for index in pair:
+                cuts[index].add(int(np.searchsorted(tracklets[index].frames, meeting[peak][0])))
+    pieces = []
+    for tracklet, places_to_cut in zip(tracklets, cuts, strict=True):
+        edges = [0, *sorted(c for c in places_to_cut if c > 0), len(tracklet)]
+        pieces += [tracklet.part(slice(a, b)) for a, b in pairwise(edges)]
+    return _in_order(pieces)
 
-    n = len(tracklets)
-    if n < 2:
+
+def _all_frames(tracklets: Sequence[Tracklet]) -> NDArray[np.int64]:
+    return np.unique(np.concatenate([t.frames for t in tracklets] or [np.zeros(0, np.int64)]))
+
+
+def _by_frame(
+    tracklets: Sequence[Tracklet],
+) -> list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+    """`(frame, owners (n,), boxes (n, 4))` of every frame, ascending."""
+    if not tracklets:
+        return []
+    owners = np.repeat(np.arange(len(tracklets)), [len(t) for t in tracklets])
+    frames = np.concatenate([t.frames for t in tracklets])
+    boxes = np.concatenate([t.boxes for t in tracklets])
+    order = np.argsort(frames, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(frames[order])) + 1)
+    return [(int(frames[p[0]]), owners[p], boxes[p]) for p in parts]
+
+
+def _in_order(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
+    return sorted(tracklets, key=lambda t: (int(t.frames[0]), t.boxes[0].tolist()))
+
+
+def _join_once(
+    tracklets: list[Tracklet], max_gap: float, width: int, height: int, step: float
+) -> list[Tracklet]:
+    if len(tracklets) < 2:
         return tracklets
-    cost = join_costs(tracklets, max_gap)
-    # Right half: every end may also stay alone, at the price of the worst join allowed.
-    padded = np.concatenate([np.minimum(cost, 1e6), np.full((n, n), 1e6)], axis=1)
-    padded[np.arange(n), n + np.arange(n)] = _MAX_COST
-    rows, columns = linear_sum_assignment(padded)
-    follower = {
-        int(r): int(c) for r, c in zip(rows, columns, strict=True) if c < n and cost[r, c] < 1e6
-    }
-    firsts = [i for i in range(n) if i not in set(follower.values())]
+    pairs = _candidates(tracklets, max_gap, step)
+    cost = _join_costs(tracklets, pairs, width, height, _LEVEL_STEPS * step)
+    affordable = cost < _MAX_COST
+    follower = _assign(pairs[affordable], cost[affordable], len(tracklets))
+    followers = set(follower.values())
     joined = []
-    for first in firsts:
+    for first in range(len(tracklets)):
+        if first in followers:
+            continue
         chain = [first]
         while chain[-1] in follower:
             chain.append(follower[chain[-1]])
@@ -127,109 +174,135 @@ def _join_once(tracklets: list[Tracklet], max_gap: float) -> list[Tracklet]:
     return joined
 
 
-def join_costs(tracklets: Sequence[Tracklet], max_gap: float) -> NDArray[np.float64]:
-    """Cost `(N, N)` of letting tracklet j follow tracklet i; infinite where impossible.
+def _candidates(tracklets: Sequence[Tracklet], max_gap: float, step: float) -> NDArray[np.int64]:
+    """Pairs `(P, 2)`, the second of which may in time be the continuation of the first."""
+    starts = np.array([t.times[0] for t in tracklets])
+    ends = np.array([t.times[-1] for t in tracklets])
+    known = ends - starts
+    by_start = np.argsort(starts, kind="stable")
+    pairs = []
+    for i in range(len(tracklets)):
+        low = np.searchsorted(starts[by_start], ends[i] - _OVERLAP_SECONDS, "left")
+        high = np.searchsorted(starts[by_start], ends[i] + max_gap + 1e-6, "right")
+        later = by_start[low:high]
+        shorter = np.minimum(known[i], known[later])
+        gap = starts[later] - ends[i]
+        # What is known for a moment only cannot be predicted for long.
+        trusted = max(GAP_LEVELS_SECONDS[0], _LEVEL_STEPS * step) + shorter
+        fits = (gap > -shorter / 2 - 1e-9) & (gap <= trusted + 1e-6)
+        fits &= (starts[i] < starts[later]) & (ends[i] < ends[later])
+        pairs += [(i, int(j)) for j in later[fits]]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
-    The cost is a sum of squared deviations in units of their usual spread: position (predicted
-    forwards and backwards at constant velocity, per object size, spread grows with the gap),
-    size, and look.
+
+def _join_costs(
+    tracklets: Sequence[Tracklet],
+    pairs: NDArray[np.int64],
+    width: int,
+    height: int,
+    border_gap: float,
+) -> NDArray[np.float64]:
+    """Cost `(P,)` of letting the second tracklet of each pair follow the first."""
+    ends = _Side.of(tracklets, at_end=True).take(pairs[:, 0])
+    starts = _Side.of(tracklets, at_end=False).take(pairs[:, 1])
+    gap = starts.time - ends.time
+    size = (np.sqrt(ends.sides.prod(axis=1)) + np.sqrt(starts.sides.prod(axis=1))) / 2
+    spread = _POSITION_SPREAD + _SPEED_SPREAD * np.maximum(gap, 0)
+    moved = starts.center - ends.center
+    forward = np.sum((moved - ends.velocity * gap[:, None]) ** 2, axis=1)
+    backward = np.sum((moved - starts.velocity * gap[:, None]) ** 2, axis=1)
+    position = (forward + backward) / (2 * size * spread) ** 2 + np.log(spread / _POSITION_SPREAD)
+    extent = np.sum(np.log(ends.sides / starts.sides) ** 2, axis=1) / (2 * _SIZE_SPREAD**2)
+    distance = np.sqrt(np.clip(1 - np.sum(ends.look * starts.look, axis=1), 0, 1))
+    look = np.clip(distance - _LOOK_USUAL, 0, None) ** 2 / (2 * _LOOK_SPREAD**2)
+    at_border = _touches_border(ends.box, width, height).astype(float)
+    at_border += _touches_border(starts.box, width, height)
+    border = _BORDER_COST * at_border * (gap > max(border_gap, GAP_LEVELS_SECONDS[0]) + 1e-6)
+    return np.asarray(position + extent + look + border)
+
+
+def _touches_border(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    margin = np.array([width, height]) * _BORDER_SHARE
+    low = (boxes[:, :2] <= margin).any(axis=1)
+    high = (boxes[:, 2:] >= np.array([width, height]) - margin).any(axis=1)
+    return np.asarray(low | high)
+
+
+def _assign(pairs: NDArray[np.int64], cost: NDArray[np.float64], n: int) -> dict[int, int]:
+    """Cheapest set of joins; leaving a pair apart costs as much as the worst join allowed.
+
+    Pairs fall into independent clusters, so that a long video is many small problems.
     """
-    ends = _Side.of(tracklets, at_end=True)
-    starts = _Side.of(tracklets, at_end=False)
-    gap = starts.time[None] - ends.time[:, None]
-    known = np.array([t.times[-1] - t.times[0] for t in tracklets])
-    trusted = GAP_LEVELS_SECONDS[0] + _GAP_PER_KNOWN * np.minimum(known[:, None], known[None])
-    start=np.array([t.times[0] for t in tracklets]);end=np.array([t.times[-1] for t in tracklets])
-    possible = (gap > -np.minimum(OVER,np.minimum(known[:,None],known[None])/2)-1e-9) & (gap <= np.minimum(max_gap, trusted) + 1e-6)
-    possible &= (start[:,None]<start[None])&(end[:,None]<end[None])
-    safe_gap = np.where(possible, gap, 0.0)
-    size = (ends.size[:, None] + starts.size[None]) / 2
-    moved = starts.center[None] - ends.center[:, None]
-    spread = _POSITION_SPREAD + _SPEED_SPREAD * np.maximum(safe_gap,0)
-    forward = moved - ends.velocity[:, None] * safe_gap[..., None]
-    backward = moved - starts.velocity[None] * safe_gap[..., None]
-    far = (np.sum(forward**2, -1) + np.sum(backward**2, -1)) / 2
-    position = far / (size * spread) ** 2 / 2 + 2 * np.log(spread / _POSITION_SPREAD)/2
-    shape = np.log(ends.sides[:, None] / starts.sides[None]) ** 2
-    extent = np.sum(shape, -1) / (2 * _SIZE_SPREAD**2) / 2
-    look = np.clip(look_distance(ends.look, starts.look) - _LOOK_MEAN, 0, None) / _LOOK_SPREAD
-    last=np.array([t.boxes[-1] for t in tracklets]);first=np.array([t.boxes[0] for t in tracklets])
-    border=_BORDER*(_touch(last)[:,None]*1.+_touch(first)[None])*(gap>GAP_LEVELS_SECONDS[0])
-    cost = position + extent + look**2 / 2 + border
-    return np.where(possible & (cost < _MAX_COST), cost, np.inf)
+    from scipy.optimize import linear_sum_assignment
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
 
-
-_BORDER=2.0
-def _touch(b):
-    W,H=SIZE
-    return (b[:,0]<=.005*W)|(b[:,1]<=.005*H)|(b[:,2]>=.995*W)|(b[:,3]>=.995*H)
+    # Node i is the end of tracklet i, node n + j the beginning of tracklet j.
+    graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], n + pairs[:, 1])), (2 * n, 2 * n))
+    _, cluster = connected_components(graph, directed=False)
+    labels = cluster[pairs[:, 0]]
+    follower: dict[int, int] = {}
+    for label in np.unique(labels).tolist():
+        own = labels == label
+        rows, row = np.unique(pairs[own, 0], return_inverse=True)
+        columns, column = np.unique(pairs[own, 1], return_inverse=True)
+        table = np.full((len(rows), len(columns) + len(rows)), 1e6)
+        table[row, column] = cost[own]
+        table[np.arange(len(rows)), len(columns) + np.arange(len(rows))] = _MAX_COST
+        for r, c in zip(*linear_sum_assignment(table), strict=True):
+            if c < len(columns):
+                follower[int(rows[r])] = int(columns[c])
+    return follower
 
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One end of each of N tracklets: state at its last (or first) detection."""
+    """One end of each of N tracklets: its state at the last (or first) detection."""
 
     time: NDArray[np.float64]
+    box: NDArray[np.float64]
     center: NDArray[np.float64]
     velocity: NDArray[np.float64]
     sides: NDArray[np.float64]
-    size: NDArray[np.float64]
     look: NDArray[np.float64]
 
     @classmethod
     def of(cls, tracklets: Sequence[Tracklet], *, at_end: bool) -> _Side:
-        rows = [_side_state(t, at_end) for t in tracklets]
-        time, center, velocity, sides, look = (
-            np.array(column) for column in zip(*rows, strict=True)
-        )
-        return cls(time, center, velocity, sides, np.sqrt(np.prod(sides, axis=1)), look)
+        states = [_side_state(t, -1 if at_end else 0) for t in tracklets]
+        return cls(*(np.array(column) for column in zip(*states, strict=True)))
+
+    def take(self, index: NDArray[np.int64]) -> _Side:
+        return _Side(*(getattr(self, f.name)[index] for f in dataclasses.fields(self)))
 
 
 def _side_state(
-    tracklet: Tracklet, at_end: bool
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray]:
-    time = float(tracklet.times[-1] if at_end else tracklet.times[0])
+    tracklet: Tracklet, which: int
+) -> tuple[
+    float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64],
+    NDArray[np.float64],
+]:  # fmt: skip
+    time = float(tracklet.times[which])
     age = np.abs(tracklet.times - time)
     near = age <= _MOTION_SECONDS
-    t = tracklet.times[near] - time
     boxes = tracklet.boxes[near]
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = np.maximum(np.median(boxes[:, 2:] - boxes[:, :2], axis=0), 1.0)
-    center, velocity = _fit_line(t, centers, float(np.sqrt(np.prod(sides))))
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    center, velocity = _fit_line(tracklet.times[near] - time, centers)
     seen = age <= _LOOK_SECONDS
+    # A box that another one covers shows the other one's colours.
     weights = tracklet.scores[seen] * (tracklet.clear[seen] ** 2 + 0.01)
-    look = (tracklet.looks[seen] * weights[:, None]).sum(0)
-    return time, center, velocity, sides, look / max(float(np.linalg.norm(look)), 1e-9)
+    look = (tracklet.looks[seen] * weights[:, None]).sum(axis=0)
+    look = look / max(float(np.linalg.norm(look)), 1e-9)
+    return time, tracklet.boxes[which], center, velocity, sides, look
 
 
 def _fit_line(
-    t: NDArray[np.float64], centers: NDArray[np.float64], size: float
+    t: NDArray[np.float64], centers: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Position at t = 0 and velocity of `(T, 2)` centres, the velocity shrunk towards rest."""
+    """Position at t = 0 and velocity of `(T, 2)` centres; few points count as nearly at rest."""
     weights = np.exp(-np.abs(t) / _MOTION_SECONDS)
-    mean_t = np.average(t, weights=weights)
+    mean_time = np.average(t, weights=weights)
     mean = np.average(centers, axis=0, weights=weights)
-    # A fictitious observation: speed 0 with spread 1 size/s, positions with spread 0.1 size.
-    scatter = np.sum(weights * (t - mean_t) ** 2) + 0.1**2
-    velocity = (weights * (t - mean_t)) @ (centers - mean) / scatter
-    return mean - velocity * mean_t, velocity
-
-
-def clean(tracks, start_score=0.45, min_seconds=0.5):
-    """Drop weak, short, duplicate tracks."""
-    keep=[t for t in tracks if t.scores.mean()>=start_score and len(t)>=3 and t.times[-1]-t.times[0]>=min_seconds-1e-6]
-    keep.sort(key=lambda t:-t.scores.sum())
-    out=[]
-    for t in keep:
-        if all(_covered(t,o)<0.5 for o in out): out.append(t)
-    return out
-def _covered(t,o):
-    """share of t's frames (filled) where o covers it"""
-    full=t.frames
-    inside=(full>=o.frames[0])&(full<=o.frames[-1])
-    if not inside.any(): return 0.
-    ob=np.stack([np.interp(full[inside],o.frames,o.boxes[:,k]) for k in range(4)],1)
-    b=t.boxes[inside]
-    w=np.clip(np.minimum(b[:,2:],ob[:,2:])-np.maximum(b[:,:2],ob[:,:2]),0,None).prod(1)
-    a=(b[:,2:]-b[:,:2]).prod(1);ao=(ob[:,2:]-ob[:,:2]).prod(1)
-    return float((w/np.minimum(a,ao)>0.7).sum()/len(full))
+    scatter = np.sum(weights * (t - mean_time) ** 2) + 0.1**2
+    velocity = (weights * (t - mean_time)) @ (centers - mean) / scatter
+    return mean - velocity * mean_time, velocity

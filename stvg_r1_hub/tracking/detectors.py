@@ -1,0 +1,312 @@
+"""Frames -> boxes: the detectors behind the tracker.
+
+`OnnxDetector` runs a folder with `detector.onnx` and `detector.json` on ONNX Runtime; the bundled
+COCO-80 detector and the sprite-world detector have this form. `TransformersDetector` runs any
+object-detection model of transformers, from a folder or the Hub.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.geometry import box_iou
+from stvg_r1_hub.structures import Detections, Pixels
+
+COCO_FOLDER = Path(__file__).parent.parent / "bundled" / "coco"
+"""The bundled detector for real footage."""
+_SETTINGS = "detector.json"
+_WEIGHTS = "detector.onnx"
+_MAX_DETECTIONS = 300
+
+
+def suppress(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float
+) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: `(N, 4)` xyxy.
+        scores: `(N,)`.
+        max_iou: a box that overlaps a kept, better one by more than this is dropped.
+
+    Returns:
+        Indices that stay, best score first; equal scores keep their order.
+    """
+    order = np.argsort(-scores, kind="stable")
+    overlap = box_iou(boxes[order], boxes[order]) > max_iou
+    alive = np.ones(len(order), dtype=bool)
+    for i in range(len(order)):
+        if alive[i]:
+            alive[i + 1 :] &= ~overlap[i, i + 1 :]
+    return np.asarray(order[alive], dtype=np.int64)
+
+
+class OnnxDetector:
+    """A detector folder: `detector.onnx` with its `detector.json`.
+
+    The network takes `images` float32 `(B, 3, h, w)` RGB 0-255, whole frames resized without
+    keeping the aspect, and returns `boxes` `(B, A, 4)` xyxy in input pixels and `scores`
+    `(B, A, C)` in 0..1, before non-maximum suppression. B is 1 or free.
+    `detector.json`: `{"input_size": [h, w], "class_names": [...], "score_threshold": 0.3,
+    "nms_iou": 0.5}`.
+    """
+
+    class_names: tuple[str, ...]
+
+    def __init__(
+        self, folder: str | Path, *, device: str = "cpu", threads: int | None = None
+    ) -> None:
+        """Load the folder.
+
+        Args:
+            folder: holds the two files.
+            device: `"cpu"` or `"cuda"`; without CUDA in ONNX Runtime the CPU is used.
+            threads: CPU threads of one call; None lets ONNX Runtime use every core.
+
+        Raises:
+            TrackerError: a file is missing or its content is not as described.
+        """
+        import onnxruntime
+
+        folder = Path(folder)
+        settings = _read_settings(folder)
+        self.class_names = tuple(settings["class_names"])
+        self._input_size = (int(settings["input_size"][0]), int(settings["input_size"][1]))
+        self._score_threshold = float(settings["score_threshold"])
+        self._nms_iou = float(settings["nms_iou"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
+        available = onnxruntime.get_available_providers()
+        providers = [*(name for name in wanted if name in available), "CPUExecutionProvider"]
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(folder / _WEIGHTS), options, providers=providers
+            )
+        except Exception as error:  # onnxruntime has no common base for its errors
+            raise TrackerError(
+                f"ONNX Runtime cannot load {folder / _WEIGHTS}: {_first_line(error)}"
+            ) from error
+        self._fixed_batch = self._check_network(folder)
+
+    def _check_network(self, folder: Path) -> bool:
+        """Whether the batch size is fixed to 1; refuses a network of another form."""
+        inputs = {i.name: i.shape for i in self._session.get_inputs()}
+        outputs = {o.name for o in self._session.get_outputs()}
+        shape = inputs.get("images", [])
+        if len(shape) != 4 or set(inputs) != {"images"} or not {"boxes", "scores"} <= outputs:
+            raise TrackerError(
+                f"{folder / _WEIGHTS} has inputs {inputs} and outputs {sorted(outputs)}; a "
+                "detector needs one input images (B, 3, h, w) and outputs boxes and scores"
+            )
+        if isinstance(shape[0], int) and shape[0] != 1:
+            raise TrackerError(
+                f"{folder / _WEIGHTS} has a fixed batch of {shape[0]}; export it with a batch "
+                "of 1 or a free one"
+            )
+        return isinstance(shape[0], int)
+
+    def detect(self, frames: Sequence[Pixels]) -> list[Detections]:
+        """Objects of each frame, best score first, suppressed per class.
+
+        Args:
+            frames: `(H, W, 3)` uint8 RGB each.
+        """
+        found = []
+        step = 1 if self._fixed_batch else max(1, len(frames))
+        for first in range(0, len(frames), step):
+            batch = frames[first : first + step]
+            feed = np.stack([self._prepare(frame) for frame in batch])
+            boxes, scores = self._session.run(["boxes", "scores"], {"images": feed})
+            found += [
+                self._read(boxes[i], scores[i], frame.shape[0], frame.shape[1])
+                for i, frame in enumerate(batch)
+            ]
+        return found
+
+    def _prepare(self, frame: Pixels) -> NDArray[np.float32]:
+        import cv2
+
+        height, width = self._input_size
+        # Bilinear without antialiasing, as detectors of this family are trained.
+        resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32)
+
+    def _read(
+        self, boxes: NDArray[np.float32], scores: NDArray[np.float32], height: int, width: int
+    ) -> Detections:
+        if scores.shape[1] != len(self.class_names):
+            raise TrackerError(
+                f"the network scores {scores.shape[1]} classes but {_SETTINGS} names "
+                f"{len(self.class_names)}; give one name a class"
+            )
+        class_ids = scores.argmax(axis=1)
+        best = scores[np.arange(len(scores)), class_ids]
+        keep = best >= self._score_threshold
+        scale = np.array([width, height, width, height]) / np.array([*self._input_size[::-1]] * 2)
+        scaled = (boxes[keep] * scale).astype(np.float32)
+        return _tidy(scaled, best[keep], class_ids[keep], height, width, self._nms_iou)
+
+
+class TransformersDetector:
+    """Any object-detection model of transformers, from a folder or a Hub id.
+
+    Only safetensors weights are read and no code of the repository is run.
+    """
+
+    class_names: tuple[str, ...]
+
+    def __init__(
+        self,
+        folder_or_id: str | Path,
+        *,
+        score_threshold: float,
+        device: str = "cpu",
+        batch_size: int = 8,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        """Load model and image processor.
+
+        Args:
+            folder_or_id: such as `"PekingU/rtdetr_v2_r18vd"`.
+            score_threshold: detections below this are not returned, in 0..1.
+            device: a torch device.
+            batch_size: frames of one forward pass, at most.
+            local_files_only: never ask the network.
+            token: for private or gated repositories.
+            cache_dir: where downloads are kept.
+
+        Raises:
+            TrackerError: nothing usable is there, or a package it needs is missing.
+        """
+        from transformers import AutoImageProcessor, AutoModelForObjectDetection
+
+        name = str(folder_or_id)
+        common: dict[str, Any] = {
+            "local_files_only": local_files_only,
+            "token": token,
+            "cache_dir": cache_dir,
+            "trust_remote_code": False,
+        }
+        try:
+            load_processor: Any = AutoImageProcessor.from_pretrained
+            self._processor = load_processor(name, **common)
+            model = AutoModelForObjectDetection.from_pretrained(
+                name, use_safetensors=True, **common
+            )
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            raise TrackerError(
+                f"Cannot load a transformers object detector from {name!r}: "
+                f"{_first_line(error)}; give a folder or Hub id with config.json, "
+                "preprocessor_config.json and model.safetensors"
+            ) from error
+        self._model = model.to(device).eval()
+        self._device = device
+        self._batch_size = batch_size
+        self._score_threshold = score_threshold
+        labels = {int(i): str(label) for i, label in model.config.id2label.items()}
+        self.class_names = tuple(labels.get(i, f"class {i}") for i in range(max(labels) + 1))
+
+    def detect(self, frames: Sequence[Pixels]) -> list[Detections]:
+        """Objects of each frame, best score first.
+
+        Args:
+            frames: `(H, W, 3)` uint8 RGB each, all of one size.
+        """
+        found: list[Detections] = []
+        for first in range(0, len(frames), self._batch_size):
+            found += self._detect_batch(frames[first : first + self._batch_size])
+        return found
+
+    def _detect_batch(self, frames: Sequence[Pixels]) -> list[Detections]:
+        import torch
+
+        sizes = [frame.shape[:2] for frame in frames]
+        inputs = self._processor(images=list(frames), return_tensors="pt").to(self._device)
+        with torch.inference_mode():
+            outputs = self._model(**inputs)
+        results = self._processor.post_process_object_detection(
+            outputs, threshold=self._score_threshold, target_sizes=sizes
+        )
+        found = []
+        for (height, width), result in zip(sizes, results, strict=True):
+            boxes, scores, labels = (
+                result[key].float().cpu().numpy() for key in ("boxes", "scores", "labels")
+            )
+            found.append(_tidy(boxes, scores, labels.astype(np.int64), height, width, 0.7))
+        return found
+
+
+def _tidy(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    class_ids: NDArray[np.int64],
+    height: int,
+    width: int,
+    max_iou: float,
+) -> Detections:
+    """Clip to the frame, drop empty and non-finite boxes, suppress within each class."""
+    limits = np.array([width, height, width, height], dtype=np.float32)
+    boxes = np.clip(boxes.reshape(-1, 4), 0, limits)
+    whole = np.isfinite(boxes).all(axis=1) & np.isfinite(scores)
+    whole &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
+    index = np.flatnonzero(whole)
+    index = index[np.argsort(-scores[index], kind="stable")[:_MAX_DETECTIONS]]
+    # Moving every class to its own place lets one pass suppress within classes only.
+    apart = boxes[index] + (class_ids[index, None] * (max(height, width) + 1)).astype(np.float32)
+    index = index[suppress(apart, scores[index], max_iou)]
+    return Detections(
+        boxes=boxes[index].astype(np.float32),
+        scores=scores[index].astype(np.float32),
+        class_ids=class_ids[index].astype(np.int64),
+    )
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / _SETTINGS
+    missing = [name for name in (_SETTINGS, _WEIGHTS) if not (folder / name).is_file()]
+    if missing:
+        raise TrackerError(
+            f"The detector folder {folder} has no {' and no '.join(missing)}; it must hold "
+            f"{_SETTINGS} and {_WEIGHTS}"
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrackerError(f"{path} is not JSON: {error}; write it anew") from error
+    if not isinstance(settings, dict):
+        raise TrackerError(f"{path} holds {type(settings).__name__}; it must hold an object")
+    size, names = settings.get("input_size"), settings.get("class_names")
+    if not (
+        isinstance(size, list) and len(size) == 2 and all(_is_number(v, 1, 8192) for v in size)
+    ):
+        raise TrackerError(
+            f"input_size in {path} is {size!r}; it must be [height, width] in pixels"
+        )
+    if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)):
+        raise TrackerError(f"class_names in {path} must be a list of names, got {names!r:.80}")
+    for key in ("score_threshold", "nms_iou"):
+        if not _is_number(settings.get(key), 0, 1):
+            raise TrackerError(f"{key} in {path} is {settings.get(key)!r}; it must be in 0..1")
+    return settings
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and low <= value <= high
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

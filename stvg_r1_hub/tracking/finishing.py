@@ -1,0 +1,176 @@
+"""Objects -> `Tracks`: drop what is no object, steady the boxes, fill the frames between.
+
+A detector's boxes tremble. How much a track may be smoothed is read from the track itself:
+`smooth` takes, of a few widths, the one with the smallest expected error (Mallows' Cp: squared
+residual plus twice the noise variance times the share of itself each box keeps), the noise being
+estimated from third differences, so a precisely detected jumping ball stays as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.geometry import box_area, paired_iou
+from stvg_r1_hub.structures import Track, Tracks, VideoInfo
+from stvg_r1_hub.tracking.stitching import Tracklet
+
+MIN_DETECTIONS = 3
+MIN_SECONDS = 0.4
+"""An object seen more rarely or for less time is taken for a false detection."""
+FILL_SECONDS = 4.0
+"""Longest time between two detections that is filled with boxes."""
+_SMOOTHING_SECONDS = (0.1, 0.15, 0.2, 0.3)
+_DOUBLE_SHARE = 0.5
+_DOUBLE_IOU = 0.5
+_DOUBLE_COVER = 0.7
+
+
+def drop_false(
+    objects: Sequence[Tracklet], *, min_score: float, n_detected_frames: int
+) -> list[Tracklet]:
+    """Objects that are seen often enough, with a mean score of `min_score`, and once only.
+
+    In a video of one or two detected frames one sighting is enough.
+    """
+    few = n_detected_frames < 2 * MIN_DETECTIONS
+    certain = [
+        t
+        for t in objects
+        if t.scores.mean() >= min_score
+        and (few or len(t) >= MIN_DETECTIONS)
+        and (few or t.times[-1] - t.times[0] >= MIN_SECONDS - 1e-6)
+    ]
+    kept: list[Tracklet] = []
+    for candidate in sorted(certain, key=lambda t: -float(t.scores.sum())):
+        if all(_double_share(candidate, other) < _DOUBLE_SHARE for other in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _double_share(weak: Tracklet, strong: Tracklet) -> float:
+    """Share of the weak object's detections that show the strong one, in 0..1."""
+    both = (weak.frames >= strong.frames[0]) & (weak.frames <= strong.frames[-1])
+    if not both.any():
+        return 0.0
+    boxes, other = weak.boxes[both], _boxes_at(strong, weak.times[both])
+    same = paired_iou(boxes, other) > _DOUBLE_IOU
+    if majority(weak.class_ids) == majority(strong.class_ids):
+        corner = np.minimum(boxes[:, 2:], other[:, 2:]) - np.maximum(boxes[:, :2], other[:, :2])
+        shared = np.prod(np.clip(corner, 0, None), axis=1)
+        smaller = np.minimum(box_area(boxes), box_area(other))
+        same |= shared > _DOUBLE_COVER * smaller
+    return float(same.sum()) / len(weak)
+
+
+def _boxes_at(tracklet: Tracklet, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes `(n, 4)` at the given times, linear between detections."""
+    columns = [np.interp(times, tracklet.times, tracklet.boxes[:, k]) for k in range(4)]
+    return np.stack(columns, axis=1)
+
+
+def majority(class_ids: NDArray[np.int64]) -> int:
+    """The most frequent class; the smaller number wins a tie."""
+    return int(np.bincount(class_ids).argmax())
+
+
+def smooth(tracklet: Tracklet) -> Tracklet:
+    """Steady the boxes by a local straight line, as wide as the boxes' noise asks for."""
+    if len(tracklet) < 5:
+        return tracklet
+    third = np.diff(tracklet.boxes, n=3, axis=0)
+    # The third difference of independent noise has 20 times its variance; 1.4826 makes the
+    # median absolute deviation a standard deviation.
+    noise = (1.4826 * np.median(np.abs(third))) ** 2 / 20
+    best, best_risk = tracklet.boxes, noise
+    for width in _SMOOTHING_SECONDS:
+        boxes, own_share = _local_line(tracklet, width)
+        residual = float(np.mean((boxes - tracklet.boxes) ** 2))
+        risk = residual + noise * (2 * own_share - 1)
+        if risk < best_risk:
+            best, best_risk = boxes, risk
+    return dataclasses.replace(tracklet, boxes=best)
+
+
+def _local_line(tracklet: Tracklet, width: float) -> tuple[NDArray[np.float64], float]:
+    """Smoothed boxes, and the mean weight of a box in its own smoothed value."""
+    times, boxes = tracklet.times, tracklet.boxes
+    smoothed = np.empty_like(boxes)
+    own = np.empty(len(boxes))
+    for i in range(len(boxes)):
+        low, high = np.searchsorted(times, [times[i] - 4 * width, times[i] + 4 * width])
+        t = times[low:high] - times[i]
+        weights = np.exp(-((t / width) ** 2) / 2) * tracklet.scores[low:high]
+        weights /= weights.sum()
+        mean = weights @ t
+        scatter = weights @ (t - mean) ** 2
+        slope = (t - mean) / scatter if scatter > 1e-12 else np.zeros_like(t)
+        kernel = weights * (1 - mean * slope)
+        smoothed[i] = kernel @ boxes[low:high]
+        own[i] = kernel[i - low]
+    return smoothed, float(own.mean())
+
+
+def finish(
+    objects: Sequence[Tracklet],
+    info: VideoInfo,
+    class_names: Sequence[str],
+    detected_frames: NDArray[np.int64],
+    *,
+    max_objects: int,
+) -> tuple[Tracks, list[str]]:
+    """Numbered tracks with a box for every native frame between detections.
+
+    IDs are 1, 2, ... by first frame, then by score. Boxes in frames without a detection of the
+    object are flagged as interpolated.
+
+    Args:
+        objects: whole objects.
+        info: of the video.
+        class_names: of the detector.
+        detected_frames: native frames that the detector saw.
+        max_objects: the objects with the most detections are kept.
+
+    Returns:
+        The tracks, and a sentence for everything a user should know.
+    """
+    warnings = []
+    if len(objects) > max_objects:
+        warnings.append(
+            f"{len(objects)} objects were tracked and the {max_objects} most visible are kept; "
+            "a model cannot read more numbers"
+        )
+        objects = sorted(objects, key=lambda t: (-len(t), int(t.frames[0])))[:max_objects]
+    elif not objects:
+        warnings.append(f"no object was found in {len(detected_frames)} detected frames")
+    ordered = sorted(objects, key=lambda t: (int(t.frames[0]), -float(t.scores.mean())))
+    tracks = [
+        _finish_one(number, t, info, class_names) for number, t in enumerate(ordered, start=1)
+    ]
+    return Tracks(info.width, info.height, info.frame_times, tuple(tracks)), warnings
+
+
+def _finish_one(
+    object_id: int, tracklet: Tracklet, info: VideoInfo, class_names: Sequence[str]
+) -> Track:
+    frames = np.arange(tracklet.frames[0], tracklet.frames[-1] + 1)
+    gaps = np.diff(tracklet.times)
+    after = np.searchsorted(tracklet.frames, frames, side="right") - 1
+    is_detected = tracklet.frames[after] == frames
+    shown = is_detected | (np.append(gaps, 0.0)[after] <= FILL_SECONDS + 1e-6)
+    frames, is_detected = frames[shown], is_detected[shown]
+    boxes = _boxes_at(tracklet, info.frame_times[frames])
+    limits = np.array([info.width, info.height], dtype=np.float64)
+    low = np.clip(boxes[:, :2], 0, limits - 1)
+    high = np.clip(np.maximum(boxes[:, 2:], low + 1), 1, limits)
+    return Track(
+        object_id=object_id,
+        class_name=class_names[majority(tracklet.class_ids)],
+        score=round(float(tracklet.scores.mean()), 4),
+        frame_indices=frames.astype(np.int64),
+        boxes=np.concatenate([low, high], axis=1).astype(np.float32),
+        interpolated=~is_detected,
+    )

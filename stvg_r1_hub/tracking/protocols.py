@@ -1,0 +1,44 @@
+"""What a detector and a tracker must offer; any object with these members will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+from stvg_r1_hub.structures import Detections, Pixels, Progress, TimedFrame, Tracks, VideoInfo
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Frames -> boxes."""
+
+    class_names: tuple[str, ...]
+
+    def detect(self, frames: Sequence[Pixels]) -> list[Detections]:
+        """Objects of each `(H, W, 3)` uint8 RGB frame, in frame pixels."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A stream of frames -> tracks."""
+
+    name: str
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """Ascending native frames that `track` needs; may be none."""
+        ...
+
+    def track(
+        self,
+        stream: Iterable[TimedFrame],
+        info: VideoInfo,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        """Tracks of one video; the stream yields exactly the `frames_wanted`, in order.
+
+        `query` is a hint for trackers that look for what is asked; others ignore it.
+        """
+        ...
