@@ -30,6 +30,9 @@ PICTURE_SUFFIXES = (".png",)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    if not sys.stderr.isatty():
+        # Bars of the libraries fill a log file with noise; ours switch themselves off.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         code: int = options.run(options)
     except STVGError as error:

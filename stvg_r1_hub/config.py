@@ -175,7 +175,8 @@ class STVGConfig:
         for name, section in sections.items():
             if name in values:
                 values[name] = _from_fields(section, values[name], name)
-        return _from_fields(cls, values, CONFIG_NAME)
+        config: STVGConfig = _from_fields(cls, values, CONFIG_NAME)
+        return config
 
     def save(self, folder: str | Path) -> None:
         """Write `stvg_config.json` into a folder."""

@@ -111,7 +111,7 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
             if box.frame_index == frame.frame_index
         ]
         draw_objects(picture, shown, class_names)
-    else:
+    elif tube is not None:
         picture = (picture * np.float32(0.6)).astype(np.uint8)
     border, size = 4, 16
     caption = drawing.line_height(size) + 4

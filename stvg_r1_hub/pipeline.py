@@ -349,7 +349,8 @@ class STVGPipeline:
         self, queries: Sequence[str], encoded: Any, *, progress: Progress | None = None
     ) -> list[str]:
         """The model's texts for all queries, in one batch."""
-        prompts = [prompting.build_prompt(query, self.config.prompt_id) for query in queries]
+        cleaned = [prompting.clean_query(query) for query in queries]
+        prompts = [prompting.build_prompt(query, self.config.prompt_id) for query in cleaned]
         limit = self.config.generation.max_new_tokens
         return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
 

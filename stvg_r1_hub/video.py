@@ -14,7 +14,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -88,21 +88,8 @@ def gather_frames(frames: dict[int, Pixels], plan: SamplingPlan, info: VideoInfo
             f"Got {len(frames)} frames without number {missing[0]} of {info.name}; "
             "every frame of the plan is needed."
         )
-    sizes = {frames[i].shape for i in plan.frame_indices}
-    if len(sizes) > 1:
-        raise VideoError(f"Got frames of different sizes, {sorted(sizes)}; all must be alike.")
-    indices = np.array(plan.frame_indices, dtype=np.int64)
-    pixels = np.empty((len(indices), *frames[plan.frame_indices[0]].shape), dtype=np.uint8)
-    for index in sorted(set(plan.frame_indices)):
-        pixels[indices == index] = frames.pop(index)
-    return Frames(
-        pixels=pixels,
-        frame_indices=indices,
-        times_seconds=info.frame_times[indices],
-        sample_fps=plan.sample_fps,
-        model_height=plan.model_height,
-        model_width=plan.model_width,
-    )
+    # From the end, because the system takes memory back only from the end of the heap.
+    return _assemble(((i, frames.pop(i)) for i in sorted(frames, reverse=True)), plan, info)
 
 
 def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None = None) -> Frames:
@@ -118,11 +105,36 @@ def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None =
     """
     with open_video(source, fps=fps) as video:
         plan = plan_for(video.info, sampling)
-        frames = {
-            frame.frame_index: video.sample_pixels(frame, plan)
+        frames = (
+            (frame.frame_index, video.sample_pixels(frame, plan))
             for frame in video.stream(plan.frame_indices)
-        }
-        return gather_frames(frames, plan, video.info)
+        )
+        return _assemble(frames, plan, video.info)
+
+
+def _assemble(
+    frames: Iterable[tuple[int, Pixels]], plan: SamplingPlan, info: VideoInfo
+) -> Frames:
+    indices = np.array(plan.frame_indices, dtype=np.int64)
+    pixels: Pixels | None = None
+    for index, rgb in frames:
+        if pixels is None:
+            pixels = np.empty((len(indices), *rgb.shape), dtype=np.uint8)
+        if rgb.shape != pixels.shape[1:]:
+            raise VideoError(
+                f"Got sampled frames of shapes {pixels.shape[1:]} and {rgb.shape}; "
+                "all must be alike."
+            )
+        pixels[indices == index] = rgb
+    assert pixels is not None
+    return Frames(
+        pixels=pixels,
+        frame_indices=indices,
+        times_seconds=info.frame_times[indices],
+        sample_fps=plan.sample_fps,
+        model_height=plan.model_height,
+        model_width=plan.model_width,
+    )
 
 
 def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:

@@ -98,7 +98,7 @@ def assert_one_sentence(stderr: str) -> None:
     lines = stderr.strip().splitlines()
     assert len(lines) == 1, stderr
     assert lines[0].startswith("stvg: ") and "Traceback" not in lines[0]
-    assert len(lines[0]) < 400
+    assert len(lines[0]) < 600
 
 
 @pytest.mark.parametrize("kind", BAD_VIDEOS)

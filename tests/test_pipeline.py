@@ -42,7 +42,10 @@ WIDTH, HEIGHT, COUNT, FPS = 192, 128, 40, 10.0
 GOOD = "<think>2 jumps</think><answer>Target ID: 2, Time range: 0.50 to 1.50</answer>"
 TINY = BUNDLED / "tiny" / "stvg_config.json"
 DEMO = BUNDLED / "demo"
-needs_tiny = pytest.mark.skipif(not TINY.is_file(), reason="the bundled model is not built yet")
+needs_tiny = pytest.mark.skipif(
+    not (TINY.is_file() and (DEMO / "clip.mp4").is_file()),
+    reason="the bundled model is not built yet",
+)
 
 
 def make_track(object_id: int, left: float, *, score: float = 0.9, masks: bool = False) -> Track:

@@ -59,7 +59,7 @@ class Stage:
 STAGES = {
     "tok": Stage(None, 1000, 32, (3.0,), 1.0, 2, 3e-3, 0.3, 1.0, 0.0),
     "dense": Stage("tok", 500, 16, (3.0,), 1.0, 0, 2.5e-3, 0.6, 0.3, 1.0),
-    "mix": Stage("dense", 1500, 24, (3.0, 4.0, 5.0), 0.2, 0, 2e-3, 0.03, 0.3, 1.0),
+    "mix": Stage("dense", 1000, 24, (3.0, 4.0, 5.0), 0.2, 0, 2e-3, 0.03, 0.3, 1.0),
 }
 SAVE_EVERY = 100
 """Steps between two saved states; an interrupted stage repeats at most so many."""
