@@ -60,7 +60,9 @@ def run(way: str, video: str) -> int:
         with av.open(video) as container:
             if way == "all_threads":
                 container.streams.video[0].thread_type = "AUTO"
-            return sum(f.to_ndarray(format="rgb24").shape[2] == 3 for f in container.decode(video=0))
+            return sum(
+                f.to_ndarray(format="rgb24").shape[2] == 3 for f in container.decode(video=0)
+            )
     from stvg_r1_hub.config import SamplingConfig
     from stvg_r1_hub.video import open_video, read_frames
 

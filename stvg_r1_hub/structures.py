@@ -119,7 +119,8 @@ class Frames:
         _check(self.pixels.dtype == np.uint8, f"pixels must be uint8, got {self.pixels.dtype}")
         _check(
             len(self.frame_indices) == len(self.times_seconds) == shape[0],
-            f"{shape[0]} frames, {len(self.frame_indices)} indices, {len(self.times_seconds)} times",
+            f"{shape[0]} frames, {len(self.frame_indices)} indices, "
+            f"{len(self.times_seconds)} times",
         )
 
     def __len__(self) -> int:

@@ -112,9 +112,7 @@ def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None =
         return _assemble(frames, plan, video.info)
 
 
-def _assemble(
-    frames: Iterable[tuple[int, Pixels]], plan: SamplingPlan, info: VideoInfo
-) -> Frames:
+def _assemble(frames: Iterable[tuple[int, Pixels]], plan: SamplingPlan, info: VideoInfo) -> Frames:
     indices = np.array(plan.frame_indices, dtype=np.int64)
     pixels: Pixels | None = None
     for index, rgb in frames:

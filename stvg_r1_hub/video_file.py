@@ -53,9 +53,7 @@ class FileSource(VideoSource):
         Raises:
             VideoError: no video this package reads, or one that is unusable.
         """
-        if not isinstance(source, str | bytes):
-            source = _SharedFile(source)
-        self._source = source
+        self._source = source if isinstance(source, str | bytes) else _SharedFile(source)
         self._name = name
         self._closed = False
         notes: list[str] = []
@@ -102,12 +100,13 @@ class FileSource(VideoSource):
         # "none" is no protocol at all: data in memory never opens anything.
         protocols = "file" if isinstance(source, str) else "none"
         try:
-            return av.open(
+            container: InputContainer = av.open(
                 handle,
                 options={"max_pixels": str(MAX_FRAME_PIXELS)},
                 container_options={"format_whitelist": FORMATS, "protocol_whitelist": protocols},
                 metadata_errors="replace",
             )
+            return container
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
                 f"'{self._name}' is no video that can be read ({_reason(error)}); MP4, MOV, MKV, "

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 import av
 import numpy as np
@@ -189,9 +189,9 @@ def nal_headers(data: bytes, length_size: int) -> list[int]:
 def timeline_of_packets(packets: Packets) -> Timeline | None:
     """Frame times from packets alone, or None where they cannot be trusted to tell them."""
     stamps = [pts for pts, shown in zip(packets.pts, packets.shown, strict=True) if shown]
-    if packets.reorders_blindly or not stamps or not _is_reordering(stamps):
+    if packets.reorders_blindly or not stamps or not _are_nearly_in_order(stamps):
         return None
-    keys: list[int] = sorted(stamps)  # type: ignore[type-var]
+    keys: list[int] = sorted(stamps)
     last = packets.pts.index(keys[-1])
     return Timeline(
         times=_seconds(keys, packets.time_base),
@@ -203,9 +203,9 @@ def timeline_of_packets(packets: Packets) -> Timeline | None:
 
 def timeline_in_order(stamps: list[int | None], packets: Packets, notes: list[str]) -> Timeline:
     """Frame times for decoded frames in showing order, repairing stamps that make no sense."""
-    if _is_reordering(stamps):
+    if _are_nearly_in_order(stamps):
         # The container numbered frames in decoding order: the values are right, their order not.
-        keys: list[float] = sorted(stamps)  # type: ignore[type-var]
+        keys: list[float] = sorted(stamps)
     else:
         good = _longest_ascending(stamps)
         step = 1 / (packets.rate * packets.time_base)
@@ -226,7 +226,7 @@ def timeline_in_order(stamps: list[int | None], packets: Packets, notes: list[st
     )
 
 
-def _is_reordering(stamps: list[int | None]) -> bool:
+def _are_nearly_in_order(stamps: list[int | None]) -> TypeGuard[list[int]]:
     """True when the stamps are all there, all different, and nearly in order.
 
     B-frames move a stamp by a few places. A stamp far from its place is an outlier or a jump
@@ -247,6 +247,8 @@ def _longest_ascending(stamps: list[int | None]) -> list[int]:
         if stamp is None:
             continue
         pile = bisect_left(tops, stamp)
+        if pile < len(tops) and tops[pile] == stamp:
+            continue  # of two equal stamps the first is right
         if pile:
             previous[position] = top_positions[pile - 1]
         tops[pile : pile + 1] = [stamp]

@@ -12,9 +12,10 @@ from typing import Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
+from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video_source import VideoSource
 
@@ -68,19 +69,36 @@ class Painter:
         self._coded_size = self._coded_size or size
         shape = self._shape
         has_alpha = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
-        pixels: NDArray[Any] = self._scaler.reformat(
-            frame,
-            width=shape.scaled_width,
-            height=shape.scaled_height,
-            format="rgba" if has_alpha else "rgb24",
-            threads=1,  # the decoder's threads are busy with the next frames already
-        ).to_ndarray()
+        try:
+            pixels = self._convert(frame, has_alpha, None)
+        except av.FFmpegError:  # a colour matrix that is reserved or does not go with the format
+            try:
+                pixels = self._convert(frame, has_alpha, Colorspace.ITU601)
+            except av.FFmpegError as error:
+                raise VideoError(
+                    f"The colour format {frame.format.name} of '{self._source.info.name}' cannot "
+                    "be turned into RGB; convert the video to H.264."
+                ) from error
         if has_alpha:
             pixels = _on_white(pixels)
         if shape.transposed:
             pixels = pixels.transpose(1, 0, 2)
         pixels = pixels[:: -1 if shape.flip_y else 1, :: -1 if shape.flip_x else 1]
         return np.ascontiguousarray(pixels)
+
+    def _convert(
+        self, frame: av.VideoFrame, has_alpha: bool, colorspace: Colorspace | None
+    ) -> NDArray[Any]:
+        converted = self._scaler.reformat(
+            frame,
+            width=self._shape.scaled_width,
+            height=self._shape.scaled_height,
+            format="rgba" if has_alpha else "rgb24",
+            src_colorspace=colorspace,
+            threads=1,  # the decoder's threads are busy with the next frames already
+        )
+        pixels: NDArray[Any] = converted.to_ndarray()
+        return pixels
 
 
 def pixel_aspect(ratio: Fraction | None, notes: list[str]) -> float:
@@ -94,11 +112,12 @@ def pixel_aspect(ratio: Fraction | None, notes: list[str]) -> float:
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    for data in frame.side_data:
-        if data.type == SideDataType.DISPLAYMATRIX:
-            m = np.frombuffer(bytes(data), dtype=np.int32)
-            return int(m[0]), int(m[1]), int(m[3]), int(m[4])
-    return 1, 0, 0, 1
+    side_data: Any = frame.side_data
+    data = side_data.get(SideDataType.DISPLAYMATRIX)
+    if data is None:
+        return 1, 0, 0, 1
+    m = np.frombuffer(bytes(data), dtype=np.int32)
+    return int(m[0]), int(m[1]), int(m[3]), int(m[4])
 
 
 def _on_white(rgba: NDArray[Any]) -> NDArray[Any]:

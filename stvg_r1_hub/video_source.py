@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Pixels, Progress, SamplingPlan, TimedFrame, VideoInfo
@@ -132,7 +133,9 @@ class VideoSource:
 class ArraySource(VideoSource):
     """Frames that are in memory already."""
 
-    def __init__(self, frames: Sequence[Any], fps: float, name: str = "frames") -> None:
+    def __init__(
+        self, frames: Sequence[Any] | NDArray[Any], fps: float, name: str = "frames"
+    ) -> None:
         """Take frames of equal size.
 
         Args:

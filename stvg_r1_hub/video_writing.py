@@ -61,6 +61,8 @@ def write_video(
         VideoError: another suffix, a path that cannot be written, or frames and times that
             do not fit each other.
     """
+    import av
+
     target = Path(path)
     _check_target(target, times_seconds, duration_seconds)
     part = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
@@ -74,7 +76,7 @@ def write_video(
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:  # PyAV's errors for files are OSErrors too
+    except (OSError, av.FFmpegError) as error:
         raise VideoError(
             f"Cannot write '{target}': {error.strerror or error}; choose a path in an existing "
             "folder with write permission and enough space."
@@ -176,7 +178,9 @@ def _write_gif(part: Path, timed: Iterator[tuple[Pixels, float]], duration: floa
         stream.width, stream.height, stream.pix_fmt = width, height, "pal8"
         stream.codec_context.time_base = base
         graph = av.filter.Graph()
-        source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=base)
+        source = graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=base
+        )
         split = graph.add("split")
         palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
         apply = graph.add("paletteuse", "new=1:dither=sierra2_4a")
@@ -241,7 +245,9 @@ class _Sound:
             self._stream = output.add_stream_from_template(template)
         else:
             self._stream = output.add_stream("aac", rate=template.codec_context.sample_rate)
-            self._stream.codec_context.layout = template.codec_context.layout
+            # Named, since PCM often says how many channels there are but not which.
+            channels = template.codec_context.channels
+            self._stream.codec_context.layout = "mono" if channels == 1 else "stereo"
         self._ended = False
         self._next: Any = None
 

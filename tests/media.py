@@ -61,7 +61,7 @@ def write_clip(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
-    format: str | None = None,
+    container: str | None = None,
     matrix: Sequence[int] | None = None,
     sample_aspect_ratio: Fraction | None = None,
     audio: str | None = None,
@@ -70,7 +70,7 @@ def write_clip(
     """Encode pictures into a video file.
 
     Args:
-        path: where to; the suffix chooses the container unless `format` does.
+        path: where to; the suffix chooses the container unless `container` does.
         frames: how many numbered pictures, or the pictures.
         fps: rate, when `times` is not given.
         times: seconds of every frame.
@@ -79,7 +79,7 @@ def write_clip(
         pix_fmt: pixel format of the encoder.
         options: encoder options.
         container_options: muxer options.
-        format: container name.
+        container: container name.
         matrix: nine integers of a display matrix (16.16 fixed point).
         sample_aspect_ratio: shape of a pixel.
         audio: audio encoder name for a tone as long as the video.
@@ -91,19 +91,20 @@ def write_clip(
         times = [i / fps for i in range(len(frames))]
     height, width = frames[0].shape[:2]
     with av.open(
-        str(path), "w", format=format, container_options=container_options or {}
+        str(path), "w", format=container, container_options=container_options or {}
     ) as output:
         stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.options = options or {}
-        if codec not in ("gif", "mpeg4", "mpeg2video"):
-            stream.codec_context.time_base = Fraction(1, TICKS)
+        # AVI counts frames and GIF hundredths of a second; the others take a fine clock.
+        coarse = {".avi": Fraction(fps).limit_denominator(1001), ".gif": Fraction(100)}
+        base = 1 / coarse.get(path.suffix, Fraction(TICKS))
+        stream.codec_context.time_base = base
         if matrix is not None:
             stream.set_display_matrix(matrix)
         if sample_aspect_ratio is not None:
             stream.codec_context.sample_aspect_ratio = sample_aspect_ratio
         sound = _add_tone(output, audio) if audio else None
-        base = stream.codec_context.time_base
         for rgb, time in zip(frames, times, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
             frame.pts = round((time + first_seconds) / base)

@@ -1,5 +1,6 @@
 """What a user gets: the wheel holds the data files, is small enough, and runs without the tree."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,14 +14,20 @@ MAX_WHEEL_BYTES = 48 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+    # A copy, because the build leaves files behind that a later wheel would pick up.
+    source = tmp_path_factory.mktemp("source")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "stvg_r1_hub", source / "stvg_r1_hub", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, source / name)
+    out = tmp_path_factory.mktemp("wheel")
     # No isolation: the build back end is in the dev extra, so that no network is needed.
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source],
         check=True,
         capture_output=True,
     )
-    (path,) = folder.glob("*.whl")
+    (path,) = out.glob("*.whl")
     return path
 
 

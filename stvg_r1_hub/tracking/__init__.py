@@ -37,7 +37,7 @@ __all__ = [
     "tracks_to_dict",
 ]
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def load_tracker(

@@ -162,7 +162,8 @@ class DetectionTracker:
 
     def _associate(self, scene: list[Sighting], info: VideoInfo, start: float) -> list[Tracklet]:
         times = np.array([s.time for s in scene])
-        step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+        # The slower parts of a video with a variable frame rate set the patience.
+        step = float(np.quantile(np.diff(times), 0.9)) if len(times) > 1 else 1.0
         seen = [self._groups[s.class_ids] for s in scene]
         objects: list[Tracklet] = []
         for group in np.unique(np.concatenate([*seen, np.zeros(0, np.int64)])).tolist():

@@ -116,7 +116,7 @@ class LocalVLM:
             reason = str(error).strip().split("\n")[0]
             raise ModelError(f"Cannot load the language model of {name}: {reason}") from error
         if device_map is None and quantization is None:
-            model = model.to(torch.device(device))
+            model.to(device=torch.device(device))
         return cls(model, processor, config)
 
     def encode(self, video: MarkedFrames) -> EncodedVideo:
@@ -264,9 +264,10 @@ class LocalVLM:
         from torchvision.transforms.v2 import functional as resizing
 
         frames = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
-        return resizing.resize(
+        resized: torch.Tensor = resizing.resize(
             frames, list(size), interpolation=resizing.InterpolationMode.BICUBIC, antialias=True
         )
+        return resized
 
 
 def _torch_dtype(name: str | None, device: str) -> torch.dtype:

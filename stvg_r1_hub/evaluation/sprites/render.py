@@ -61,7 +61,10 @@ def true_box(thing: SceneObject, pose: Pose, side: int) -> NDArray[np.float32]:
     turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]])
     points = _outline(thing.kind, thing.flipped) @ turn.T * pose.size + (pose.x, pose.y)
     low, high = points.min(axis=0), points.max(axis=0)
-    return np.clip(np.concatenate([low, high]) * side, 0, side).astype(np.float32)
+    box: NDArray[np.float32] = np.clip(np.concatenate([low, high]) * side, 0, side).astype(
+        np.float32
+    )
+    return box
 
 
 def background(scene: Scene, side: int) -> Pixels:
@@ -75,7 +78,8 @@ def background(scene: Scene, side: int) -> Pixels:
     blobs = cv2.resize(rng.normal(0, 1, (5, 5)).astype(np.float32), (side, side), interpolation=2)
     ramp = np.linspace(-0.5, 0.5, side, dtype=np.float32)
     mix = np.clip(0.5 + ramp * np.cos(angle) + (ramp * np.sin(angle))[:, None] + 0.12 * blobs, 0, 1)
-    return (colors[0] + mix[..., None] * (colors[1] - colors[0])).astype(np.uint8)
+    backdrop: Pixels = (colors[0] + mix[..., None] * (colors[1] - colors[0])).astype(np.uint8)
+    return backdrop
 
 
 def _draw(frame: Pixels, thing: SceneObject, pose: Pose) -> None:

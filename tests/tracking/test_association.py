@@ -1,0 +1,208 @@
+"""Whole tracks of synthetic worlds: identities, gaps, cuts, counts, state."""
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.errors import Cancelled
+from stvg_r1_hub.structures import Tracks, VideoInfo
+from stvg_r1_hub.tracking import DetectionTracker, Tracker
+from stvg_r1_hub.tracking.class_groups import COCO_GROUPS, class_groups
+from tests.tracking.worlds import World, arrays, ids_along, info_of, moving
+
+RED, BLUE, GREEN, WHITE = (220, 30, 30), (30, 30, 220), (30, 200, 30), (250, 250, 250)
+
+
+def track(world: World, info: VideoInfo, **settings: float) -> tuple[Tracks, DetectionTracker]:
+    tracker = DetectionTracker(world, TrackingConfig(**settings), name="world")  # type: ignore[arg-type]
+    wanted = tracker.frames_wanted(info)
+    return tracker.track(world.stream(wanted, info), info), tracker
+
+
+def test_it_is_a_tracker() -> None:
+    assert isinstance(DetectionTracker(World({}), TrackingConfig(), name="w"), Tracker)
+
+
+def test_two_that_cross_keep_their_ids() -> None:
+    a = moving(range(60), (20, 80), (4, 0))
+    b = moving(range(60), (256, 84), (-4, 0))
+    tracks, _ = track(World({RED: a, BLUE: b}, noise=0.7), info_of(60))
+    assert tracks.object_ids == (1, 2)
+    assert [len(ids_along(tracks, path)) for path in (a, b)] == [1, 1]
+    assert ids_along(tracks, a) != ids_along(tracks, b)
+
+
+def test_a_crossing_with_a_turn_is_solved_by_looks() -> None:
+    # Both meet in the middle and go back where they came from: motion says they passed.
+    there, back = range(30), range(30, 60)
+    a = moving(there, (20, 80), (4, 0)) | moving(back, (20 + 8 * 29, 80), (-4, 0))
+    b = moving(there, (260, 82), (-4, 0)) | moving(back, (260 - 8 * 29, 82), (4, 0))
+    tracks, _ = track(World({RED: a, BLUE: b}, noise=0.7), info_of(60))
+    assert len(tracks) == 2
+    assert [len(ids_along(tracks, path)) for path in (a, b)] == [1, 1]
+
+
+def test_a_hidden_object_keeps_its_id_and_is_interpolated() -> None:
+    whole = moving(range(50), (20, 80), (3, 0))
+    seen = {f: box for f, box in whole.items() if not 20 <= f < 32}
+    tracks, _ = track(World({RED: seen}), info_of(50))
+    (only,) = tracks.tracks
+    assert only.frame_indices.tolist() == list(range(50))
+    assert np.flatnonzero(only.interpolated).tolist() == list(range(20, 32))
+    assert np.allclose(only.boxes, [whole[f] for f in range(50)], atol=1.5)
+
+
+def test_an_object_that_returns_elsewhere_looking_different_is_another() -> None:
+    first = moving(range(20), (20, 80), (0, 0))
+    second = moving(range(30, 50), (200, 80), (0, 0))
+    tracks, _ = track(World({RED: first, BLUE: second}), info_of(50))
+    assert [t.frame_indices[0] for t in tracks.tracks] == [0, 30]
+
+
+def test_a_cut_never_carries_an_id_over() -> None:
+    path = moving(range(40), (100, 80), (1, 0))
+    one_scene, _ = track(World({RED: path}), info_of(40))
+    assert len(one_scene) == 1
+    tracks, _ = track(World({RED: path}, backgrounds={0: 200, 20: 40}), info_of(40))
+    assert [t.frame_indices.tolist() for t in tracks.tracks] == [
+        list(range(20)),
+        list(range(20, 40)),
+    ]
+
+
+@pytest.mark.parametrize("native_fps", [10.0, 25.0, 30.0, 60.0])
+def test_native_frames_between_detections_are_filled_and_flagged(native_fps: float) -> None:
+    n = int(3 * native_fps) + 1
+    path = moving(range(n), (20, 80), (60 / native_fps, 0))
+    tracks, tracker = track(World({RED: path}), info_of(n, native_fps))
+    wanted = list(tracker.frames_wanted(info_of(n, native_fps)))
+    assert wanted[1] - wanted[0] == max(1, round(native_fps / 10))
+    assert wanted[-1] == n - 1
+    (only,) = tracks.tracks
+    assert only.frame_indices.tolist() == list(range(n))
+    assert np.flatnonzero(~only.interpolated).tolist() == wanted
+    assert np.allclose(only.boxes, [path[f] for f in range(n)], atol=1.0)
+
+
+def test_a_slow_camera_is_tracked_too() -> None:
+    path = moving(range(12), (20, 80), (12, 0))
+    tracks, _ = track(World({RED: path}), info_of(12, fps=2.0))
+    assert [len(t.frame_indices) for t in tracks.tracks] == [12]
+
+
+def test_variable_frame_rate() -> None:
+    times = np.r_[np.arange(20) / 10, 2 + np.arange(10) / 2.5]
+    info = VideoInfo("vfr", 320, 240, times, float(times[-1]) + 0.4)
+    path = {f: (20 + 30 * t, 80.0, 50 + 30 * t, 140.0) for f, t in enumerate(times)}
+    tracks, _ = track(World({RED: path}), info)
+    assert [len(t.frame_indices) for t in tracks.tracks] == [30]
+
+
+def test_short_and_weak_detections_are_dropped() -> None:
+    steady = moving(range(40), (20, 80), (2, 0))
+    flicker = moving([7, 8], (250, 20), (0, 0))
+    weak = moving(range(40), (250, 150), (0, 0))
+    world = World({RED: steady, BLUE: flicker, GREEN: weak}, scores={GREEN: 0.35})
+    tracks, _ = track(world, info_of(40))
+    assert len(tracks) == 1
+    assert ids_along(tracks, steady) == [1]
+
+
+def test_ids_follow_first_appearance_then_score() -> None:
+    world = World(
+        {
+            RED: moving(range(10, 40), (20, 20), (0, 0)),
+            BLUE: moving(range(40), (120, 20), (0, 0)),
+            GREEN: moving(range(40), (220, 20), (0, 0)),
+        },
+        scores={BLUE: 0.7, GREEN: 0.95},
+    )
+    tracks, _ = track(world, info_of(40))
+    assert tracks.object_ids == (1, 2, 3)
+    assert [t.boxes[0, 0] for t in tracks.tracks] == pytest.approx([220, 120, 20], abs=1)
+    assert [t.score for t in tracks.tracks] == pytest.approx([0.95, 0.7, 0.9], abs=1e-3)
+
+
+def test_too_many_objects_are_reported() -> None:
+    world = World(
+        {
+            RED: moving(range(40), (20, 20), (0, 0)),
+            BLUE: moving(range(25), (120, 20), (0, 0)),
+            GREEN: moving(range(40), (220, 20), (0, 0)),
+        }
+    )
+    tracks, tracker = track(world, info_of(40), max_objects=2)
+    assert tracks.object_ids == (1, 2)
+    assert {int(t.boxes[0, 0]) for t in tracks.tracks} == {20, 220}
+    assert any("3 objects" in w and "2 most visible" in w for w in tracker.warnings)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_tiny_videos(n_frames: int) -> None:
+    world = World({RED: moving(range(n_frames), (20, 20), (0, 0))})
+    tracks, _ = track(world, info_of(n_frames))
+    assert [len(t.frame_indices) for t in tracks.tracks] == [n_frames]
+
+
+def test_nothing_seen_is_an_empty_result_with_a_reason() -> None:
+    tracks, tracker = track(World({}), info_of(30))
+    assert len(tracks) == 0 and len(tracks.frame_times) == 30
+    assert tracker.warnings == ["no object was found in 30 detected frames"]
+
+
+def test_a_flickering_label_is_settled_by_the_majority() -> None:
+    class Flicker(World):
+        def _detect(self, frame):  # type: ignore[no-untyped-def]
+            found = super()._detect(frame)
+            found.class_ids[:] = 1 if frame % 3 else 0
+            return found
+
+    tracks, _ = track(Flicker({RED: moving(range(30), (20, 20), (2, 0))}), info_of(30))
+    assert [t.class_name for t in tracks.tracks] == ["dog"]
+
+
+def test_coco_classes_are_associated_within_supercategories() -> None:
+    assert len(COCO_GROUPS) == 80
+    names = list(COCO_GROUPS)
+    groups = dict(zip(names, class_groups(names), strict=True))
+    assert groups["car"] == groups["truck"] != groups["person"] != groups["backpack"]
+    assert set(class_groups(["dog", "car", "bee"])) == {0}
+
+
+def test_same_input_same_output_and_no_state_is_shared() -> None:
+    a = World({RED: moving(range(40), (20, 80), (4, 0))}, noise=1.0)
+    b = World({BLUE: moving(range(40), (20, 150), (3, 0))}, noise=1.0)
+    info = info_of(40)
+    alone, tracker = track(a, info)
+    again = tracker.track(a.stream(range(40), info), info)
+    assert np.array_equal(arrays(alone)[0], arrays(again)[0])
+
+    # Two videos tracked at the same time, frame by frame in turn.
+    one, two = (DetectionTracker(w, TrackingConfig(), name="w") for w in (a, b))
+    other: list[Tracks] = []
+
+    def interleaved():  # type: ignore[no-untyped-def]
+        for n, frame in enumerate(a.stream(range(40), info)):
+            if n == 20:
+                other.append(two.track(b.stream(range(40), info), info))
+            yield frame
+
+    first = one.track(interleaved(), info)
+    assert np.array_equal(arrays(first)[0], arrays(alone)[0])
+    assert other[0].object_ids == (1,)
+
+
+def test_progress_is_told_and_can_cancel() -> None:
+    world = World({RED: moving(range(20), (20, 80), (4, 0))})
+    info = info_of(20)
+    told: list[tuple[str, int, int | None]] = []
+
+    def progress(stage: str, done: int, total: int | None) -> None:
+        told.append((stage, done, total))
+        if done == 15:
+            raise Cancelled("stopped")
+
+    tracker = DetectionTracker(world, TrackingConfig(), name="world")
+    with pytest.raises(Cancelled):
+        tracker.track(world.stream(range(20), info), info, progress=progress)
+    assert told[0] == ("track", 1, 20) and told[-1] == ("track", 15, 20)

@@ -1,0 +1,85 @@
+"""What a user may name as a tracker, and how the choice is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.tracking import DetectionTracker, PrecomputedTracks, load_tracker
+from tests.tracking.test_detectors import figure, write_detector
+from tests.tracking.test_detectors import yolos as yolos
+from tests.tracking.worlds import World, info_of
+
+
+def test_auto_is_the_bundled_coco_detector() -> None:
+    tracker, said = load_tracker(config=TrackingConfig())
+    assert tracker.name == "coco" and "COCO" in said
+    assert load_tracker("coco", config=TrackingConfig(detector="detector"))[0].name == "coco"
+
+
+def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
+    write_detector(tmp_path / "own")
+    tracker, said = load_tracker(config=TrackingConfig(detector="own"), bundle=tmp_path)
+    assert tracker.name == "own" and "own detector (2 classes)" in said
+    # A user's choice wins over the bundle's.
+    config = TrackingConfig(detector="own")
+    assert load_tracker("coco", config=config, bundle=tmp_path)[0].name == "coco"
+
+
+def test_a_bundle_cannot_point_outside_itself(tmp_path: Path) -> None:
+    write_detector(tmp_path / "elsewhere")
+    (tmp_path / "bundle").mkdir()
+    config = TrackingConfig(detector="../elsewhere")
+    with pytest.raises(TrackerError, match="Unknown tracker"):
+        load_tracker(config=config, bundle=tmp_path / "bundle")
+
+
+def test_paths(tmp_path: Path, yolos: Path) -> None:
+    folder = write_detector(tmp_path / "onnx")
+    tracker, said = load_tracker(folder, config=TrackingConfig())
+    assert isinstance(tracker, DetectionTracker) and str(folder) in said
+    tracker, said = load_tracker(str(yolos), config=TrackingConfig(), local_files_only=True)
+    assert isinstance(tracker, DetectionTracker) and "transformers" in said
+    path = tmp_path / "tracks.json"
+    path.write_text(json.dumps({"fps": 1, "width": 1, "height": 1, "tracks": []}))
+    tracker, said = load_tracker(path, config=TrackingConfig())
+    assert isinstance(tracker, PrecomputedTracks) and "precomputed" in said
+
+
+def test_a_ready_tracker_is_used_as_it_is() -> None:
+    mine = DetectionTracker(World({}), TrackingConfig(), name="mine")
+    assert load_tracker(mine, config=TrackingConfig()) == (mine, "Tracker: mine, as given.")
+    with pytest.raises(TrackerError, match="no tracker"):
+        load_tracker(3, config=TrackingConfig())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["yolo99", "no/such/path", "../x", ""])
+def test_unknown_names_say_what_is_allowed(name: str) -> None:
+    with pytest.raises(TrackerError, match=r"Unknown tracker.*'auto', 'coco'"):
+        load_tracker(name, config=TrackingConfig())
+
+
+def test_an_unreachable_hub_id_is_one_sentence() -> None:
+    with pytest.raises(TrackerError, match="nobody/no-such-detector") as raised:
+        load_tracker("nobody/no-such-detector", config=TrackingConfig(), local_files_only=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_folder_is_unknown(tmp_path: Path) -> None:
+    with pytest.raises(TrackerError, match="holds none of them"):
+        load_tracker(tmp_path, config=TrackingConfig())
+
+
+def test_the_bundled_detector_tracks_a_rendered_video() -> None:
+    tracker, _ = load_tracker(config=TrackingConfig())
+    info = info_of(4)
+    still = figure()
+    from stvg_r1_hub.structures import TimedFrame, VideoInfo
+
+    info = VideoInfo("drawn", 640, 480, info.frame_times, info.duration_seconds)
+    frames = (TimedFrame(i, i / 10, np.roll(still, 4 * i, axis=1)) for i in range(4))
+    tracks = tracker.track(frames, info)
+    assert list(tracks.object_ids) == list(range(1, len(tracks) + 1))

@@ -1,0 +1,131 @@
+"""Joining pieces, cutting at crossings, smoothing, doubles, looks and cuts of the film."""
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub.tracking.appearance import LOOK_SIZE, describe, find_cuts, thumbnail
+from stvg_r1_hub.tracking.finishing import drop_false, smooth
+from stvg_r1_hub.tracking.stitching import Tracklet, join, split_at_crossings, stitch
+
+STEP = 0.1
+
+
+def piece(
+    frames: range, left: float, speed: float = 20.0, *, look: int = 0, size: float = 40.0
+) -> Tracklet:
+    """A square at `left` in its first frame, moving right by `speed` pixels a second."""
+    n = len(frames)
+    times = np.array(frames) * STEP
+    x = left + speed * (times - times[0])
+    looks = np.zeros((n, LOOK_SIZE), np.float32)
+    looks[:, look] = 1
+    return Tracklet(
+        frames=np.array(frames, dtype=np.int64),
+        times=times,
+        boxes=np.stack([x, np.full(n, 100.0), x + size, np.full(n, 100.0 + size)], axis=1),
+        scores=np.full(n, 0.9),
+        class_ids=np.zeros(n, dtype=np.int64),
+        looks=looks,
+        clear=np.ones(n),
+    )
+
+
+def stitched(*pieces: Tracklet) -> list[list[int]]:
+    objects = stitch(pieces, width=640, height=480, step_seconds=STEP)
+    return [[int(t.frames[0]), int(t.frames[-1])] for t in objects]
+
+
+def test_a_gap_on_the_same_course_is_joined() -> None:
+    assert stitched(piece(range(20), 100), piece(range(30, 50), 160)) == [[0, 49]]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        piece(range(30, 50), 400),  # elsewhere
+        piece(range(30, 50), 160, look=3),  # another look
+        piece(range(30, 50), 160, size=90.0),  # another size
+        piece(range(90, 110), 280),  # too late
+    ],
+)
+def test_what_differs_is_not_joined(second: Tracklet) -> None:
+    assert len(stitched(piece(range(20), 100), second)) == 2
+
+
+def test_what_left_through_the_border_does_not_come_back() -> None:
+    # Both pieces lie alike; only that the frame ends there tells them apart.
+    pieces = [piece(range(20), 130, 0.0), piece(range(38, 58), 130, 0.0)]
+    inside = stitch(pieces, width=640, height=480, step_seconds=STEP)
+    at_border = stitch(pieces, width=170, height=480, step_seconds=STEP)
+    assert (len(inside), len(at_border)) == (1, 2)
+
+
+def test_the_best_of_two_continuations_wins() -> None:
+    ends = [piece(range(20), 100, 0.0, look=0), piece(range(20), 180, 0.0, look=3)]
+    starts = [piece(range(25, 45), 180, 0.0, look=3), piece(range(25, 45), 100, 0.0, look=0)]
+    objects = stitch([*ends, *starts], width=640, height=480, step_seconds=STEP)
+    assert sorted(len(t) for t in objects) == [40, 40]
+    assert all(len(set(t.boxes[:, 0].tolist())) == 1 for t in objects)
+
+
+def test_overlapping_pieces_are_cut_in_the_middle() -> None:
+    joined = join([piece(range(10), 100), piece(range(6, 20), 112)])
+    assert joined.frames.tolist() == list(range(20))
+
+
+def test_crossing_tracklets_are_cut_where_they_overlap_most() -> None:
+    a, b = piece(range(40), 100, 40.0), piece(range(40), 256, -40.0)
+    parts = split_at_crossings([a, b])
+    assert len(parts) == 4
+    assert sum(len(p) for p in parts) == 80
+    middle = {int(p.frames[0]) for p in parts if p.frames[0] > 0}
+    assert middle == {19} or middle == {20}
+    assert split_at_crossings([]) == []
+
+
+def test_doubles_are_dropped() -> None:
+    a = piece(range(40), 100)
+    twin = piece(range(5, 35), 112)
+    kept = drop_false([a, twin, piece(range(40), 300)], min_score=0.5, n_detected_frames=40)
+    assert [len(t) for t in kept] == [40, 40]
+
+
+def test_smoothing_takes_noise_off_and_leaves_a_jump_alone() -> None:
+    rng = np.random.default_rng(0)
+    clean = piece(range(60), 100)
+    noisy = Tracklet(**{**vars(clean), "boxes": clean.boxes + rng.normal(0, 3, (60, 4))})
+    before = np.abs(noisy.boxes - clean.boxes).mean()
+    assert np.abs(smooth(noisy).boxes - clean.boxes).mean() < 0.6 * before
+
+    height = 50 * np.abs(np.sin(np.pi * clean.times / 0.6))
+    jumping = Tracklet(**{**vars(clean), "boxes": clean.boxes - height[:, None] * [0, 1, 0, 1]})
+    assert np.abs(smooth(jumping).boxes - jumping.boxes).mean() < 2.0
+
+
+def test_looks_tell_colours_and_halves_apart() -> None:
+    pixels = np.full((100, 200, 3), 128, np.uint8)
+    pixels[20:80, 10:40] = (200, 20, 20)
+    pixels[20:80, 60:90] = (200, 20, 20)
+    pixels[20:50, 110:140], pixels[50:80, 110:140] = (200, 20, 20), (20, 20, 200)
+    pixels[20:50, 160:190], pixels[50:80, 160:190] = (20, 20, 200), (200, 20, 20)
+    boxes = np.array([[x, 20, x + 30, 80] for x in (10, 60, 110, 160)], np.float32)
+    looks = describe(pixels, boxes)
+    assert looks.shape == (4, LOOK_SIZE) and looks.dtype == np.float32
+    assert np.allclose(np.linalg.norm(looks, axis=1), 1, atol=1e-5)
+    alike = looks @ looks.T
+    assert alike[0, 1] > 0.999
+    assert alike[0, 2] < 0.9 and alike[2, 3] < 0.8
+    assert describe(pixels, np.zeros((0, 4), np.float32)).shape == (0, LOOK_SIZE)
+    assert np.isfinite(describe(pixels, np.array([[-9, -9, 0.2, 0.2]], np.float32))).all()
+
+
+def scene(shade: int, n: int, shift: int = 0) -> list[np.ndarray]:
+    rows = np.arange(120)[:, None, None] + np.zeros((120, 160, 3))
+    return [thumbnail(((rows + shade + shift * i) % 256).astype(np.uint8)) for i in range(n)]
+
+
+def test_cuts_are_found_and_flashes_and_pans_are_not() -> None:
+    assert find_cuts(np.array(scene(0, 10) + scene(130, 10))) == [10]
+    assert find_cuts(np.array(scene(0, 10) + scene(130, 1) + scene(0, 10))) == []
+    assert find_cuts(np.array(scene(0, 30, shift=15))) == []
+    assert find_cuts(np.array(scene(0, 2))) == []
