@@ -38,6 +38,8 @@ class Packets:
     """What the container believes; used only where nothing else is known."""
     reorders_blindly: bool
     """The container stores no showing order although the codec reorders (B-frames in AVI)."""
+    counts_on: bool
+    """Key frames continue the decoder's count of pictures (HEVC)."""
     pts: list[int | None] = field(default_factory=list)
     shown: list[bool] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
@@ -73,7 +75,11 @@ class Sending:
 
     packets: NDArray[np.bool_]
     fresh_starts: set[int]
-    """Packets before which the decoder must be emptied, since others were left out."""
+    """Packets before which the decoder must be emptied, since others were left out.
+
+    Only for HEVC, whose key frames continue the count of pictures; those of the others reset
+    everything (and emptying FFmpeg's threaded VP9 decoder crashes it on damaged files).
+    """
     last: int
 
 
@@ -83,7 +89,8 @@ def demux(container: InputContainer, stream: Any) -> Iterator[Any]:
     while True:
         try:
             packet = next(packets, None)
-        except av.FFmpegError:
+        except (av.FFmpegError, IndexError):
+            # IndexError: at its end PyAV trips over streams that turned up in the middle.
             return
         if packet is None:
             return
@@ -102,6 +109,7 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
         reorders_blindly=(container.format.name == "avi" and decoder.has_b_frames)
         # Invisible frames have packets and time stamps of their own.
         or codec.canonical_name == "vp8",
+        counts_on=codec.canonical_name == "hevc",
     )
     classify = _classifier(codec.canonical_name, codec.intra_only, decoder.extradata)
     seconds = float(stream.time_base)
@@ -304,6 +312,6 @@ def packets_needed(packets: Packets, timeline: Timeline, wanted: list[int]) -> S
             group -= 1  # shown before its own key frame: it also refers to the group before
         needed[starts[group] : target + 1] = True
         own[target] = True
-    fresh = {start for start in starts[1:] if needed[start] and not needed[start - 1]}
+    fresh = {s for s in starts[1:] if packets.counts_on and needed[s] and not needed[s - 1]}
     needed &= own | ~np.asarray(packets.spare, dtype=bool)
     return Sending(needed, fresh, last=int(np.flatnonzero(needed)[-1]))

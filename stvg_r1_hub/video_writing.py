@@ -7,6 +7,7 @@ times, the source's sound and a removed half-written file are not to be had thro
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -230,6 +231,8 @@ class _Sound:
     """Copies or re-encodes the source's sound, keeping pace with the pictures."""
 
     def __init__(self, source: VideoSource, output: OutputContainer, duration: float) -> None:
+        import av
+
         container = source.open_container()
         assert container is not None
         self._container = container
@@ -242,6 +245,10 @@ class _Sound:
         self._copied = template.codec_context.codec.canonical_name in _COPIED_AUDIO
         self._stream: Any
         if self._copied:
+            # A damaged sound header would only be noticed when the file is begun: try it apart.
+            with av.open(io.BytesIO(), "w", format="mp4") as trial:
+                trial.add_stream_from_template(template)
+                trial.start_encoding()
             self._stream = output.add_stream_from_template(template)
         else:
             self._stream = output.add_stream("aac", rate=template.codec_context.sample_rate)
@@ -267,6 +274,8 @@ class _Sound:
 
     def advance(self, until_seconds: float) -> None:
         """Write the sound up to a time in the output."""
+        import av
+
         while not self._ended:
             packet = self._next or self._read()
             self._next = None
@@ -279,7 +288,14 @@ class _Sound:
                 self._next = packet
                 return
             elif begin >= 0:
-                self._write(packet)
+                try:
+                    self._write(packet)
+                except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+                    self._ended = True
+                    self._source.warn(
+                        f"The sound is damaged and ends at {begin:.1f} s in the written video "
+                        f"({error.strerror})."
+                    )
 
     def finish(self) -> None:
         if not self._copied:

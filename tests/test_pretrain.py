@@ -1,5 +1,6 @@
 """Training of the bundled model and its detector: the real code, a few steps long."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from train import detector, pretrain
 from train.fast_forward import patchify, text_forward, vision_forward
-from train.sprite_samples import IGNORED, Sample, draw_sample
+from train.sprite_samples import IGNORED, Sample, draw_dialogue, draw_sample
 from train.tiny_model import answer_text, build_model, build_processor
 
 
@@ -27,7 +28,7 @@ def samples() -> list[Sample]:
 def test_samples_are_reproducible(samples: list[Sample]) -> None:
     again = draw_sample((1, 1), duration_seconds=3.0, dense=False)
     assert np.array_equal(again.frames, samples[1].frames)
-    assert (again.prompt, again.answer) == (samples[1].prompt, samples[1].answer)
+    assert again.dialogue == samples[1].dialogue
 
 
 def test_labels_name_what_the_answer_lists(samples: list[Sample]) -> None:
@@ -35,33 +36,49 @@ def test_labels_name_what_the_answer_lists(samples: list[Sample]) -> None:
         assert sample.frames.shape == (12, 140, 140, 3)
         seen = sample.labels[sample.labels[..., 0] != IGNORED]
         for kind, number in {(k, i) for k, i, _ in seen.tolist()}:
-            assert f"{number} {KINDS[kind]} " in sample.answer
+            assert f"{number} {KINDS[kind]} " in sample.dialogue.answer
 
 
 def test_the_answer_is_one_the_parser_reads_strictly(samples: list[Sample]) -> None:
     from stvg_r1_hub.answer import parse_answer
 
     for sample in samples:
-        answer = parse_answer(sample.answer, strict=True)
+        answer = parse_answer(sample.dialogue.answer, strict=True)
         assert answer.is_valid and answer.end_seconds > answer.start_seconds
     assert "<answer>" not in answer_text([(1, "dog", "", 0, 0)], None)
 
 
 def test_the_tokenizer_keeps_text_and_marks_the_answers_id(processor, samples) -> None:
     collator = pretrain.Collator(processor)
+    decode = processor.tokenizer.decode
     for sample in samples:
-        ids, weights = collator._row(sample, 150)
-        tail = [i for i, w in zip(ids, weights, strict=True) if w > 0]
-        assert processor.tokenizer.decode(tail, skip_special_tokens=True) == sample.answer
-        (place,) = (i for i, w in enumerate(weights) if w == 3)
-        number = processor.tokenizer.decode([ids[place]]).strip()
-        assert f"Target ID: {number}," in sample.answer
+        answer = sample.dialogue.answer
+        row = collator._row(sample.dialogue)
+        assert decode(row.ids[row.weights > 0], skip_special_tokens=True) == answer
+        (place,) = np.flatnonzero(row.weights == 3)
+        assert f"Target ID: {decode(row.ids[[place]]).strip()}," in answer
+        # Read without the clip, only the answer block is asked for, at the same positions.
+        blind = collator._without_video(row)
+        said = decode(blind.ids[blind.weights > 0], skip_special_tokens=True)
+        assert said == answer[answer.index("<answer>") :]
+        assert np.array_equal(blind.positions[:, -9:], row.positions[:, -9:])
+
+
+def test_dialogues_without_a_clip_are_answerable_from_their_listing() -> None:
+    for i in range(20):
+        dialogue = draw_dialogue((3, i))
+        listing, answer = dialogue.answer.split("</think>")
+        number, span = (
+            answer.split("Target ID: ")[1].removesuffix("</answer>").split(", Time range: ")
+        )
+        (line,) = (part for part in listing.split(". ") if span in part and f"{number} " in part)
+        assert line.removeprefix("<think>").split()[1] in dialogue.prompt
 
 
 def test_fast_forward_equals_the_library(processor, samples: list[Sample]) -> None:
     torch.manual_seed(0)
     model = build_model(processor.tokenizer).eval()
-    batch = pretrain.Collator(processor)(samples)
+    batch = pretrain.Collator(processor)((samples, []))
     videos = [torch.from_numpy(s.frames).permute(0, 3, 1, 2) for s in samples]
     inputs = processor.video_processor(
         videos,
@@ -82,7 +99,15 @@ def test_fast_forward_equals_the_library(processor, samples: list[Sample]) -> No
         assert torch.allclose(hidden, library, atol=1e-4)
 
 
+@pytest.fixture
+def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, stage in pretrain.STAGES.items():
+        small = dataclasses.replace(stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues))
+        monkeypatch.setitem(pretrain.STAGES, name, small)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_stages")
 def test_stages_follow_each_other_and_write_a_bundle(tmp_path: Path) -> None:
     for stage in pretrain.STAGES:
         pretrain.train_stage(stage, tmp_path, steps=2, workers=0)
@@ -100,6 +125,7 @@ def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_stages")
 def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path: Path, monkeypatch) -> None:
     pretrain.train_stage("tok", tmp_path / "whole", steps=3, workers=0)
     whole = (tmp_path / "whole" / "tok.safetensors").read_bytes()

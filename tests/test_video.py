@@ -274,7 +274,7 @@ def test_raw_stream_without_times(tmp_path):
 def packets_with(pts):
     count = len(pts)
     return Packets(
-        Fraction(1, 10), 10.0, False, pts, [True] * count, [1] * count, [False] * count,
+        Fraction(1, 10), 10.0, False, False, pts, [True] * count, [1] * count, [False] * count,
         [False] * count,
     )  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""Train the bundled model on sprite world: token labels, then dense listing, then questions.
+"""Train the bundled model on sprite world: token labels, dense listing, then questions.
 
     python -m train.pretrain tok   --out runs/tiny
     python -m train.pretrain dense --out runs/tiny
     python -m train.pretrain mix   --out runs/tiny
+    python -m train.pretrain read  --out runs/tiny
     python -m train.pretrain export --out runs/tiny --bundle stvg_r1_hub/bundled/tiny
 
 Each stage starts from the previous stage's weights, keeps its own files (`<stage>.safetensors`,
@@ -21,21 +22,37 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from stvg_r1_hub.evaluation.sprites.scene import ACTIONS, KINDS
+from stvg_r1_hub.evaluation.sprites.scene import ACTIONS, KINDS, VERBS
 from stvg_r1_hub.vlm.positions import mrope_positions
 from train.fast_forward import TokenHeads, patchify, text_forward, vision_forward
-from train.sprite_samples import IGNORED, MAX_DRAWN_ID, Sample, SampleBatches
-from train.tiny_model import CONFIG, TEMPORAL, build_model, build_processor, save_bundle
+from train.sprite_samples import (
+    IGNORED,
+    MAX_DRAWN_ID,
+    TOKENS_PER_SIDE,
+    Dialogue,
+    Sample,
+    SampleBatches,
+)
+from train.tiny_model import (
+    CONFIG,
+    MERGE,
+    TEMPORAL,
+    TOKENS_PER_SECOND,
+    build_model,
+    build_processor,
+    save_bundle,
+)
 
 
 @dataclass(frozen=True)
@@ -54,17 +71,36 @@ class Stage:
     token_weight: float
     """Weight of the visual tokens' read-outs."""
     text_weight: float
+    n_dialogues: int = 0
+    """Questions a step about scenes that are not shown but listed in the text."""
 
 
 STAGES = {
     "tok": Stage(None, 1000, 32, (3.0,), 1.0, 2, 3e-3, 0.3, 1.0, 0.0),
     "dense": Stage("tok", 500, 16, (3.0,), 1.0, 0, 2.5e-3, 0.6, 0.3, 1.0),
-    "mix": Stage("dense", 1000, 24, (3.0, 4.0, 5.0), 0.2, 0, 2e-3, 0.03, 0.3, 1.0),
+    "mix": Stage("dense", 400, 24, (3.0, 4.0, 5.0), 0.2, 0, 2e-3, 0.7, 0.3, 1.0),
+    "read": Stage("mix", 650, 20, (3.0, 4.0, 5.0), 0.1, 0, 1.5e-3, 0.02, 0.3, 1.0, 80),
 }
-SAVE_EVERY = 100
+SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
-GOALS = {"tok": ("id", 0.9), "dense": ("text", 0.9), "mix": ("answer_id", 0.9)}
+GOALS = {
+    "tok": ("id", 0.9),
+    "dense": ("text", 0.85),
+    "mix": ("text", 0.85),
+    "read": ("answer_id", 0.9),
+}
 """Go / no-go figure of each stage: go on to the next one only when it is reached."""
+
+
+class Row(NamedTuple):
+    """One sequence before padding."""
+
+    ids: NDArray[np.int64]
+    """`(L,)` tokens."""
+    weights: NDArray[np.float64]
+    """`(L,)` weight of each token in the loss; 0 where it is given, not said."""
+    positions: NDArray[np.int64]
+    """`(3, L)` M-RoPE positions."""
 
 
 class Trainee(nn.Module):
@@ -82,63 +118,87 @@ class Trainee(nn.Module):
 
 
 class Collator:
-    """Samples of equal duration to padded tensors."""
+    """Samples of equal duration, and dialogues without a clip, to padded tensors."""
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.video_token = self.tokenizer.convert_tokens_to_ids("<|video_pad|>")
+        names = [f" {verb.third_person}" for verb in VERBS.values()]
+        self.actions = self.tokenizer(names, return_tensors="np").input_ids[:, 0]
 
-    def __call__(self, samples: list[Sample]) -> dict[str, Tensor]:
-        """Build `frames, labels, ids, targets, weights, positions` of a batch."""
-        frames = torch.from_numpy(np.stack([s.frames for s in samples]))
-        labels = torch.from_numpy(np.stack([s.labels for s in samples]))
-        steps, tokens = labels.shape[1:3]
-        rows = [self._row(s, steps * tokens) for s in samples]
-        length = max(len(ids) for ids, _ in rows)
-        length += -length % 8
-        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
-        weights = torch.zeros(len(rows), length)
-        side = round(math.sqrt(tokens))
-        positions = torch.zeros(3, len(rows), length, dtype=torch.long)
-        for i, (row, weight) in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            weights[i, : len(row)] = torch.tensor(weight)
-            places, _ = mrope_positions(
-                np.array(row),
-                video_token_id=self.video_token,
-                video_grid_thw=np.array([[steps, 2 * side, 2 * side]]),
-                second_per_grid_ts=[TEMPORAL / CONFIG.sampling.fps],
-                tokens_per_second=2,
-                merge_size=2,
-            )
-            positions[:, i, : len(row)] = torch.from_numpy(places)
-        return {
-            "frames": frames,
-            "labels": labels,
-            "ids": ids,
-            "weights": weights,
-            "positions": positions,
+    def __call__(self, batch: tuple[list[Sample], list[Dialogue]]) -> dict[str, Tensor]:
+        """Build `frames`, `labels`, and `ids`, `weights`, `positions` of both kinds of rows."""
+        samples, dialogues = batch
+        tensors = {
+            "frames": torch.from_numpy(np.stack([s.frames for s in samples])),
+            "labels": torch.from_numpy(np.stack([s.labels for s in samples])),
+            **self._padded([self._row(s.dialogue) for s in samples]),
         }
+        if dialogues:
+            rows = [self._without_video(self._row(d)) for d in dialogues]
+            tensors |= {f"read_{name}": value for name, value in self._padded(rows).items()}
+        return tensors
 
-    def _row(self, sample: Sample, n_visual: int) -> tuple[list[int], list[float]]:
-        content = [{"type": "text", "text": sample.prompt}, {"type": "video"}]
+    def _row(self, dialogue: Dialogue) -> Row:
+        content = [{"type": "text", "text": dialogue.prompt}, {"type": "video"}]
         prompt = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
-        head = []
+        n_visual = dialogue.grid_steps * TOKENS_PER_SIDE**2
+        head: list[int] = []
         for token in self.tokenizer(prompt).input_ids:
             head += [token] * (n_visual if token == self.video_token else 1)
-        tail = [*self.tokenizer(sample.answer).input_ids, self.tokenizer.eos_token_id]
-        weights = [0.0] * len(head) + [1.0] * len(tail)
-        if "<answer>" in sample.answer:
+        tail = [*self.tokenizer(dialogue.answer).input_ids, self.tokenizer.eos_token_id]
+        weights = np.array([0.0] * len(head) + [1.0] * len(tail))
+        if "<answer>" in dialogue.answer:
             weights[-_TAIL_OF_ID] = 3.0
-        return head + tail, weights
+        ids = np.array(head + tail)
+        side = MERGE * TOKENS_PER_SIDE
+        positions, _ = mrope_positions(
+            ids,
+            np.array([[dialogue.grid_steps, side, side]]),
+            [TEMPORAL / CONFIG.sampling.fps],
+            video_token_id=self.video_token,
+            tokens_per_second=TOKENS_PER_SECOND,
+            merge_size=MERGE,
+        )
+        return Row(ids, weights, positions)
+
+    def _without_video(self, row: Row) -> Row:
+        """The row without its visual tokens, all others at their places.
+
+        Only what follows from the query and the listing counts: which action is the asked one,
+        and the answer. A row like this costs a twentieth of one with its clip, and teaches as
+        well how to find the asked object, which is what takes longest to learn.
+        """
+        weights = np.zeros_like(row.weights)
+        weights[-_TAIL_OF_ANSWER:] = row.weights[-_TAIL_OF_ANSWER:]
+        listing = len(row.ids) - _TAIL_OF_ANSWER
+        # The token behind an action's name says whether it is the asked one.
+        behind_action = np.flatnonzero(np.isin(row.ids[: listing - 1], self.actions)) + 1
+        weights[behind_action[row.weights[behind_action] > 0]] = 2.0
+        kept = row.ids != self.video_token
+        return Row(row.ids[kept], weights[kept], row.positions[:, kept])
+
+    def _padded(self, rows: list[Row]) -> dict[str, Tensor]:
+        length = max(len(row.ids) for row in rows)
+        length += -length % 8
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
+        weights = torch.zeros(len(rows), length)
+        positions = torch.zeros(3, len(rows), length, dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.ids)] = torch.from_numpy(row.ids)
+            weights[i, : len(row.ids)] = torch.from_numpy(row.weights)
+            positions[:, i, : len(row.ids)] = torch.from_numpy(row.positions)
+        return {"ids": ids, "weights": weights, "positions": positions}
 
 
 _TAIL_OF_ID = 14
 """The target's ID stands so many tokens before the end of a row:
 `ID , Time range : 0 . 50 to 2 . 00 </answer> <|im_end|>`."""
+_TAIL_OF_ANSWER = _TAIL_OF_ID + 4
+"""And `<answer> Target ID :` before it."""
 
 
 def losses(
@@ -159,22 +219,32 @@ def losses(
         seen = wanted != IGNORED
         figures[name] = float((flat.argmax(-1) == wanted)[seen].float().mean())
     if stage.text_weight:
+        hidden = trainee.qwen.get_input_embeddings()(batch["ids"])
+        is_video = (batch["ids"] == trainee.qwen.config.video_token_id).unsqueeze(-1)
+        visual = tokens.view(count, -1, tokens.shape[-1]).to(hidden.dtype)
         text_loss, text_figures = _text_loss(
-            trainee, batch, tokens.view(count, -1, tokens.shape[-1])
+            trainee,
+            hidden.masked_scatter(is_video, visual),
+            *(batch[name] for name in ("ids", "weights", "positions")),
         )
         total = total + stage.text_weight * text_loss
         figures |= text_figures
+    if "read_ids" in batch:
+        read_loss, read_figures = _text_loss(
+            trainee,
+            trainee.qwen.get_input_embeddings()(batch["read_ids"]),
+            *(batch[f"read_{name}"] for name in ("ids", "weights", "positions")),
+        )
+        total = total + stage.text_weight * read_loss
+        figures |= {f"read_{name}": value for name, value in read_figures.items()}
     return total, figures | {"loss": float(total.detach())}
 
 
 def _text_loss(
-    trainee: Trainee, batch: dict[str, Tensor], visual: Tensor
+    trainee: Trainee, hidden: Tensor, ids: Tensor, weights: Tensor, positions: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    model, ids, weights = trainee.qwen.model, batch["ids"], batch["weights"]
-    hidden = model.language_model.embed_tokens(ids)
-    is_video = (ids == trainee.qwen.config.video_token_id).unsqueeze(-1)
-    hidden = hidden.masked_scatter(is_video, visual.to(hidden.dtype))
-    hidden = text_forward(model.language_model, hidden, batch["positions"])
+    """Cross entropy of the weighted tokens, and the shares that were right."""
+    hidden = text_forward(trainee.qwen.model.language_model, hidden, positions)
     asked = weights[:, 1:] > 0
     scores = trainee.qwen.lm_head(hidden[:, :-1][asked]).float()
     wanted, weight = ids[:, 1:][asked], weights[:, 1:][asked]
@@ -235,6 +305,7 @@ def train_stage(name: str, out: Path, *, steps: int | None = None, workers: int 
             durations=stage.durations,
             dense_share=stage.dense_share,
             grid_steps=stage.grid_steps,
+            n_dialogues=stage.n_dialogues,
             start=first,
         ),
         batch_size=None,
@@ -343,7 +414,7 @@ def export(out: Path, bundle: Path) -> None:
     """Write the last stage's weights as the folder that `from_pretrained` loads."""
     processor = build_processor()
     trainee = Trainee(processor)
-    _load(trainee, out / "mix.safetensors", "mix")
+    _load(trainee, out / "read.safetensors", "read")
     save_bundle(trainee.qwen, processor, bundle)
 
 

@@ -23,6 +23,16 @@ MAX_DRAWN_ID = 9
 
 
 @dataclass
+class Dialogue:
+    """One question and what the model shall say."""
+
+    prompt: str
+    answer: str
+    grid_steps: int
+    """Temporal steps of the clip that the question is about."""
+
+
+@dataclass
 class Sample:
     """One clip as the model sees it, with everything that can be asked of it."""
 
@@ -31,8 +41,7 @@ class Sample:
     labels: NDArray[np.int64]
     """`(T / 2, tokens, 3)` kind, drawn ID and action (0 is none) of the object at each visual
     token, or IGNORED where there is none."""
-    prompt: str
-    answer: str
+    dialogue: Dialogue
 
 
 def draw_sample(
@@ -48,28 +57,43 @@ def draw_sample(
     """
     scene = sample_scene("easy", seed, duration_seconds=duration_seconds)
     rng = np.random.default_rng([*seed, 2])
-    n_frames = round(scene.duration_seconds * scene.fps)
-    plan = plan_sampling(n_frames, scene.fps, SIDE, SIDE, CONFIG.sampling)
-    times = np.array(plan.frame_indices) / scene.fps
+    times = _sample_times(scene)
     if grid_steps:
         kept = rng.choice(len(times) // 2, grid_steps, replace=False)
         times = times.reshape(-1, 2)[np.sort(kept)].ravel()
     drawn_ids = _draw_ids(rng, scene)
     frames = _marked_frames(rng, scene, times, drawn_ids)
     labels = _token_labels(scene, times, drawn_ids)
+    return Sample(frames, labels, _dialogue(scene, drawn_ids, len(labels), dense=dense))
+
+
+def draw_dialogue(seed: tuple[int, ...]) -> Dialogue:
+    """A question about a scene that is never rendered, to practise reading the listing."""
+    scene = sample_scene("easy", seed)
+    drawn_ids = _draw_ids(np.random.default_rng([*seed, 2]), scene)
+    return _dialogue(scene, drawn_ids, len(_sample_times(scene)) // 2, dense=False)
+
+
+def _sample_times(scene: Scene) -> NDArray[np.float64]:
+    n_frames = round(scene.duration_seconds * scene.fps)
+    plan = plan_sampling(n_frames, scene.fps, SIDE, SIDE, CONFIG.sampling)
+    times: NDArray[np.float64] = np.array(plan.frame_indices) / scene.fps
+    return times
+
+
+def _dialogue(scene: Scene, drawn_ids: dict[int, int], grid_steps: int, *, dense: bool) -> Dialogue:
     listing = []
     for thing in sorted(scene.objects, key=lambda o: drawn_ids[o.object_id]):
         event = thing.events[0] if thing.events else None
         span = (event.name, event.start_seconds, event.end_seconds) if event else ("", 0.0, 0.0)
         listing.append((drawn_ids[thing.object_id], thing.kind, *span))
-    event = scene.answer_event
-    target = (drawn_ids[scene.target_id], event.start_seconds, event.end_seconds)
+    asked = scene.answer_event
+    target = (drawn_ids[scene.target_id], asked.start_seconds, asked.end_seconds)
     query = "everything" if dense else scene.query
-    return Sample(
-        frames,
-        labels,
+    return Dialogue(
         build_prompt(query, CONFIG.prompt_id),
         answer_text(listing, None if dense else target),
+        grid_steps,
     )
 
 
@@ -128,8 +152,11 @@ def _token_labels(
     return labels
 
 
-class SampleBatches(IterableDataset[list[Sample]]):
-    """Endless batches of samples of equal duration; worker w of n yields every n-th batch."""
+class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
+    """Endless batches: clips of equal duration, and dialogues without a clip.
+
+    Worker w of n yields every n-th batch.
+    """
 
     def __init__(
         self,
@@ -139,6 +166,7 @@ class SampleBatches(IterableDataset[list[Sample]]):
         durations: tuple[float, ...],
         dense_share: float,
         grid_steps: int = 0,
+        n_dialogues: int = 0,
         start: int = 0,
     ) -> None:
         self.seed = seed
@@ -146,9 +174,10 @@ class SampleBatches(IterableDataset[list[Sample]]):
         self.durations = durations
         self.dense_share = dense_share
         self.grid_steps = grid_steps
+        self.n_dialogues = n_dialogues
         self.start = start
 
-    def __iter__(self) -> Iterator[list[Sample]]:
+    def __iter__(self) -> Iterator[tuple[list[Sample], list[Dialogue]]]:
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
         index, step = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -156,7 +185,7 @@ class SampleBatches(IterableDataset[list[Sample]]):
         while True:
             rng = np.random.default_rng([self.seed, number, 3])
             duration = float(rng.choice(self.durations))
-            yield [
+            samples = [
                 draw_sample(
                     (self.seed, number, i),
                     duration_seconds=duration,
@@ -165,4 +194,11 @@ class SampleBatches(IterableDataset[list[Sample]]):
                 )
                 for i in range(self.batch_size)
             ]
+            yield (
+                samples,
+                [
+                    draw_dialogue((self.seed, number, i))
+                    for i in range(self.batch_size, self.batch_size + self.n_dialogues)
+                ],
+            )
             number += step

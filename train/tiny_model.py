@@ -23,6 +23,8 @@ from stvg_r1_hub.prompting import build_prompt
 SIDE = 140
 """Frames are resized to SIDE x SIDE: 10 x 10 patches, 5 x 5 tokens a grid step."""
 PATCH, MERGE, TEMPORAL = 14, 2, 2
+TOKENS_PER_SECOND = 2
+"""Temporal positions advance by this much a second, as in the 7B checkpoint."""
 
 CONFIG = STVGConfig(
     sampling=SamplingConfig(
@@ -65,22 +67,32 @@ CHAT_TEMPLATE = (
 )
 
 
+ASKED = " (asked)"
+"""Stands in the reasoning behind the action that the query is about."""
+
+
 def answer_text(
     listing: list[tuple[int, str, str, float, float]],
     target: tuple[int, float, float] | None,
 ) -> str:
     """What the model is taught to say.
 
+    The reasoning decides for each object whether it is the asked one. Without this step the
+    model of this size learns to list, but not to find the asked object in its own listing.
+
     Args:
         listing: `(drawn ID, kind, action or "", start, end)` of every object, by ID.
         target: `(drawn ID, start, end)`; None leaves the answer block out (dense listing).
     """
-    parts = [
-        f"{number} {kind} {VERBS[action].third_person} {start:.2f} to {end:.2f}."
-        if action
-        else f"{number} {kind} rests."
-        for number, kind, action, start, end in listing
-    ]
+    parts = []
+    for number, kind, action, start, end in listing:
+        if action:
+            asked = ASKED if target is not None and number == target[0] else ""
+            parts.append(
+                f"{number} {kind} {VERBS[action].third_person}{asked} {start:.2f} to {end:.2f}."
+            )
+        else:
+            parts.append(f"{number} {kind} rests.")
     text = f"<think>{' '.join(parts)}</think>"
     if target is not None:
         number, start, end = target
@@ -90,7 +102,7 @@ def answer_text(
 
 def build_tokenizer() -> Any:
     """Byte-level BPE trained on the world's own text, with Qwen's special tokens."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
@@ -110,6 +122,7 @@ def build_tokenizer() -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.add_tokens([AddedToken(ASKED, normalized=False)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -125,7 +138,7 @@ def _corpus() -> list[str]:
         texts.append(build_prompt(query, CONFIG.prompt_id))
     for kind, action in itertools.product(KINDS, VERBS):
         texts.append(
-            answer_text([(1, kind, action, 0.25, 1.5), (2, kind, "", 0, 0)], (1, 2.75, 4.0))
+            answer_text([(1, kind, action, 0.25, 1.5), (2, kind, "", 0, 0)], (3, 2.75, 4.0))
         )
     times = [f" {a}.{b:02d} to {b}.{a:02d}" for a, b in itertools.product(range(100), repeat=2)]
     return texts * 20 + times
@@ -183,7 +196,7 @@ def build_model(tokenizer: Any) -> Any:
             "patch_size": PATCH,
             "spatial_merge_size": MERGE,
             "temporal_patch_size": TEMPORAL,
-            "tokens_per_second": 2,
+            "tokens_per_second": TOKENS_PER_SECOND,
             "window_size": 16 * PATCH * MERGE,
             "out_hidden_size": 192,
             "fullatt_block_indexes": [0, 1, 2, 3],

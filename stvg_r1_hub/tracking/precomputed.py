@@ -163,14 +163,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """A whole number that can count frames, pixels or objects."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**7
 
 
 def _read_compact(path: Path, info: VideoInfo | None) -> Tracks:
     values = _read_json(path)
     width, height, records = (values.get(key) for key in ("width", "height", "tracks"))
     where = str(path)
-    _need(_is_int(width) and _is_int(height), where, f"width and height are {width}x{height}")
+    is_size = all(_is_int(side) and cast(int, side) > 0 for side in (width, height))
+    _need(is_size, where, f"width and height are {width}x{height}; they must be positive pixels")
     _need(isinstance(records, list), where, "it has no list of tracks")
     width, height, records = cast(tuple[int, int, list[Any]], (width, height, records))
     if info is not None:
@@ -310,7 +312,8 @@ def _read_official(folder: Path, info: VideoInfo) -> Tracks:
         objects = values.get("objects") or {}
         _need(isinstance(objects, dict), where, "objects must map ids to masks")
         for key, entry in objects.items():
-            _need(key.isascii() and key.isdigit() and int(key) > 0, where, f"id {key!r}")
+            is_id = key.isascii() and key.isdigit() and len(key) < 8 and int(key) > 0
+            _need(is_id, where, f"id {key!r} is no positive integer")
             if not isinstance(entry, dict) or entry.get("rle") is None:
                 continue
             # The mask's own size is checked, because a frame without objects may have none.

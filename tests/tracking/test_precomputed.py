@@ -143,6 +143,7 @@ def test_bad_official_files_are_named(tmp_path: Path, objects: Any, frame: int, 
         ({"frames": []}, "frames"),
         ({"frames": [3, 2]}, "ascend"),
         ({"frames": [1, 9]}, r"frames 1\.\.9"),
+        ({"frames": [1, 10**30]}, "frames"),
         ({"frames": [-1, 2]}, r"frames -1\.\.2"),
         ({"boxes": [[1, 2, 3, float("nan")], [1, 2, 3, 4]]}, "finite"),
         ({"boxes": [[1, 2, 3, 4]]}, "2 lists of 4"),
@@ -168,6 +169,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     good = {"id": 3, "frames": [1], "boxes": [[1, 2, 3, 4]]}
     for values, said in [
         ({"fps": 5, "width": 99, "height": 30, "tracks": []}, "99x30"),
+        ({"fps": 5, "width": 0, "height": 30, "tracks": []}, "positive pixels"),
         ({"fps": 5, "width": 40, "height": 30}, "list of tracks"),
         ({"fps": 5, "width": 40, "height": 30, "tracks": [good, good]}, r"ids \[3\] occur twice"),
         ([], "JSON object"),
