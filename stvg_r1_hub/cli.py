@@ -165,7 +165,7 @@ def _track(options: argparse.Namespace) -> int:
         tracks = track_video(source, tracker, progress=progress)
         if out is not None:
             save_tracks_video(out, source, tracks, progress=progress)
-        _say(*source.warnings)
+        _say(*source.warnings, *tracks.warnings)
     if options.json == "-":
         _write_json(tracks_to_dict(tracks), "-")
     elif options.json is not None:

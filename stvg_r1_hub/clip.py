@@ -102,7 +102,7 @@ class Clip:
         timings: dict[str, float],
         reason: str | None = None,
     ) -> GroundingResult:
-        warnings = list(self._source.warnings)
+        warnings = [*self._source.warnings, *self.tracks.warnings]
         tube: Tube | None = None
         if reason is not None:
             warnings.append(reason)

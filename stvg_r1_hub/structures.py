@@ -202,6 +202,8 @@ class Tracks:
     frame_times: NDArray[np.float64]
     """`(F,)` seconds of every native frame."""
     tracks: tuple[Track, ...]
+    warnings: tuple[str, ...] = ()
+    """What a user should know of how they were found, one sentence each."""
 
     def __post_init__(self) -> None:
         ids = [track.object_id for track in self.tracks]

@@ -76,8 +76,6 @@ class DetectionTracker:
             name: for messages, such as `"coco"`.
         """
         self.name = name
-        self.warnings: list[str] = []
-        """What a user should know of the last call of `track`."""
         self._detector = detector
         self._config = config
         self._groups = class_groups(detector.class_names)
@@ -118,14 +116,13 @@ class DetectionTracker:
             scene = sightings[first:stop]
             found = self._associate(scene, info, start)
             objects += drop_false(found, min_score=start, n_detected_frames=len(scene))
-        tracks, self.warnings = finish(
+        return finish(
             [smooth(t) for t in objects],
             info,
             self._detector.class_names,
             np.array([s.frame for s in sightings], dtype=np.int64),
             max_objects=self._config.max_objects,
         )
-        return tracks
 
     def _look(
         self, stream: Iterable[TimedFrame], total: int, progress: Progress | None

@@ -124,7 +124,7 @@ def finish(
     detected_frames: NDArray[np.int64],
     *,
     max_objects: int,
-) -> tuple[Tracks, list[str]]:
+) -> Tracks:
     """Numbered tracks with a box for every native frame between detections.
 
     IDs are 1, 2, ... by first frame, then by score. Boxes in frames without a detection of the
@@ -138,22 +138,22 @@ def finish(
         max_objects: the objects with the most detections are kept.
 
     Returns:
-        The tracks, and a sentence for everything a user should know.
+        The tracks, with warnings when objects were cut or none was seen.
     """
     warnings = []
     if len(objects) > max_objects:
         warnings.append(
             f"{len(objects)} objects were tracked and the {max_objects} most visible are kept; "
-            "a model cannot read more numbers"
+            "a model cannot read more numbers."
         )
         objects = sorted(objects, key=lambda t: (-len(t), int(t.frames[0])))[:max_objects]
     elif not objects:
-        warnings.append(f"no object was found in {len(detected_frames)} detected frames")
+        warnings.append(f"No object was found in {len(detected_frames)} detected frames.")
     ordered = sorted(objects, key=lambda t: (int(t.frames[0]), -float(t.scores.mean())))
     tracks = [
         _finish_one(number, t, info, class_names) for number, t in enumerate(ordered, start=1)
     ]
-    return Tracks(info.width, info.height, info.frame_times, tuple(tracks)), warnings
+    return Tracks(info.width, info.height, info.frame_times, tuple(tracks), tuple(warnings))
 
 
 def _finish_one(

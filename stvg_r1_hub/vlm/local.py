@@ -103,7 +103,7 @@ class LocalVLM:
                     "models (Qwen2.5-VL and its fine-tunes), so choose one of those."
                 )
             processor = AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
-            model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 name,
                 use_safetensors=True,
                 dtype=torch_dtype,
@@ -116,7 +116,7 @@ class LocalVLM:
             reason = str(error).strip().split("\n")[0]
             raise ModelError(f"Cannot load the language model of {name}: {reason}") from error
         if device_map is None and quantization is None:
-            model.to(device=torch.device(device))
+            model = model.to(device)
         return cls(model, processor, config)
 
     def encode(self, video: MarkedFrames) -> EncodedVideo:
