@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
     ground = commands.add_parser("ground", help="find what a query describes")
     ground.set_defaults(run=_ground)
-    ground.add_argument("video", help="video file")
+    _add_video(ground)
     ground.add_argument("queries", nargs="+", metavar="query", help="what to look for")
     _add_model(ground)
     ground.add_argument("--out", help="overlay video to write (.mp4 or .gif)")
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     track = commands.add_parser("track", help="find and number all objects, without a query")
     track.set_defaults(run=_track)
-    track.add_argument("video", help="video file")
+    _add_video(track)
     track.add_argument("--out", help="video to write with all IDs drawn (.mp4 or .gif)")
     track.add_argument("--json", help="tracks to write as JSON; - prints them")
     _add_tracker(track)
@@ -91,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_video(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", help="video file, or a folder of pictures with --fps")
+    parser.add_argument("--fps", type=float, help="frames per second of a folder of pictures")
+    parser.add_argument(
+        "--allow-url", action="store_true", help="also download a video from an http(s) address"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="tiny", help="bundled name, folder or Hub id (default: tiny)"
@@ -113,11 +121,12 @@ def _ground(options: argparse.Namespace) -> int:
     outs = _numbered(options.out, VIDEO_SUFFIXES, options, several)
     plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
     strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
-    _check_json(options)
+    _check_outputs(options, *outs, *plots, *strips)
     from stvg_r1_hub.pipeline import STVGPipeline, open_video
 
     STVGPipeline.check_queries(options.queries)
-    with open_video(options.video) as source, ProgressBars() as progress:
+    opened = open_video(options.video, fps=options.fps, allow_url=options.allow_url)
+    with opened as source, ProgressBars() as progress:
         pipeline = STVGPipeline.from_pretrained(
             options.model,
             revision=options.revision,
@@ -145,7 +154,7 @@ def _ground(options: argparse.Namespace) -> int:
 
 def _track(options: argparse.Namespace) -> int:
     (out,) = _numbered(options.out, VIDEO_SUFFIXES, options, several=False)
-    _check_json(options)
+    _check_outputs(options, out)
     from stvg_r1_hub.config import TrackingConfig
     from stvg_r1_hub.pipeline import (
         load_tracker,
@@ -157,7 +166,8 @@ def _track(options: argparse.Namespace) -> int:
     )
     from stvg_r1_hub.result import save_tracks_video
 
-    with open_video(options.video) as source, ProgressBars() as progress:
+    opened = open_video(options.video, fps=options.fps, allow_url=options.allow_url)
+    with opened as source, ProgressBars() as progress:
         tracker, choice = load_tracker(
             options.tracker, config=TrackingConfig(), device=pick_device(options.device)
         )
@@ -184,7 +194,7 @@ def _track(options: argparse.Namespace) -> int:
 
 
 def _eval_sprites(options: argparse.Namespace) -> int:
-    _check_json(options)
+    _check_outputs(options)
     from stvg_r1_hub.evaluation.sprites.benchmark import run_sprites
 
     path = None if options.json in (None, "-") else Path(options.json)
@@ -276,14 +286,20 @@ def _numbered(
     ]
     for name in names:
         check_output(name, suffixes)
-        if name.exists() and os.path.exists(options.video) and name.samefile(options.video):
-            raise OutputError(f"{name} is the video itself; write the result somewhere else.")
     return list(names)
 
 
-def _check_json(options: argparse.Namespace) -> None:
+def _check_outputs(options: argparse.Namespace, *paths: Path | None) -> None:
+    """The JSON can be written, no two results share a file, and none replaces the video."""
+    names = [name for name in paths if name is not None]
     if options.json not in (None, "-"):
-        check_output(options.json)
+        names.append(check_output(options.json))
+    video = getattr(options, "video", "")
+    for i, name in enumerate(names):
+        if name.exists() and os.path.exists(video) and name.samefile(video):
+            raise OutputError(f"{name} is the video itself; write the result somewhere else.")
+        if any(os.path.realpath(name) == os.path.realpath(other) for other in names[:i]):
+            raise OutputError(f"{name} is named for two results; give each its own file.")
 
 
 def _write_json(values: Any, path: str | None) -> None:

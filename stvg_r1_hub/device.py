@@ -17,11 +17,12 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     try:
-        kind = torch.device(device).type
+        wanted = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(
             f"Got device {device!r}; use 'auto', 'cpu', 'mps', 'cuda' or 'cuda:N'."
         ) from error
-    if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not has_mps):
+    kind, count = wanted.type, torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (kind == "cuda" and (wanted.index or 0) >= count) or (kind == "mps" and not has_mps):
         raise ConfigError(f"Got device {device!r}, which is not there; use 'auto' or 'cpu'.")
     return device

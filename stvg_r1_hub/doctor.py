@@ -23,11 +23,13 @@ REQUIRED = (
     ("peft", "peft"),
     ("huggingface_hub", "huggingface_hub"),
     ("safetensors", "safetensors"),
+    ("tokenizers", "tokenizers"),
     ("av", "av"),
     ("imageio", "imageio"),
     ("cv2", "opencv-python"),
     ("onnxruntime", "onnxruntime"),
     ("trackers", "trackers"),
+    ("supervision", "supervision"),
     ("scipy", "scipy"),
     ("PIL", "pillow"),
     ("matplotlib", "matplotlib"),
@@ -40,6 +42,7 @@ EXTRAS = (
     ("onnxscript", "onnxscript", "train"),
     ("gradio", "gradio", "app"),
     ("openai", "openai", "server"),
+    ("bitsandbytes", "bitsandbytes", "quantization"),
 )
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_FILES = (

@@ -240,8 +240,8 @@ def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path)
         raise OutputError(f"Cannot save into {target}: the model is loaded from there.")
     if target.exists() and not _may_replace(target):
         raise OutputError(
-            f"Cannot save into {target}: it exists and is no saved pipeline; "
-            "name a new or an empty folder."
+            f"Cannot save into {target}: it exists and is no saved pipeline, or holds other files "
+            "too; name a new or an empty folder."
         )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
@@ -256,7 +256,11 @@ def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path)
             # A folder cannot be replaced in one step, so the old one steps aside first.
             old = temporary.with_name(temporary.name + ".old")
             os.rename(target, old)
-            os.rename(temporary, target)
+            try:
+                os.rename(temporary, target)
+            except OSError:
+                os.rename(old, target)
+                raise
             shutil.rmtree(old)
         else:
             os.rename(temporary, target)
@@ -268,7 +272,11 @@ def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path)
 
 
 def _may_replace(target: Path) -> bool:
-    return target.is_dir() and ((target / CONFIG_NAME).is_file() or not any(target.iterdir()))
+    """Whether nothing would be lost: an empty folder, or a bundle and nothing else."""
+    if not target.is_dir():
+        return False
+    files = {p.relative_to(target) for p in target.rglob("*") if not p.is_dir()}
+    return not files or (Path(CONFIG_NAME) in files and files <= set(model_files(target)))
 
 
 def push_bundle(

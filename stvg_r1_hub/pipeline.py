@@ -263,6 +263,7 @@ class STVGPipeline:
                 )
             with timed(timings, "mark"):
                 marked = self.mark(frames, tracks if markers else replace(tracks, tracks=()))
+            del frames  # marked copies exist; a long sample is not kept twice
             yield Clip(self, video, source, tracks, marked, timings, masks=masks, markers=markers)
         finally:
             if source is not video:
@@ -275,6 +276,11 @@ class STVGPipeline:
         Raises:
             QueryError: none at all, or one without usable text.
         """
+        if not isinstance(query, str | list | tuple):
+            raise QueryError(
+                f"Got a query of type {type(query).__name__}; give a text such as 'the dog "
+                "jumping', or a list of texts."
+            )
         queries = [query] if isinstance(query, str) else list(query)
         if not queries:
             raise QueryError("Got an empty list of queries; give at least one description.")

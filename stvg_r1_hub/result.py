@@ -216,7 +216,5 @@ def _reopened(given: Any) -> Iterator[VideoSource]:
     if isinstance(given, VideoSource):
         yield given
         return
-    if hasattr(given, "seek"):
-        given.seek(0)
     with video.open_video(given) as source:
         yield source

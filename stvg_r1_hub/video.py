@@ -179,6 +179,8 @@ def _open_encoded(source: Any, name: str) -> VideoSource:
 
     if isinstance(source, bytes) and not source:
         raise VideoError("Got 0 bytes; give the content of a video file.")
+    if getattr(source, "closed", False):
+        raise VideoError(f"The file object of '{name}' is closed; open it again, or give its path.")
     if isinstance(source, io.TextIOBase):
         raise VideoError("Got a text file object; open the video with mode 'rb'.")
     return FileSource(source, name)
@@ -187,7 +189,8 @@ def _open_encoded(source: Any, name: str) -> VideoSource:
 def _open_frames(source: Any, fps: float | None) -> VideoSource:
     if hasattr(source, "__array__") and not isinstance(source, np.ndarray):
         source = np.asarray(source)
-    if not isinstance(source, np.ndarray | list | tuple):
+    is_array = isinstance(source, np.ndarray)
+    if not isinstance(source, list | tuple) and not (is_array and source.ndim > 0):
         raise VideoError(
             f"Got a {type(source).__name__} as video; a path, bytes, a binary file object, an "
             "(F, H, W, 3) uint8 array or a list of frames is needed."

@@ -282,7 +282,8 @@ def _fill_in(stamps: list[int | None], good: list[int]) -> list[float]:
 
 def _seconds(keys: list[Any], time_base: Fraction) -> NDArray[np.float64]:
     ticks = np.asarray(keys)
-    seconds: NDArray[np.float64] = (ticks - ticks[0]) * float(time_base)
+    # Dividing rounds once, so that the frame at 0.3 s is at 0.3 and in a range that starts there.
+    seconds: NDArray[np.float64] = (ticks - ticks[0]) * time_base.numerator / time_base.denominator
     return seconds.astype(np.float64)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,8 +228,9 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
 
 
 def _info_at_rate(name: str, width: int, height: int, n_frames: int, fps: float) -> VideoInfo:
-    if not (isinstance(fps, int | float) and np.isfinite(fps) and 0 < fps <= 1000):
+    if not (isinstance(fps, Real) and 0 < fps <= 1000):  # also NumPy's numbers and fractions
         raise VideoError(f"Got fps={fps!r} for {name}; a number above 0 and up to 1000 is needed.")
+    fps = float(fps)
     check_size(name, width, height)
     times = np.arange(n_frames, dtype=np.float64) / fps
     return VideoInfo(name, width, height, times, n_frames / fps)

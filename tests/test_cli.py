@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import av
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 
 from stvg_r1_hub import cli
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
-from tests.media import write_audio_only, write_clip
+from tests.media import picture, write_audio_only, write_clip
 
 TINY = BUNDLED / "tiny" / "stvg_config.json"
 DEMO_CLIP = BUNDLED / "demo" / "clip.mp4"
@@ -178,6 +179,9 @@ def test_bad_outputs_are_found_before_the_work(
         ["--out", str(tmp_path)],
         ["--out", str(clip)],
         ["--json", str(tmp_path / "no" / "a.json")],
+        ["--json", str(clip)],
+        ["--json", f"{tmp_path}/a.mp4", "--out", f"{tmp_path}/a.mp4"],
+        ["--plot", f"{tmp_path}/a.png", "--keyframes", f"{tmp_path}/a.png"],
         ["--plot", str(tmp_path / "a.mp4")],
     ]
     for arguments in bad:
@@ -237,6 +241,20 @@ def test_track_prints_only_json(clip: Path) -> None:
     assert {"fps", "width", "height", "tracks"} <= values.keys()
     assert (values["width"], values["height"]) == (96, 64)
     assert "Traceback" not in result.stderr
+
+
+def test_folder_of_pictures_is_tracked_at_the_given_rate(tmp_path: Path) -> None:
+    folder, tracks, again = tmp_path / "in", tmp_path / "t.json", tmp_path / "again.json"
+    folder.mkdir()
+    for i in range(4):
+        imageio.imwrite(folder / f"{i}.png", picture(i))
+    record = {"id": 3, "frames": [0, 3], "boxes": [[0, 0, 9, 9]] * 2}
+    tracks.write_text(json.dumps({"fps": 5, "width": 96, "height": 64, "tracks": [record]}))
+    arguments = ["track", str(folder), "--tracker", str(tracks), "--json", str(again)]
+    assert cli.main(arguments) == 2
+    assert cli.main([*arguments, "--fps", "5"]) == 0
+    values = json.loads(again.read_text())
+    assert values["fps"] == pytest.approx(5) and values["tracks"][0]["id"] == 3
 
 
 @needs_coco

@@ -125,6 +125,12 @@ def test_saving_replaces_a_bundle_but_nothing_else(tmp_path: Path) -> None:
     assert not (target / "left-over.json").exists()
     assert hub.load_bundle(target).config.prompt_id == "two"
 
+    (target / ".git").mkdir()
+    (target / ".git" / "HEAD").write_text("mine")
+    with pytest.raises(OutputError, match="other files"):
+        hub.save_bundle(source, STVGConfig(), "x", target)
+    assert (target / ".git" / "HEAD").read_text() == "mine"
+
     other = tmp_path / "holiday"
     other.mkdir()
     (other / "photo.jpg").write_bytes(b"dear")

@@ -262,7 +262,7 @@ def test_max_objects_keeps_the_most_visible(clip: Path) -> None:
 
 def test_queries_are_checked_before_the_video(tmp_path: Path) -> None:
     pipeline, _, _ = make_pipeline()
-    for bad in ("", "  \n", []):
+    for bad in ("", "  \n", [], None, 5):
         with pytest.raises(QueryError):
             pipeline(bad, tmp_path / "missing.mp4")
     with pytest.raises(VideoError):
@@ -362,6 +362,8 @@ def test_other_kinds_of_video(kind: str, clip: Path, tmp_path: Path) -> None:
     elif kind == "file":
         with clip.open("rb") as file:
             result = pipeline("the dog", file)
+            result.keyframes()
+        with pytest.raises(VideoError, match="closed"):
             result.keyframes()
     else:
         frames = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.uint8)

@@ -248,6 +248,15 @@ def test_variable_frame_times(tmp_path):
     np.testing.assert_allclose(frames.times_seconds, np.array(times)[frames.frame_indices])
 
 
+def test_decimal_times_are_exact():
+    # 1/15360 is FFmpeg's clock for 30 fps; a product with it falls below 0.3, 0.6, ...
+    packets = Packets(Fraction(1, 15360), 10.0, False, False)
+    packets.pts = [1536 * i for i in range(500)]
+    packets.shown, packets.durations = [True] * 500, [1536] * 500
+    timeline = timeline_of_packets(packets)
+    assert timeline.times.tolist() == [float(f"{i / 10:.1f}") for i in range(500)]
+
+
 @pytest.mark.parametrize("name", ["v.ts", "v.mkv"])
 def test_first_frame_is_at_zero(tmp_path, name):
     path = write_clip(tmp_path / name, 12, first_seconds=5.0)
@@ -614,8 +623,21 @@ def test_bad_frames():
     refused(["a", "b"], fps=5)
     refused(good[:, :8, :8], fps=5)
     refused(42)
-    for fps in (0, -1, float("nan"), float("inf"), "ten"):
+    refused(np.array(42), fps=5)
+    for fps in (0, -1, float("nan"), float("inf"), "ten", 10**30):
         assert "fps" in refused(good, fps=fps)
+
+
+@pytest.mark.parametrize("fps", [np.float32(5), np.int64(5), Fraction(5)])
+def test_any_real_number_is_a_rate(fps):
+    source = open_video(np.stack([picture(i) for i in range(3)]), fps=fps)
+    assert source.info.fps == 5 and source.info.frame_times.tolist() == [0, 0.2, 0.4]
+
+
+def test_closed_file_object_is_refused(clips):
+    with clips["h264.mp4"].open("rb") as file:
+        pass
+    assert "closed" in refused(file)
 
 
 def test_bad_folders(tmp_path):

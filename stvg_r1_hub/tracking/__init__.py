@@ -80,8 +80,14 @@ def load_tracker(
     asked = tracker
     if tracker == "auto":
         asked = "coco" if config.detector == "auto" else config.detector
-        if bundle is not None and asked != "coco" and _inside(bundle, asked):
-            asked = bundle / config.detector
+        if bundle is not None and asked != "coco":
+            if _inside(bundle, asked):
+                asked = bundle / config.detector
+            elif not _HUB_ID.fullmatch(asked):
+                raise TrackerError(
+                    f"Unknown tracker {asked!r} in the settings of {bundle}; allowed are 'auto', "
+                    "'coco', a folder inside it, or a Hub id like 'owner/name'"
+                )
     if asked == "coco":
         detector: Detector = OnnxDetector(COCO_FOLDER, device=device)
         chosen = DetectionTracker(detector, config, name="coco")

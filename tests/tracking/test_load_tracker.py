@@ -32,9 +32,10 @@ def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
 def test_a_bundle_cannot_point_outside_itself(tmp_path: Path) -> None:
     write_detector(tmp_path / "elsewhere")
     (tmp_path / "bundle").mkdir()
-    config = TrackingConfig(detector="../elsewhere")
-    with pytest.raises(TrackerError, match="Unknown tracker"):
-        load_tracker(config=config, bundle=tmp_path / "bundle")
+    for outside in ("../elsewhere", str(tmp_path / "elsewhere")):
+        config = TrackingConfig(detector=outside)
+        with pytest.raises(TrackerError, match="Unknown tracker"):
+            load_tracker(config=config, bundle=tmp_path / "bundle")
 
 
 def test_paths(tmp_path: Path, yolos: Path) -> None:

@@ -191,7 +191,11 @@ def run_sprites(
         "n": n,
         "n_failed": sum(1 for sample in samples if not sample["found"]),
         **summarize(scores),
-        "baseline": {"n": n, "n_failed": 0, **summarize(baseline)},
+        "baseline": {
+            "n": n,
+            "n_failed": sum(1 for sample in samples if not sample["n_tracks"]),
+            **summarize(baseline),
+        },
         "seconds_per_clip": round(seconds / n, 3),
         "samples": samples,
     }

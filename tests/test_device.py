@@ -1,0 +1,21 @@
+"""Which device is taken, and which are refused."""
+
+import pytest
+import torch
+
+from stvg_r1_hub.device import pick_device
+from stvg_r1_hub.errors import ConfigError
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [pick_device(name) for name in ("auto", "cuda", "cuda:0", "cpu")] == [
+        "cuda",
+        "cuda",
+        "cuda:0",
+        "cpu",
+    ]
+    for name in ("cuda:1", "toaster"):
+        with pytest.raises(ConfigError, match=name):
+            pick_device(name)
