@@ -38,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except STVGError as error:
         print(f"stvg: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 2
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough, as in `stvg … | head`; keep the
+        # interpreter from complaining about it again while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("stvg: stopped.", file=sys.stderr)  # noqa: T201
         return 130
@@ -248,7 +253,7 @@ def _demo(options: argparse.Namespace) -> int:
     from stvg_r1_hub.pipeline import STVGPipeline
 
     with ProgressBars() as progress:
-        pipeline = STVGPipeline.from_pretrained("tiny", local_files_only=True)
+        pipeline = STVGPipeline.from_pretrained(DEMO.parent / "tiny", local_files_only=True)
         _say(*pipeline.warnings, f'Asking: "{query}"')
         result = pipeline(query, clip, progress=progress)
         result.save_video(paths[0], progress=progress)

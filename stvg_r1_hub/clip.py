@@ -108,7 +108,12 @@ class Clip:
             warnings.append(reason)
         if answer is not None:
             offered = self.marked.offered_ids if self._markers else None
-            tube = self._pipeline.assemble(answer, self.tracks, offered_ids=offered)
+            tube = self._pipeline.assemble(
+                answer,
+                self.tracks,
+                offered_ids=offered,
+                duration_seconds=self._source.info.duration_seconds,
+            )
             warnings += [*tube.warnings, *([] if self._markers else [NOT_DRAWN])]
             tube = tube if tube.boxes else None
         return GroundingResult(

@@ -365,10 +365,17 @@ class STVGPipeline:
         return parse_answer(text)
 
     def assemble(
-        self, answer: Answer, tracks: Tracks, *, offered_ids: frozenset[int] | None = None
+        self,
+        answer: Answer,
+        tracks: Tracks,
+        *,
+        offered_ids: frozenset[int] | None = None,
+        duration_seconds: float | None = None,
     ) -> Tube:
-        """The boxes of the answered objects in the answered range."""
-        return build_tube(answer, tracks, offered_ids=offered_ids)
+        """The boxes of the answered objects in the answered range; see `tube.build_tube`."""
+        return build_tube(
+            answer, tracks, offered_ids=offered_ids, duration_seconds=duration_seconds
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model, its detector, its settings and a model card into a folder.

@@ -13,7 +13,11 @@ _ANSWER_PRECISION_SECONDS = 0.01
 
 
 def build_tube(
-    answer: Answer, tracks: Tracks, *, offered_ids: frozenset[int] | None = None
+    answer: Answer,
+    tracks: Tracks,
+    *,
+    offered_ids: frozenset[int] | None = None,
+    duration_seconds: float | None = None,
 ) -> Tube:
     """Boxes of the answered objects in every native frame of the answered time range.
 
@@ -23,6 +27,8 @@ def build_tube(
         answer: what the model's text says.
         tracks: all objects of the video.
         offered_ids: IDs whose number was drawn in a frame the model saw; None means all.
+        duration_seconds: end of the video; None takes the last frame to be shown as long as the
+            one before it.
 
     Returns:
         The tube. Its time range is cut to the video, its `object_ids` are those that exist and
@@ -34,7 +40,7 @@ def build_tube(
         return Tube((), 0.0, 0.0, (), None, (f"No usable answer: {reason}.",))
     warnings: list[str] = []
     chosen = _chosen_tracks(answer.object_ids, tracks, offered_ids, warnings)
-    start, end = _clip(start, end, tracks, warnings)
+    start, end = _clip(start, end, tracks, duration_seconds, warnings)
     frames = frames_in_range(tracks.frame_times, start, end)
     if not len(frames):
         warnings.append(f"No frame of the video lies in {start:.2f} to {end:.2f} s.")
@@ -94,12 +100,14 @@ def _short(object_id: int) -> str:
     return str(object_id) if object_id < 10**12 else "with a number of more than 12 digits"
 
 
-def _clip(start: float, end: float, tracks: Tracks, warnings: list[str]) -> tuple[float, float]:
+def _clip(
+    start: float, end: float, tracks: Tracks, duration: float | None, warnings: list[str]
+) -> tuple[float, float]:
     """The time range within the video."""
     times = tracks.frame_times
     last_step = float(times[-1] - times[-2]) if len(times) > 1 else 0.0
-    video_end = float(times[-1]) + last_step
-    if len(times) == 1:
+    video_end = float(times[-1]) + last_step if duration is None else duration
+    if len(times) == 1 and duration is None:
         video_end = max(video_end, end)
     if start < 0 or max(start, end) > video_end + _ANSWER_PRECISION_SECONDS:
         warnings.append(

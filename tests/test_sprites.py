@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.errors import STVGError, TrackerError
 from stvg_r1_hub.evaluation.sprites.benchmark import (
     matching_track,
     run_sprites,
@@ -26,6 +26,7 @@ from stvg_r1_hub.evaluation.sprites.clips import (
 )
 from stvg_r1_hub.evaluation.sprites.render import background, render
 from stvg_r1_hub.evaluation.sprites.scene import KINDS, TIME_STEP, Scene, sample_scene
+from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import Tracks
 from stvg_r1_hub.video import open_video
 
@@ -141,6 +142,17 @@ def test_requests_that_make_no_sense(level: str, seed: int, n: int, tmp_path: Pa
         write_clips(level, seed, n, tmp_path)
     with pytest.raises(STVGError):
         run_sprites(level, seed, n)
+
+
+def test_a_clip_that_fails_counts_for_model_and_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(query: str, video: Path) -> None:
+        raise TrackerError("the tracker is broken")
+
+    monkeypatch.setattr(STVGPipeline, "from_pretrained", lambda model: broken)
+    figures = run_sprites("easy", 77, 1)
+    assert (figures["n"], figures["n_failed"], figures["id_accuracy"]) == (1, 1, 0.0)
+    assert (figures["baseline"]["n"], figures["baseline"]["n_failed"]) == (1, 1)
+    assert figures["samples"][0]["reason"] == "the tracker is broken"
 
 
 def test_a_perfect_answer_scores_one() -> None:

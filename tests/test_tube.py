@@ -128,6 +128,12 @@ def test_no_box_is_invented(bad, offered, reason):
     assert not tube.masks
 
 
+def test_a_last_frame_that_is_shown_for_long_belongs_to_the_video():
+    tube = build_tube(answer([1], 4.0, 8.0), TRACKS, duration_seconds=9.0)
+    assert (tube.start_seconds, tube.end_seconds, tube.warnings) == (4.0, 8.0, ())
+    assert len(tube.boxes) == 10
+
+
 def test_other_ids_of_the_answer_still_count():
     tube = build_tube(answer([7, 1, 3], 1.0, 1.2), TRACKS, offered_ids=frozenset({1}))
     assert tube.object_ids == (1,)

@@ -79,7 +79,7 @@ STAGES = {
     "tok": Stage(None, 1000, 32, (3.0,), 1.0, 2, 3e-3, 0.3, 1.0, 0.0),
     "dense": Stage("tok", 500, 16, (3.0,), 1.0, 0, 2.5e-3, 0.6, 0.3, 1.0),
     "mix": Stage("dense", 400, 24, (3.0, 4.0, 5.0), 0.2, 0, 2e-3, 0.7, 0.3, 1.0),
-    "read": Stage("mix", 650, 20, (3.0, 4.0, 5.0), 0.1, 0, 1.5e-3, 0.02, 0.3, 1.0, 80),
+    "read": Stage("mix", 650, 20, (3.0, 4.0, 5.0), 0.1, 0, 1.3e-3, 0.02, 0.3, 1.0, 80),
 }
 SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
@@ -124,8 +124,8 @@ class Collator:
         self.processor = processor
         self.tokenizer = processor.tokenizer
         self.video_token = self.tokenizer.convert_tokens_to_ids("<|video_pad|>")
-        names = [f" {verb.third_person}" for verb in VERBS.values()]
-        self.actions = self.tokenizer(names, return_tensors="np").input_ids[:, 0]
+        words = [f" {word}" for word in (*KINDS, *(verb.third_person for verb in VERBS.values()))]
+        self.words = self.tokenizer(words, return_tensors="np").input_ids[:, 0]
 
     def __call__(self, batch: tuple[list[Sample], list[Dialogue]]) -> dict[str, Tensor]:
         """Build `frames`, `labels`, and `ids`, `weights`, `positions` of both kinds of rows."""
@@ -174,10 +174,13 @@ class Collator:
         """
         weights = np.zeros_like(row.weights)
         weights[-_TAIL_OF_ANSWER:] = row.weights[-_TAIL_OF_ANSWER:]
-        listing = len(row.ids) - _TAIL_OF_ANSWER
-        # The token behind an action's name says whether it is the asked one.
-        behind_action = np.flatnonzero(np.isin(row.ids[: listing - 1], self.actions)) + 1
-        weights[behind_action[row.weights[behind_action] > 0]] = 2.0
+        said = np.flatnonzero(row.weights)[0]
+        # The query in the listing's words: <think> kind (asked) action (asked)
+        weights[said : said + 5] = 1.0
+        # The token behind a kind or an action says whether it is the asked one.
+        listing = np.arange(said + 5, len(row.ids) - _TAIL_OF_ANSWER)
+        decisions = listing[np.isin(row.ids[listing - 1], self.words)]
+        weights[decisions] = _DECISION_WEIGHT
         kept = row.ids != self.video_token
         return Row(row.ids[kept], weights[kept], row.positions[:, kept])
 
@@ -199,6 +202,8 @@ _TAIL_OF_ID = 14
 `ID , Time range : 0 . 50 to 2 . 00 </answer> <|im_end|>`."""
 _TAIL_OF_ANSWER = _TAIL_OF_ID + 4
 """And `<answer> Target ID :` before it."""
+_DECISION_WEIGHT = 2.0
+"""Weight of the tokens that decide whether a listed object is the asked one."""
 
 
 def losses(

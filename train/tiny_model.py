@@ -68,7 +68,7 @@ CHAT_TEMPLATE = (
 
 
 ASKED = " (asked)"
-"""Stands in the reasoning behind the action that the query is about."""
+"""Stands in the reasoning behind the kind and action that the query is about."""
 
 
 def answer_text(
@@ -77,22 +77,27 @@ def answer_text(
 ) -> str:
     """What the model is taught to say.
 
-    The reasoning decides for each object whether it is the asked one. Without this step the
-    model of this size learns to list, but not to find the asked object in its own listing.
+    The reasoning first says in the listing's own words what is asked for, then decides for each
+    object whether it is that. Without these two steps a model of this size learns to list, but
+    not to find the asked object in its own listing.
 
     Args:
         listing: `(drawn ID, kind, action or "", start, end)` of every object, by ID.
         target: `(drawn ID, start, end)`; None leaves the answer block out (dense listing).
     """
+    asked = next((entry[:3] for entry in listing if target and entry[0] == target[0]), None)
     parts = []
+    if asked:
+        parts.append(f" {asked[1]}{ASKED} {VERBS[asked[2]].third_person}{ASKED}.")
     for number, kind, action, start, end in listing:
+        part = f"{number} {kind}{ASKED if asked and kind == asked[1] else ''}"
         if action:
-            asked = ASKED if target is not None and number == target[0] else ""
-            parts.append(
-                f"{number} {kind} {VERBS[action].third_person}{asked} {start:.2f} to {end:.2f}."
-            )
+            part += f" {VERBS[action].third_person}"
+            part += ASKED if asked and (kind, action) == asked[1:] else ""
+            part += f" {start:.2f} to {end:.2f}."
         else:
-            parts.append(f"{number} {kind} rests.")
+            part += " rests."
+        parts.append(part)
     text = f"<think>{' '.join(parts)}</think>"
     if target is not None:
         number, start, end = target

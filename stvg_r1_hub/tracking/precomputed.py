@@ -177,7 +177,12 @@ def _read_compact(path: Path, info: VideoInfo | None) -> Tracks:
     width, height, records = cast(tuple[int, int, list[Any]], (width, height, records))
     if info is not None:
         _check_size(where, width, height, info)
-    times = _frame_times(values, records, where) if info is None else info.frame_times
+    if info is None:
+        times = _frame_times(values, records, where)
+    else:
+        times = info.frame_times
+        if values.get("frame_times") is not None:
+            _check_times(where, _frame_times(values, records, where), info)
     tracks = []
     for number, record in enumerate(records):
         tracks.append(_read_record(record, f"{path}, track {number}", width, height, len(times)))
@@ -193,6 +198,16 @@ def _check_size(where: str, width: int, height: int, info: VideoInfo) -> None:
         where,
         f"the tracks are for {width}x{height} pixels but the video has "
         f"{info.width}x{info.height}; use the tracks of this video",
+    )
+
+
+def _check_times(where: str, times: NDArray[np.float64], info: VideoInfo) -> None:
+    same = len(times) == info.n_frames and bool(np.all(np.abs(times - info.frame_times) < 0.01))
+    _need(
+        same,
+        where,
+        f"the tracks are for {len(times)} frames until {times[-1]:.2f} s but the video has "
+        f"{info.n_frames} until {info.frame_times[-1]:.2f} s; use the tracks of this video",
     )
 
 

@@ -82,7 +82,6 @@ class LocalVLM:
             ModelError: not a Qwen2.5-VL checkpoint, or it cannot be loaded.
             ConfigError: an unknown dtype or quantization.
         """
-        import torch
         from safetensors import SafetensorError
         from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
