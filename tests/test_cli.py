@@ -280,6 +280,9 @@ def test_demo_finds_the_object(tmp_path: Path) -> None:
     assert names == ["keyframes.png", "overlay.mp4", "result.json", "timeline.png"]
     values = json.loads((tmp_path / "demo" / "result.json").read_text(encoding="utf-8"))
     assert values["found"] and values["boxes"]
+    truth = json.loads((DEMO_CLIP.parent / "demo.json").read_text(encoding="utf-8"))
+    assert abs(values["start_seconds"] - truth["true_start_seconds"]) <= 0.5
+    assert abs(values["end_seconds"] - truth["true_end_seconds"]) <= 0.5
     for name in names:
         assert name in result.stdout
 

@@ -128,6 +128,15 @@ def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_stages")
+def test_samples_come_from_another_process(tmp_path: Path) -> None:
+    pretrain.train_stage("tok", tmp_path / "here", steps=1, workers=0)
+    pretrain.train_stage("tok", tmp_path / "there", steps=1, workers=1)
+    here, there = (tmp_path / name / "tok.safetensors" for name in ("here", "there"))
+    assert here.read_bytes() == there.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_stages")
 def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path: Path, monkeypatch) -> None:
     pretrain.train_stage("tok", tmp_path / "whole", steps=3, workers=0)
     whole = (tmp_path / "whole" / "tok.safetensors").read_bytes()
@@ -152,7 +161,7 @@ def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path: Path, monk
 def test_the_detector_trains_and_its_file_says_the_same(tmp_path: Path) -> None:
     import onnxruntime
 
-    model = detector.train(tmp_path, steps=2, batch_size=2)
+    model = detector.train(tmp_path, steps=2, batch_size=2, workers=0)
     figures = detector.evaluate(model, n_images=3)
     assert 0 <= figures["recall"] <= 1
     detector.export(model, tmp_path / "detector", figures)

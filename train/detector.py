@@ -93,8 +93,9 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         self.seed, self.batch_size = seed, batch_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
+        if torch.utils.data.get_worker_info() is not None:
+            torch.set_num_threads(1)
+            cv2.setNumThreads(1)
         number = 0
         while True:
             images, boxes, classes, owners = [], [], [], []
@@ -153,13 +154,20 @@ def loss(model: SpriteDetector, batch: tuple[Tensor, Tensor, Tensor, Tensor]) ->
     return (score_loss + box_loss) / max(1, len(wanted))
 
 
-def train(out: Path, steps: int, batch_size: int) -> SpriteDetector:
+def train(out: Path, steps: int, batch_size: int, *, workers: int = 1) -> SpriteDetector:
     """Train from scratch; the last weights stand in `out/detector.pt`."""
     torch.manual_seed(0)
     model = SpriteDetector().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
-    stream = iter(DataLoader(Images(5000, batch_size), batch_size=None, num_workers=1))
+    loader = DataLoader(
+        Images(5000, batch_size),
+        batch_size=None,
+        num_workers=workers,
+        # OpenCV's and torch's threads do not survive a fork: the worker would wait for ever.
+        multiprocessing_context="spawn" if workers else None,
+    )
+    stream = iter(loader)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "detector.jsonl").open("w", encoding="utf-8") as log:
         bar = tqdm(range(steps), desc="detector")

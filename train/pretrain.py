@@ -317,6 +317,8 @@ def train_stage(name: str, out: Path, *, steps: int | None = None, workers: int 
         num_workers=workers,
         collate_fn=Collator(processor),
         prefetch_factor=4 if workers else None,
+        # OpenCV's and torch's threads do not survive a fork: the worker would wait for ever.
+        multiprocessing_context="spawn" if workers else None,
     )
     stream = iter(batches)
     with (out / f"{name}.jsonl").open("a", encoding="utf-8") as log:

@@ -178,8 +178,9 @@ class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
         self.start = start
 
     def __iter__(self) -> Iterator[tuple[list[Sample], list[Dialogue]]]:
-        torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
+        if worker is not None:
+            torch.set_num_threads(1)
         index, step = (worker.id, worker.num_workers) if worker else (0, 1)
         number = self.start + index
         while True:
