@@ -237,7 +237,10 @@ def export(model: SpriteDetector, folder: Path, figures: dict[str, Any]) -> None
         verbose=False,
     )
     assert program is not None
-    program.save(folder / "detector.onnx")
+    proto = program.model_proto
+    for part in (*proto.graph.node, *proto.graph.value_info):
+        del part.metadata_props[:]  # stack traces with the paths of this machine
+    (folder / "detector.onnx").write_bytes(proto.SerializeToString())
     settings = {
         "input_size": [INPUT_SIDE, INPUT_SIDE],
         "class_names": list(KINDS),
