@@ -1,0 +1,1 @@
+"""Readers of annotated benchmarks: a layout on disk in, `AnnotatedSample`s out."""

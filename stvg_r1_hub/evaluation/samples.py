@@ -1,0 +1,110 @@
+"""`AnnotatedSample`: one question about one video with its true answer, from any benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.structures import RLE
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedSample:
+    """One annotated question; all times and frames count from the start of the video file.
+
+    Time ranges and frame ranges are half-open. What an annotation file does not say is None.
+    """
+
+    sample_id: str
+    """Unique in its benchmark; messages and result lines name it."""
+    video: Path
+    """The video file; readers do not open it."""
+    query: str
+    """The sentence as annotated."""
+    start_seconds: float | None
+    """True start; None, as the end, when nothing in the video is what the query describes."""
+    end_seconds: float | None
+    frame_indices: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """`(T,)` native frames of the true boxes, strictly ascending from 0; empty: time only."""
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    """`(T, 4)` xyxy in pixels of the original frame, right and bottom exclusive."""
+    masks: tuple[RLE | None, ...] | None = None
+    """For mask benchmarks: one a frame of the video, None where the object is hidden."""
+    qtype: str | None = None
+    """Kind of question: `"declarative"` or `"interrogative"` in VidSTG."""
+    fps: float | None = None
+    n_frames: int | None = None
+    """Frames of the video file."""
+    width: int | None = None
+    height: int | None = None
+    clip_seconds: tuple[float, float] | None = None
+    """The part of the file that is shown to the model; None: all of it."""
+    frame_base: int = 0
+    """Number that the annotation file gives to the first frame. Frames here count from 0; the
+    official STVG-R1 evaluation uses the file's own numbers as they are."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Traits for breakdowns, such as `{"action": "jump"}`."""
+    image_folder_fps: float | None = None
+    """Frames per second when `video` is a folder of pictures."""
+
+    def __post_init__(self) -> None:
+        name = f"Sample {self.sample_id}"
+        if not self.query.strip():
+            raise AnnotationError(f"{name} has an empty query; remove it or write one.")
+        if (self.start_seconds is None) != (self.end_seconds is None):
+            raise AnnotationError(f"{name} has only one end of a time range; give both or none.")
+        if self.start_seconds is not None and self.end_seconds is not None:
+            if not 0 <= self.start_seconds < self.end_seconds < np.inf:
+                raise AnnotationError(
+                    f"{name} has the time range {self.start_seconds:g} to {self.end_seconds:g} s; "
+                    "it must start at 0 or later and end after its start."
+                )
+        self._check_boxes(name)
+
+    def _check_boxes(self, name: str) -> None:
+        frames, boxes = self.frame_indices, self.boxes
+        if boxes.shape != (len(frames), 4):
+            raise AnnotationError(f"{name} has {len(frames)} frames but boxes {boxes.shape}.")
+        if not len(frames):
+            return
+        if frames[0] < 0 or np.any(np.diff(frames) <= 0):
+            raise AnnotationError(f"{name} has box frames that do not ascend from 0 or later.")
+        for index in np.flatnonzero(~(boxes[:, 2:] > boxes[:, :2]).all(axis=1))[:1]:
+            raise AnnotationError(
+                f"{name} has an empty box in frame {frames[index]}; every box needs a width and "
+                "a height."
+            )
+        beyond = [self.width or np.inf, self.height or np.inf]
+        outside = (boxes[:, :2] >= beyond) | (boxes[:, 2:] <= 0)
+        for index in np.flatnonzero(outside.any(axis=1))[:1]:
+            raise AnnotationError(
+                f"{name} has a box wholly outside its {self.width}x{self.height} frame, in "
+                f"frame {frames[index]}; correct the annotation."
+            )
+        if self.n_frames is not None and frames[-1] >= self.n_frames:
+            raise AnnotationError(
+                f"{name} has a box in frame {frames[-1]} of a video with {self.n_frames} frames."
+            )
+
+    @property
+    def answerable(self) -> bool:
+        """False when the right answer is that nothing matches."""
+        return self.start_seconds is not None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether where is annotated, not only when."""
+        return len(self.frame_indices) > 0
+
+    @property
+    def tube(self) -> dict[int, NDArray[np.float64]]:
+        """Native frame to true `(4,)` box."""
+        return dict(zip(self.frame_indices.tolist(), self.boxes, strict=True))
+
+    def __repr__(self) -> str:
+        return f"AnnotatedSample({self.sample_id!r}, {self.query!r}, {len(self.boxes)} boxes)"
