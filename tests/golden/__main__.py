@@ -13,11 +13,14 @@ from stvg_r1_hub.errors import AnnotationError
 from tests.golden.answers_and_prompts import check_answers, check_prompts
 from tests.golden.compare import MalformedDataError
 from tests.golden.markers import check_markers
+from tests.golden.training import check_grpo, check_object_ids
 from tests.golden.video_and_positions import check_positions, check_sampling
 
 DATA = Path(__file__).parent / "data"
 CHECKS = {
     "answer_parsing": check_answers,
+    "grpo_math": check_grpo,
+    "gt_object_id": check_object_ids,
     "marker_layout": check_markers,
     "mrope_positions": check_positions,
     "prompt_and_training_examples": check_prompts,

@@ -1,0 +1,141 @@
+"""Annotated boxes and tracks in, the number of the annotated object out.
+
+Two votes: the official one, which a checkpoint trained on official data has seen, and the mean
+IoU over the annotated tube with a minimum, which also refuses objects that no track follows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.geometry import box_iou
+from stvg_r1_hub.structures import Tracks
+
+BoxesByFrame = Mapping[int, Mapping[int, ArrayLike]]
+"""Native frame to object ID to its `(4,)` xyxy box, right and bottom exclusive, in file order."""
+NO_MARKER = "Skip: no marker found"
+
+
+def boxes_by_frame(tracks: Tracks) -> dict[int, dict[int, ArrayLike]]:
+    """All boxes of the tracks, frame by frame."""
+    frames: dict[int, dict[int, ArrayLike]] = {}
+    for track in tracks.tracks:
+        for frame, box in zip(track.frame_indices.tolist(), track.boxes, strict=True):
+            frames.setdefault(frame, {})[track.object_id] = box
+    return frames
+
+
+def frame_winners(
+    boxes_xywh: Sequence[Sequence[float]], first_frame: float, objects: BoxesByFrame
+) -> list[int | None]:
+    """The official choice in each annotated frame: highest IoU above 0, the first one of equals.
+
+    The official IoU counts the annotated box as one pixel wider and higher than it is: x + w is
+    taken as its last column, and both boxes as inclusive (`compute_best_marker_id` of
+    trainjson.py, XiaowZhang00/stvg-r1 @ 0bea9e5).
+
+    Args:
+        boxes_xywh: annotated boxes of consecutive frames, left, top, width, height in pixels.
+        first_frame: frame of the first box, cut to an integer.
+        objects: the tracked objects.
+    """
+    winners = []
+    for i, (x, y, w, h) in enumerate(boxes_xywh):
+        candidates = objects.get(int(first_frame) + i, {})
+        best_id, best = None, 0.0
+        for object_id, box in candidates.items():
+            overlap = float(box_iou(np.reshape(box, (1, 4)), [[x, y, x + w + 1, y + h + 1]])[0, 0])
+            if overlap > best:
+                best_id, best = object_id, overlap
+        winners.append(best_id)
+    return winners
+
+
+def official_object_id(
+    boxes_xywh: Sequence[Sequence[float]], first_frame: float, objects: BoxesByFrame
+) -> int | None:
+    """The ID that wins most annotated frames, the earliest one of equals; None without any."""
+    seen = [i for i in frame_winners(boxes_xywh, first_frame, objects) if i is not None]
+    return Counter(seen).most_common(1)[0][0] if seen else None
+
+
+def best_overlapping_id(
+    truth: Mapping[int, ArrayLike], tracks: Tracks, *, minimum_iou: float = 0.5
+) -> int | None:
+    """The track with the highest mean IoU over the annotated tube, if it reaches the minimum.
+
+    Frames of the tube where a track has no box count as IoU 0.
+
+    Args:
+        truth: native frame to the annotated `(4,)` xyxy box.
+        tracks: objects in pixels of the same video.
+        minimum_iou: 0..1.
+    """
+    best_id, best = None, minimum_iou
+    for track in tracks.tracks:
+        pairs = [(track.box_at(frame), box) for frame, box in truth.items()]
+        total = sum(
+            float(box_iou(np.reshape(ours, (1, 4)), np.reshape(theirs, (1, 4)))[0, 0])
+            for ours, theirs in pairs
+            if ours is not None
+        )
+        mean = total / max(len(truth), 1)
+        if mean > best or (best_id is None and mean >= best > 0):
+            best_id, best = track.object_id, mean
+    return best_id
+
+
+def official_record(
+    video_key: str,
+    annotation: Mapping[str, Any],
+    object_id: int | None,
+    *,
+    fps: float | None = None,
+    n_frames: int | None = None,
+) -> tuple[str, str, dict[str, Any] | None]:
+    """One entry of the official `*_marker_v2.json`.
+
+    Args:
+        video_key: annotation key with the file's extension.
+        annotation: the HC-STVG record.
+        object_id: as voted; None sets the video aside.
+        fps: frames per second of the video; None estimates it from the annotation.
+        n_frames: frames of the video; None takes `img_num`.
+
+    Returns:
+        Name without extension, status, and the entry, which is None when set aside.
+
+    Raises:
+        AnnotationError: the record lacks what is needed.
+    """
+    name = str(PurePosixPath(video_key).with_suffix(""))
+    if object_id is None:
+        return name, NO_MARKER, None
+    start, end = annotation.get("st_time", 0), annotation.get("ed_time", 0)
+    count = n_frames or annotation.get("img_num")
+    if not count:
+        raise AnnotationError(f"The record of {video_key!r} has no 'img_num'; add it.")
+    if fps is None:
+        length = end - start
+        fps = len(annotation.get("bbox") or ()) / length if length > 0 else 25.0
+    return (
+        name,
+        "OK",
+        {
+            "duration": count / fps,
+            "timestamps": [[start, end]],
+            "sentences": [annotation["English"]] if "English" in annotation else [],
+            "objectid": [object_id],
+            "fps": fps,
+            "img_num": count,
+            "st_frame": annotation.get("st_frame", 0),
+            "st_time": start,
+        },
+    )
