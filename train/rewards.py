@@ -1,17 +1,64 @@
-"""The official rewards of STVG-R1: format (0 or 1) plus temporal IoU and ID (0..2).
+"""What an answer is worth: plain functions from a completion and its ground truth to a number.
 
-Source of the rules: grpo_video.py, XiaowZhang00/stvg-r1 @ 0bea9e5.
+The official reward of STVG-R1 is `tiou + id + format`, 0..3, all weights 1 (grpo_video.py,
+XiaowZhang00/stvg-r1 @ 0bea9e5). The others are for experiments. All read answers with the
+package's own parser and measure with its own metrics.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from numpy.typing import ArrayLike
 
 from stvg_r1_hub.answer import parse_answer
-from stvg_r1_hub.evaluation.metrics import temporal_iou
+from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
+from stvg_r1_hub.geometry import frames_in_range
+from stvg_r1_hub.structures import Answer, Tracks
 
 _BETWEEN_BLOCKS = re.compile(r"</think>\s*<answer>")
+_SIDE = re.compile(r"\b(left|right)(?=\b|ward|most|wards)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the model said."""
+
+    text: str
+    """The whole output, special tokens removed."""
+    mirrored_text: str | None = None
+    """What it said about the clip flipped left to right, asked with left and right exchanged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What would have been right."""
+
+    object_ids: tuple[int, ...]
+    """The numbers drawn on the asked objects; one, except for multi-object data."""
+    start_seconds: float
+    end_seconds: float
+    duration_seconds: float
+    """Length of the clip."""
+    tracks: Tracks | None = None
+    """The numbered objects; only `box_iou_reward` needs them."""
+    boxes: Mapping[int, ArrayLike] = field(default_factory=dict)
+    """Native frame to the annotated `(4,)` xyxy box, over the time range."""
+
+    @property
+    def solution(self) -> tuple[float, float, float]:
+        """The official form: `(object_id, start_seconds, end_seconds)`."""
+        return float(self.object_ids[0]), self.start_seconds, self.end_seconds
+
+    @property
+    def time_range(self) -> tuple[float, float]:
+        """`(start_seconds, end_seconds)`."""
+        return self.start_seconds, self.end_seconds
+
+
+Reward = Callable[[Completion, Truth], float]
 
 
 def format_reward(text: str) -> float:
@@ -28,7 +75,7 @@ def format_reward(text: str) -> float:
 
 
 def localization_reward(text: str, solution: Sequence[float]) -> float:
-    """Temporal IoU plus 1 when the ID is right, 0..2.
+    """Temporal IoU plus 1 when the ID is right, 0..2: the official combined reward.
 
     An answer that the strict parser cannot read completely scores 0, even with the right ID.
 
@@ -36,14 +83,134 @@ def localization_reward(text: str, solution: Sequence[float]) -> float:
         text: the model's whole output.
         solution: `(object_id, start_seconds, end_seconds)`.
     """
-    answer = parse_answer(text, strict=True)
-    if not answer.object_ids or answer.start_seconds is None or answer.end_seconds is None:
+    answer = _complete_answer(text)
+    if answer is None:
         return 0.0
     object_id, start, end = solution
-    overlap = temporal_iou((answer.start_seconds, answer.end_seconds), (start, end))
+    overlap = temporal_iou(_time_range(answer), (start, end))
     return overlap + float(answer.object_ids[0] == object_id)
 
 
 def total_reward(text: str, solution: Sequence[float]) -> float:
     """Sum of both rewards, 0..3; the weights of all parts are 1 in the official recipe."""
     return format_reward(text) + localization_reward(text, solution)
+
+
+def tiou_reward(completion: Completion, truth: Truth) -> float:
+    """Temporal IoU of the answered and the true range, 0..1; 0 for an incomplete answer."""
+    answer = _complete_answer(completion.text)
+    return temporal_iou(_time_range(answer), truth.time_range) if answer else 0.0
+
+
+def id_reward(completion: Completion, truth: Truth) -> float:
+    """1 when the answered ID is the true one, else 0; an answer without times scores 0 too."""
+    answer = _complete_answer(completion.text)
+    return float(answer is not None and answer.object_ids[0] == truth.object_ids[0])
+
+
+def well_formed_reward(completion: Completion, truth: Truth) -> float:
+    """`format_reward` of the completion's text."""
+    return format_reward(completion.text)
+
+
+def scaled_tiou_reward(completion: Completion, truth: Truth) -> float:
+    """Temporal IoU times the closeness of both ends, 0..1.
+
+    `tIoU * (1 - |start - start'| / duration) * (1 - |end - end'| / duration)`, each factor at
+    least 0. Source: the temporal reward of Time-R1 (arXiv 2503.13377), which STVG-R1's code
+    carries commented out.
+    """
+    answer = _complete_answer(completion.text)
+    if answer is None or truth.duration_seconds <= 0:
+        return 0.0
+    overlap = temporal_iou(_time_range(answer), truth.time_range)
+    for ours, theirs in zip(_time_range(answer), truth.time_range, strict=True):
+        overlap *= max(0.0, 1 - abs(ours - theirs) / truth.duration_seconds)
+    return overlap
+
+
+def box_iou_reward(completion: Completion, truth: Truth) -> float:
+    """vIoU of the answered object's boxes in the answered range with the annotated tube, 0..1.
+
+    Sum of the box IoU over the frames of both, divided by the number of frames in either
+    (`evaluation.metrics.tube_iou`). Own definition, after the continuous reward that the paper
+    compares with its 0/1 ID reward (arXiv 2602.11730: 38.6 against 39.1 m_vIoU).
+
+    Raises:
+        ValueError: the truth has no tracks or boxes.
+    """
+    if truth.tracks is None or not truth.boxes:
+        raise ValueError("box_iou needs samples with tracks and annotated boxes")
+    answer = _complete_answer(completion.text)
+    if answer is None:
+        return 0.0
+    track = truth.tracks.get(answer.object_ids[0])
+    frames = frames_in_range(truth.tracks.frame_times, *_time_range(answer))
+    predicted = {frame: track.box_at(frame) if track else None for frame in frames}
+    return tube_iou(predicted, truth.boxes)
+
+
+def ids_f1_reward(completion: Completion, truth: Truth) -> float:
+    """F1 of the answered set of IDs and the true one, 0..1, for queries about several objects.
+
+    `2 * |both| / (|answered| + |true|)`. Read by the lenient parser, because the strict one
+    knows a single ID.
+    """
+    answered, true = set(parse_answer(completion.text).object_ids), set(truth.object_ids)
+    return 2 * len(answered & true) / (len(answered) + len(true)) if answered or true else 1.0
+
+
+def mirror_reward(completion: Completion, truth: Truth) -> float:
+    """Whether the flipped clip gets the same answer, 0..1: half for the ID, half the tIoU of both.
+
+    It says nothing about being right, so it is meant beside the other rewards. Own definition.
+
+    Raises:
+        ValueError: the flipped clip was not asked.
+    """
+    if completion.mirrored_text is None:
+        raise ValueError("mirror needs samples prepared with their flipped clip (--mirror)")
+    ours, theirs = _complete_answer(completion.text), _complete_answer(completion.mirrored_text)
+    if ours is None or theirs is None:
+        return 0.0
+    same = float(ours.object_ids[0] == theirs.object_ids[0])
+    return (same + temporal_iou(_time_range(ours), _time_range(theirs))) / 2
+
+
+REWARDS: dict[str, Reward] = {
+    "tiou": tiou_reward,
+    "id": id_reward,
+    "format": well_formed_reward,
+    "scaled_tiou": scaled_tiou_reward,
+    "box_iou": box_iou_reward,
+    "ids_f1": ids_f1_reward,
+    "mirror": mirror_reward,
+}
+"""Rewards by the name that a config gives a weight."""
+
+
+def mirrored_query(query: str) -> str:
+    """The query about the clip flipped left to right: "left" and "right" change places.
+
+    >>> mirrored_query("the man on the Left walks rightwards")
+    'the man on the Right walks leftwards'
+    """
+
+    def exchange(match: re.Match[str]) -> str:
+        other = "right" if match[0].lower() == "left" else "left"
+        return other.capitalize() if match[0][0].isupper() else other
+
+    return _SIDE.sub(exchange, query)
+
+
+def _complete_answer(text: str) -> Answer | None:
+    """The answer with an ID and both times by the official rules, or None."""
+    answer = parse_answer(text, strict=True)
+    if not answer.object_ids or answer.start_seconds is None or answer.end_seconds is None:
+        return None
+    return answer
+
+
+def _time_range(answer: Answer) -> tuple[float, float]:
+    assert answer.start_seconds is not None and answer.end_seconds is not None
+    return answer.start_seconds, answer.end_seconds

@@ -1,0 +1,48 @@
+"""Which track is the annotated object; the official vote is held to the golden data."""
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.structures import Track, Tracks
+from train.ground_truth import (
+    best_overlapping_id,
+    boxes_by_frame,
+    official_object_id,
+    official_record,
+)
+
+
+def track(object_id, frames, box):
+    boxes = np.tile(np.array(box, dtype=np.float32), (len(frames), 1))
+    flags = np.zeros(len(frames), dtype=bool)
+    return Track(object_id, "person", 1.0, np.array(frames), boxes, flags)
+
+
+TRACKS = Tracks(
+    100,
+    100,
+    np.arange(4) / 10,
+    (track(1, [0, 1, 2, 3], [0, 0, 10, 10]), track(2, [2], [0, 0, 20, 10])),
+)
+
+
+def test_mean_over_the_tube_with_a_minimum():
+    truth = {frame: [0, 0, 20, 10] for frame in range(4)}
+    # Track 1 covers half of the box in all frames, track 2 all of it in one of four.
+    assert best_overlapping_id(truth, TRACKS) == 1
+    assert best_overlapping_id(truth, TRACKS, minimum_iou=0.51) is None
+    assert best_overlapping_id({2: [0, 0, 20, 10]}, TRACKS) == 2
+    assert best_overlapping_id({0: [50, 50, 60, 60]}, TRACKS, minimum_iou=0) is None
+
+
+def test_the_official_vote_has_no_minimum():
+    objects = boxes_by_frame(TRACKS)
+    assert official_object_id([[9, 9, 50, 50]], 0, objects) == 1
+    assert official_object_id([[0, 0, 20, 10]], 2, objects) == 2
+    assert official_object_id([[50, 50, 9, 9]], 0, objects) is None
+
+
+def test_a_record_without_frames_is_refused():
+    with pytest.raises(AnnotationError, match=r"'a\.mp4'.*img_num"):
+        official_record("a.mp4", {"bbox": []}, 3)
