@@ -1,4 +1,8 @@
-"""How well a time range and a tube of boxes agree with the truth, as fractions in 0..1."""
+"""How well a time range and a tube of boxes agree with the truth, as fractions in 0..1.
+
+Frame ranges and time ranges are half-open. Everything works on whole arrays: a sample of hundreds
+of frames, or thousands of samples, is one call.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from stvg_r1_hub.geometry import paired_iou
 
@@ -23,6 +27,20 @@ def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
     if not all(map(math.isfinite, (*a, *b))) or intersection <= 0:
         return 0.0
     return float(intersection / union)
+
+
+def temporal_ious(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """`temporal_iou` of ranges at the same position of two `(N, 2)` arrays, as `(N,)`."""
+    first = np.asarray(a, dtype=np.float64).reshape(-1, 2)
+    second = np.asarray(b, dtype=np.float64).reshape(-1, 2)
+    with np.errstate(invalid="ignore"):
+        intersection = np.minimum(first[:, 1], second[:, 1]) - np.maximum(first[:, 0], second[:, 0])
+        union = np.maximum(first[:, 1], second[:, 1]) - np.minimum(first[:, 0], second[:, 0])
+    good = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1) & (intersection > 0)
+    iou: NDArray[np.float64] = np.divide(
+        intersection, union, out=np.zeros(len(first)), where=good & (union > 0)
+    )
+    return iou
 
 
 def tube_iou(
@@ -52,3 +70,62 @@ def tube_iou(
         return 0.0
     ours, theirs = (np.array(boxes, dtype=np.float64) for boxes in zip(*pairs, strict=True))
     return float(paired_iou(ours, theirs).sum() / len(frames))
+
+
+def frame_ious(
+    frames: NDArray[np.int64],
+    boxes: ArrayLike,
+    true_frames: NDArray[np.int64],
+    true_boxes: ArrayLike,
+) -> NDArray[np.float64]:
+    """Box IoU in every true frame, 0 where nothing is predicted.
+
+    Args:
+        frames: `(P,)` native frames of the predicted boxes, strictly ascending.
+        boxes: `(P, 4)` xyxy.
+        true_frames: `(T,)` native frames of the true boxes, strictly ascending.
+        true_boxes: `(T, 4)` xyxy.
+
+    Returns:
+        `(T,)` in 0..1.
+    """
+    iou = np.zeros(len(true_frames))
+    if len(frames) and len(true_frames):
+        places = np.minimum(np.searchsorted(frames, true_frames), len(frames) - 1)
+        known = frames[places] == true_frames
+        boxes, true_boxes = np.asarray(boxes), np.asarray(true_boxes)
+        iou[known] = paired_iou(boxes[places[known]], true_boxes[known])
+    return iou
+
+
+def range_tube_iou(
+    iou: NDArray[np.float64],
+    true_frames: NDArray[np.int64],
+    predicted_range: tuple[int, int],
+    true_range: tuple[int, int],
+) -> float:
+    """VIoU as `tube_iou` gives it, from the IoU of single frames and two frame ranges.
+
+    Args:
+        iou: `(T,)` of `frame_ious`.
+        true_frames: `(T,)` the frames they are of.
+        predicted_range: half-open answered frame range; every frame of it counts in the union,
+            also where the object has no box.
+        true_range: half-open true frame range.
+
+    Returns:
+        0..1.
+    """
+    first, stop = predicted_range
+    inside = (true_frames >= first) & (true_frames < stop)
+    lengths = max(0, stop - first) + max(0, true_range[1] - true_range[0])
+    common = max(0, min(stop, true_range[1]) - max(first, true_range[0]))
+    union = lengths - common
+    return float(iou[inside].sum() / union) if union > 0 else 0.0
+
+
+def recall(values: ArrayLike, threshold: float, *, strict: bool = True) -> float:
+    """Share of values above a threshold (`strict`), or at and above it; 0 of no values."""
+    scores = np.asarray(values, dtype=np.float64)
+    hits = scores > threshold if strict else scores >= threshold
+    return float(hits.mean()) if scores.size else 0.0

@@ -13,6 +13,7 @@ from stvg_r1_hub.errors import AnnotationError
 from tests.golden.answers_and_prompts import check_answers, check_prompts
 from tests.golden.compare import MalformedDataError
 from tests.golden.markers import check_markers
+from tests.golden.metrics import check_masks, check_official, check_stvg, check_times
 from tests.golden.training import check_grpo, check_object_ids
 from tests.golden.video_and_positions import check_positions, check_sampling
 
@@ -21,9 +22,13 @@ CHECKS = {
     "answer_parsing": check_answers,
     "grpo_math": check_grpo,
     "gt_object_id": check_object_ids,
+    "hcstvg_spatial_iou": check_official,
     "marker_layout": check_markers,
     "mrope_positions": check_positions,
     "prompt_and_training_examples": check_prompts,
+    "rvos_metrics": check_masks,
+    "stvg_metrics": check_stvg,
+    "temporal_metrics": check_times,
     "video_sampling": check_sampling,
 }
 """Kind to a function that yields (case name, function that returns the differences)."""
