@@ -137,12 +137,13 @@ class STVGConfig:
     prompt_id: str = "stvg-r1"
     """Name of the prompt template in `prompting.PROMPTS`."""
     position_rule: str = "transformers-4.50"
-    """How video positions are computed: `"transformers-4.50"` or `"installed"`."""
+    """How the model is told the time: by positions as in transformers 4.50 or as in the
+    `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
-        allowed = ("transformers-4.50", "installed")
+        allowed = ("transformers-4.50", "installed", "timestamps")
         _require(
             self.position_rule in allowed,
             f"position_rule must be one of {allowed}, got {self.position_rule!r}",

@@ -1,0 +1,147 @@
+"""A checkpoint's folder -> the model in memory: architecture, precision, adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stvg_r1_hub.errors import ConfigError, ModelError, require_package
+
+if TYPE_CHECKING:
+    import torch
+
+ARCHITECTURES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
+"""`model_type` of the checkpoints that `LocalVLM` runs."""
+DTYPES = ("float32", "float16", "bfloat16")
+QUANTIZATIONS = ("4bit", "8bit", "int8", "int4")
+"""bitsandbytes in 4 or 8 bits, torchao weights in 8 or 4 bits."""
+
+
+def check_architecture(name: str, model_type: str, position_rule: str) -> None:
+    """Whether this backend can run a checkpoint.
+
+    Raises:
+        ModelError: another architecture.
+        ConfigError: the position rule is not one the architecture was trained with.
+    """
+    if model_type not in ARCHITECTURES:
+        raise ModelError(
+            f"{name} is a {model_type!r} model; this version runs {', '.join(ARCHITECTURES)} "
+            "models (Qwen2.5-VL, Qwen2-VL, Qwen3-VL and their fine-tunes), so choose one of those."
+        )
+    if (model_type == "qwen3_vl") != (position_rule == "timestamps"):
+        raise ConfigError(
+            f"Got position_rule {position_rule!r} for the {model_type!r} model {name}; qwen3_vl "
+            "needs 'timestamps' and the others 'transformers-4.50' or 'installed': correct it in "
+            "stvg_config.json."
+        )
+
+
+def load_model(
+    folder_or_id: str | Path,
+    *,
+    adapter: Path | None,
+    where: dict[str, Any],
+    device: str,
+    device_map: str | dict[str, Any] | None,
+    dtype: str | None,
+    attn_implementation: str | None,
+    quantization: str | None,
+) -> Any:
+    """Load weights (safetensors only, no remote code), put an adapter on them.
+
+    Args:
+        folder_or_id: a local folder or a Hub id.
+        adapter: folder of a PEFT adapter; merged into the weights where these are not quantized.
+        where: revision, token, cache_dir and local_files_only, as transformers takes them.
+        device: a torch device; ignored when `device_map` is given.
+        device_map: as in transformers.
+        dtype: one of `DTYPES`; None is float32 on a CPU and bfloat16 elsewhere.
+        attn_implementation: as in transformers; None is flash-attention 2 on a CUDA device that
+            has it, else sdpa.
+        quantization: one of `QUANTIZATIONS`, or None.
+
+    Raises:
+        ModelError: the weights or the adapter cannot be loaded.
+        ConfigError: an unknown dtype or quantization.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    on_gpu = device_map is not None or device != "cpu"
+    torch_dtype = _torch_dtype(dtype, on_gpu)
+    quantized = _quantization(quantization)
+    if quantized is not None and device_map is None:
+        device_map = {"": device}
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        str(folder_or_id),
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch_dtype,
+        attn_implementation=attn_implementation or _attention(torch_dtype, device, device_map),
+        device_map=device_map,
+        quantization_config=quantized,
+        **where,
+    )
+    if adapter is not None:
+        model = _with_adapter(model, adapter, str(folder_or_id), merge=quantized is None)
+    return model if device_map is not None else model.to(device)
+
+
+def _attention(dtype: torch.dtype, device: str, device_map: Any) -> str:
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    on_cuda = device.startswith("cuda") or (device_map is not None and torch.cuda.is_available())
+    usable = on_cuda and dtype != torch.float32 and is_flash_attn_2_available()
+    return "flash_attention_2" if usable else "sdpa"
+
+
+def _with_adapter(model: Any, adapter: Path, base: str, *, merge: bool) -> Any:
+    """The model with a PEFT adapter; every weight of the adapter must have found its place."""
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    path = adapter / "adapter_model.safetensors"
+    with safe_open(path, framework="pt") as file:
+        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    wrong_base = (
+        f"The adapter {adapter} does not fit the base model {base}; "
+        "correct base_model_name_or_path in its adapter_config.json."
+    )
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ModelError(wrong_base) from error
+    placed = {n: tuple(w.shape) for n, w in get_peft_model_state_dict(adapted).items()}
+    if any(placed.get(name) != shape for name, shape in stored.items()):
+        raise ModelError(wrong_base)
+    return adapted.merge_and_unload() if merge else adapted.get_base_model()
+
+
+def _torch_dtype(name: str | None, on_gpu: bool) -> torch.dtype:
+    import torch
+
+    if name is None:
+        return torch.bfloat16 if on_gpu else torch.float32
+    if name not in DTYPES:
+        raise ConfigError(f"Got dtype {name!r}, but it must be one of {', '.join(DTYPES)}.")
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def _quantization(name: str | None) -> Any:
+    if name is None:
+        return None
+    if name not in QUANTIZATIONS:
+        allowed = ", ".join(map(repr, QUANTIZATIONS))
+        raise ConfigError(f"Got quantization {name!r}, but it must be one of {allowed}, or None.")
+    if name in ("4bit", "8bit"):
+        require_package("bitsandbytes", "quantization")
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(load_in_4bit=name == "4bit", load_in_8bit=name == "8bit")
+    require_package("torchao.quantization", "quantization")
+    from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig
+    from transformers import TorchAoConfig
+
+    return TorchAoConfig(Int8WeightOnlyConfig() if name == "int8" else Int4WeightOnlyConfig())

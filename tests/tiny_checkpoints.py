@@ -1,0 +1,140 @@
+"""Random checkpoints of the real architectures, as small as they go, saved as Hub-style folders."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.structures import Frames, MarkedFrames
+from train.tiny_model import CHAT_TEMPLATE, build_tokenizer
+
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 4096,
+}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+
+
+@functools.cache
+def tokenizer() -> Any:
+    return build_tokenizer()
+
+
+def token(text: str) -> int:
+    return int(tokenizer().convert_tokens_to_ids(text))
+
+
+def common() -> dict[str, Any]:
+    return {
+        "image_token_id": token("<|image_pad|>"),
+        "video_token_id": token("<|video_pad|>"),
+        "vision_start_token_id": token("<|vision_start|>"),
+        "vision_end_token_id": token("<|vision_end|>"),
+        "tie_word_embeddings": False,
+    }
+
+
+def text_config(**more: Any) -> dict[str, Any]:
+    return {
+        **TEXT,
+        "vocab_size": len(tokenizer()),
+        "bos_token_id": None,
+        "eos_token_id": token("<|im_end|>"),
+        "pad_token_id": token("<|endoftext|>"),
+        "rope_parameters": ROPE,
+        **more,
+    }
+
+
+def build_model(model_type: str) -> Any:
+    """A model of `qwen2_vl`, `qwen2_5_vl` (with windows) or `qwen3_vl`, seeded."""
+    model = _random_model(model_type)
+    for parameter in model.model.language_model.parameters():
+        parameter.data *= 8  # Fresh weights are so small that every question gets one answer.
+    return model.eval()
+
+
+def _random_model(model_type: str) -> Any:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    vision: dict[str, Any] = {"depth": 3, "num_heads": 2, "patch_size": 14, "temporal_patch_size": 2}
+    if model_type == "qwen2_vl":
+        vision |= {"embed_dim": 32, "hidden_size": 32, "mlp_ratio": 2}
+        config = transformers.Qwen2VLConfig(
+            text_config=text_config(), vision_config=vision, **common()
+        )
+        return transformers.Qwen2VLForConditionalGeneration(config)
+    if model_type == "qwen2_5_vl":
+        vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 32}
+        vision |= {"window_size": 112, "fullatt_block_indexes": [1], "tokens_per_second": 2}
+        config = transformers.Qwen2_5_VLConfig(
+            text_config=text_config(), vision_config=vision, **common()
+        )
+        return transformers.Qwen2_5_VLForConditionalGeneration(config)
+    vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 32}
+    vision |= {"patch_size": 16, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
+    rope = {**ROPE, "mrope_interleaved": True}
+    config = transformers.Qwen3VLConfig(
+        text_config=text_config(rope_parameters=rope), vision_config=vision, **common()
+    )
+    return transformers.Qwen3VLForConditionalGeneration(config)
+
+
+def build_processor(model_type: str, chat_template: str = CHAT_TEMPLATE) -> Any:
+    import transformers
+
+    patch = 16 if model_type == "qwen3_vl" else 14
+    shared = {
+        "patch_size": patch,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280},
+    }
+    kinds: dict[str, tuple[Any, Any]] = {
+        "qwen2_vl": (transformers.Qwen2VLProcessor, transformers.Qwen2VLVideoProcessor),
+        "qwen2_5_vl": (transformers.Qwen2_5_VLProcessor, transformers.Qwen2VLVideoProcessor),
+        "qwen3_vl": (transformers.Qwen3VLProcessor, transformers.Qwen3VLVideoProcessor),
+    }
+    processor, video_processor = kinds[model_type]
+    return processor(
+        image_processor=transformers.Qwen2VLImageProcessor(**shared),
+        tokenizer=tokenizer(),
+        video_processor=video_processor(**shared),
+        chat_template=chat_template,
+    )
+
+
+def save_checkpoint(model_type: str, folder: Path, *, model: Any = None) -> Path:
+    """A bare checkpoint as on the Hub: weights, config, processor; no stvg_config.json."""
+    from transformers import GenerationConfig
+
+    model = model if model is not None else build_model(model_type)
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        eos_token_id=token("<|im_end|>"),
+        pad_token_id=token("<|endoftext|>"),
+        repetition_penalty=1.05,
+    )
+    model.save_pretrained(folder)
+    build_processor(model_type).save_pretrained(folder)
+    return folder
+
+
+def noise_clip(
+    *, n: int = 8, height: int = 140, width: int = 196, sample_fps: float = 2.0, seed: int = 0
+) -> MarkedFrames:
+    """A sample of noise, shown at its own size."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+    times = np.arange(n) / sample_fps
+    frames = Frames(pixels, np.arange(n) * 12, times, sample_fps, height, width)
+    return MarkedFrames(frames, (frozenset({1}),) * n)
