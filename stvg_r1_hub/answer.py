@@ -82,6 +82,7 @@ _BARE_BETWEEN = re.compile(
 _BARE_IDS = re.compile(
     r"[^\w.-]{0,9}(\d{1,9}(?: ?(?:,|;|&|and) ?\d{1,9}){0,20})[^\w.]{0,9}(?:from )?"
 )
+_STRICT_TIMES = re.compile(r"(\d+(?:\.\d*)?) (?:to|and) (\d+(?:\.\d*)?)")
 _MOST_LABELS = 50
 _NOTHING = re.compile(
     r"\b(?:none|nothing|nobody|null|unknown|unclear|n/a|not (?:found|present|visible|shown|in the)"
@@ -126,6 +127,49 @@ def parse_answer(text: str, *, strict: bool = False) -> Answer:
         official.end_seconds,
     )
     return lenient if agree and not same and lenient.end_seconds is not None else official
+
+
+def parse_time_answer(text: str, *, strict: bool = False) -> Answer:
+    """Read a time range alone from the model's whole output, for questions without objects.
+
+    Strict: the last `number to number` (or `and`) anywhere, with exactly one blank on each side
+    of the lower-case word. Source: `parse_timestamp_output` of evaluate.py, www-Ye/Time-R1
+    @ d1a0d54, described anew.
+
+    Lenient (default): the last range of the answer block, in any spelling `parse_answer` knows.
+
+    Args:
+        text: the model's output; nothing in it makes this function raise.
+        strict: use the official rule alone.
+
+    Returns:
+        An answer without IDs; `rule` and `problem` as in `parse_answer`.
+    """
+    reasoning = _reasoning(text)
+    if not strict:
+        plain = unicodedata.normalize("NFKC", text[-_MOST_CHARACTERS:])
+        plain = re.sub(r"\s+", " ", plain.replace("**", "").translate(_PLAIN))
+        for region, forgiven in _regions(plain)[:1]:
+            region = region.strip()[-_MOST_REGION_CHARACTERS:]
+            ranges = list(itertools.islice(_BARE_TIMES.finditer(region), _MOST_LABELS))
+            times = (*_seconds(ranges[-1], []), 0) if ranges else _read_times(region)
+            if times[0] is not None and times[1] is not None:
+                notes = [note for note in [*forgiven, *times[2]] if note != "no time label"]
+                rule = ", ".join(dict.fromkeys(notes)) or "strict"
+                problem = _problem_of_times(times[0], times[1])
+                return Answer((), times[0], times[1], reasoning, rule, problem)
+            said = (
+                "the model says" if _NOTHING.search(region) else "the answer names no time range:"
+            )
+            if not _STRICT_TIMES.search(region):
+                problem = f"{said} {_excerpt(region)!r}"
+                return Answer((), None, None, reasoning, "lenient", problem)
+            text = region
+    found = list(_STRICT_TIMES.finditer(text))
+    if not found:
+        return Answer((), None, None, reasoning, "strict", "the text names no 'number to number'")
+    start, end = float(found[-1][1]), float(found[-1][2])
+    return Answer((), start, end, reasoning, "strict", _problem_of_times(start, end))
 
 
 def _parse_strictly(text: str) -> Answer:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
+from stvg_r1_hub.errors import OutOfMemoryError
 from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.smaller_sample import halve_sample
 from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Tracks, Tube
 
 if TYPE_CHECKING:
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
 
 NO_OBJECT = "No object was found in the video, so the language model was not asked."
 NO_MARKER = "No object is visible in the frames that the language model sees, so it was not asked."
-NOT_DRAWN = (
-    "markers=False: no number was drawn, so the IDs are right only if the video already shows them."
+SMALLER = (
+    "Memory ran out: the language model saw {frames} frames of {width}x{height} instead of "
+    "{all_frames} of {all_width}x{all_height}."
 )
 
 
@@ -52,6 +55,7 @@ class Clip:
         self._masks = masks
         self._markers = markers
         self._encoded: Any = None
+        self._notes: list[str] = []
 
     @overload
     def ground(self, query: str, *, progress: Progress | None = None) -> GroundingResult: ...
@@ -70,13 +74,41 @@ class Clip:
         if reason is not None:
             results = [self._result(text, None, "", dict(self.timings), reason) for text in queries]
         else:
-            results = self._ask(queries, progress)
+            results = self._ask_within_memory(queries, progress)
         return results[0] if isinstance(query, str) else results
 
     def _nothing_to_ask(self) -> str | None:
+        if not self._markers:
+            return None
         if not len(self.tracks):
             return NO_OBJECT
-        return NO_MARKER if self._markers and not self.marked.offered_ids else None
+        return NO_MARKER if not self.marked.offered_ids else None
+
+    def _ask_within_memory(
+        self, queries: list[str], progress: Progress | None
+    ) -> list[GroundingResult]:
+        """Ask; when memory runs out, ask once more with a smaller sample, and say so."""
+        try:
+            return self._ask(queries, progress)
+        except OutOfMemoryError:
+            before = self.marked.frames
+            factor = self._pipeline.config.sampling.size_factor
+            smaller = halve_sample(self.marked, factor) if not self._notes else None
+            if smaller is None:
+                raise
+        self._encoded, self.marked = None, smaller
+        after = smaller.frames
+        self._notes.append(
+            SMALLER.format(
+                frames=len(after),
+                width=after.model_width,
+                height=after.model_height,
+                all_frames=len(before),
+                all_width=before.model_width,
+                all_height=before.model_height,
+            )
+        )
+        return self._ask(queries, progress)
 
     def _ask(self, queries: list[str], progress: Progress | None) -> list[GroundingResult]:
         if self._encoded is None:
@@ -88,9 +120,11 @@ class Clip:
                     progress("encode", 1, 1)
         timings = dict(self.timings)
         with timed(timings, "answer"):
-            texts = self._pipeline.ask(queries, self._encoded, progress=progress)
+            texts = self._pipeline.ask(
+                queries, self._encoded, markers=self._markers, progress=progress
+            )
         return [
-            self._result(query, self._pipeline.parse(text), text, timings)
+            self._result(query, self._pipeline.parse(text, markers=self._markers), text, timings)
             for query, text in zip(queries, texts, strict=True)
         ]
 
@@ -102,20 +136,21 @@ class Clip:
         timings: dict[str, float],
         reason: str | None = None,
     ) -> GroundingResult:
-        warnings = [*self._source.warnings, *self.tracks.warnings]
+        warnings = [*self._source.warnings, *self.tracks.warnings, *self._notes]
         tube: Tube | None = None
         if reason is not None:
             warnings.append(reason)
         if answer is not None:
-            offered = self.marked.offered_ids if self._markers else None
             tube = self._pipeline.assemble(
                 answer,
                 self.tracks,
-                offered_ids=offered,
+                offered_ids=self.marked.offered_ids if self._markers else None,
                 duration_seconds=self._source.info.duration_seconds,
+                markers=self._markers,
             )
-            warnings += [*tube.warnings, *([] if self._markers else [NOT_DRAWN])]
-            tube = tube if tube.boxes else None
+            warnings += tube.warnings
+            has_answer = tube.boxes or (not self._markers and tube.start_seconds < tube.end_seconds)
+            tube = tube if has_answer else None
         return GroundingResult(
             query=query,
             found=tube is not None,

@@ -136,6 +136,8 @@ class STVGConfig:
     marker: MarkerStyle = field(default_factory=MarkerStyle)
     prompt_id: str = "stvg-r1"
     """Name of the prompt template in `prompting.PROMPTS`."""
+    time_prompt_id: str = "time-r1"
+    """The same for questions about time alone (`markers=False`)."""
     position_rule: str = "transformers-4.50"
     """How the model is told the time: by positions as in transformers 4.50 or as in the
     `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""

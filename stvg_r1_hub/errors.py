@@ -30,6 +30,10 @@ class ModelError(STVGError):
     """A model that is unknown, incomplete, gated, or out of reach."""
 
 
+class OutOfMemoryError(STVGError, MemoryError):
+    """The device has too little memory for this video and model."""
+
+
 class TrackerError(STVGError):
     """A tracker or detector that is unknown, or tracks that cannot be used."""
 

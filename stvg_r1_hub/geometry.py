@@ -5,6 +5,7 @@ Boxes are `xyxy` with right and bottom exclusive, so a box's width is `x2 - x1`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,13 @@ def decode_mask(rle: RLE) -> NDArray[np.bool_]:
         raise ValueError(f"RLE of a {height}x{width} mask covers {runs.sum()} pixels")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
+
+
+def union_of_masks(masks: Sequence[RLE]) -> RLE:
+    """One mask that covers what any of at least one mask of the same size covers."""
+    if len(masks) == 1:
+        return masks[0]
+    return encode_mask(np.logical_or.reduce([decode_mask(mask) for mask in masks]))
 
 
 def mask_area(rle: RLE) -> int:

@@ -86,10 +86,12 @@ def answer_line(tube: Tube | None) -> tuple[str, drawing.Color]:
     """The answer in a few words, and the colour to write it in."""
     if tube is None:
         return "not found", (170, 175, 185)
+    times = f"{tube.start_seconds:.2f} s to {tube.end_seconds:.2f} s"
+    if not tube.object_ids:
+        return times, drawing.WHITE
     ids = ", ".join(str(i) for i in tube.object_ids)
     noun = "object" if len(tube.object_ids) == 1 else "objects"
-    text = f"{noun} {ids}   {tube.start_seconds:.2f} s to {tube.end_seconds:.2f} s"
-    return text, drawing.object_color(tube.object_ids[0]) if tube.object_ids else drawing.WHITE
+    return f"{noun} {ids}   {times}", drawing.object_color(tube.object_ids[0])
 
 
 def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> Pixels:

@@ -11,12 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
 from stvg_r1_hub import hub, marking, prompting
-from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.clip import Clip, timed
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.device import pick_device
@@ -34,7 +33,7 @@ from stvg_r1_hub.structures import (
 )
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
 from stvg_r1_hub.tracking import Tracker, load_tracker, save_tracks, tracks_to_dict
-from stvg_r1_hub.tube import build_tube
+from stvg_r1_hub.tube import build_time_range, build_tube
 from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
 from stvg_r1_hub.vlm import VLM
 
@@ -198,7 +197,8 @@ class STVGPipeline:
             query: one description, or several: they are then asked in one batch.
             video: a path, bytes, a binary file, or a `VideoSource` of `open_video`.
             masks: also return masks, which the tracks must carry.
-            markers: draw the numbers. Switch off only for a video that already shows them.
+            markers: draw the numbers and ask for an object. False asks for the time alone:
+                nothing is tracked, and the result has a time range but no boxes.
             max_objects: consider only so many objects, the most visible ones.
             progress: called as `progress(stage, done, total)` with the stages `"decode/track"`,
                 `"encode"` and `"answer"`; raise `errors.Cancelled` in it to stop.
@@ -210,6 +210,7 @@ class STVGPipeline:
             QueryError: a query without usable text.
             VideoError: the video cannot be used.
             TrackerError: `masks=True` without masks, or tracks that do not fit the video.
+            OutOfMemoryError: also with half the frames at half the pixels memory ran out.
         """
         self.check_queries(query)
         hint = query if isinstance(query, str) else None
@@ -249,12 +250,19 @@ class STVGPipeline:
         """
         if max_objects is not None and max_objects < 1:
             raise ConfigError(f"max_objects must be at least 1 or None, got {max_objects}.")
+        if masks and not markers:
+            raise ConfigError(
+                "Got masks=True and markers=False, but a question about time alone has no "
+                "object; leave one of them at its default."
+            )
         started = time.perf_counter()
         timings: dict[str, float] = {}
         source = video if isinstance(video, VideoSource) else open_video(video)
         try:
             timings["open"] = time.perf_counter() - started
-            frames, tracks = self.read(source, query=query, progress=progress, timings=timings)
+            tracker = self.tracker if markers else None
+            frames, tracks = self._read(source, tracker, query, progress, timings)
+            tracks = keep_most_visible(tracks, self.config.tracking.max_objects, say=True)
             tracks = keep_most_visible(tracks, max_objects)
             if masks and len(tracks) and all(track.masks is None for track in tracks.tracks):
                 raise TrackerError(
@@ -262,7 +270,7 @@ class STVGPipeline:
                     "segmenter; leave masks=False or give precomputed tracks with masks."
                 )
             with timed(timings, "mark"):
-                marked = self.mark(frames, tracks if markers else replace(tracks, tracks=()))
+                marked = self.mark(frames, tracks)
             del frames  # marked copies exist; a long sample is not kept twice
             yield Clip(self, video, source, tracks, marked, timings, masks=masks, markers=markers)
         finally:
@@ -307,10 +315,21 @@ class STVGPipeline:
         Returns:
             The sample for the language model, and all objects.
         """
+        return self._read(source, self.tracker, query, progress, timings)
+
+    def _read(
+        self,
+        source: VideoSource,
+        tracker: Tracker | None,
+        query: str | None,
+        progress: Progress | None,
+        timings: dict[str, float] | None,
+    ) -> tuple[Frames, Tracks]:
         timings = {} if timings is None else timings
-        plan = plan_for(source.info, self.config.sampling)
+        info = source.info
+        plan = plan_for(info, self.config.sampling)
         sampled = set(plan.frame_indices)
-        tracked = {int(i) for i in self.tracker.frames_wanted(source.info)}
+        tracked = {int(i) for i in tracker.frames_wanted(info)} if tracker else set()
         kept: dict[int, Pixels] = {}
         started = time.perf_counter()
 
@@ -330,12 +349,15 @@ class STVGPipeline:
                     yield frame
 
         stream = decoded()
-        tracks = self.tracker.track(stream, source.info, query=query)
+        if tracker is not None:
+            tracks = tracker.track(stream, info, query=query)
+        else:
+            tracks = Tracks(info.width, info.height, info.frame_times, ())
         for _ in stream:
             pass  # The sample may reach further than what the tracker wanted.
         timings["track"] = time.perf_counter() - started - timings.get("decode", 0.0)
         with timed(timings, "decode"):
-            return gather_frames(kept, plan, source.info), tracks
+            return gather_frames(kept, plan, info), tracks
 
     def track(
         self, video: Any, *, query: str | None = None, progress: Progress | None = None
@@ -352,17 +374,23 @@ class STVGPipeline:
         return self.vlm.encode(marked)
 
     def ask(
-        self, queries: Sequence[str], encoded: Any, *, progress: Progress | None = None
+        self,
+        queries: Sequence[str],
+        encoded: Any,
+        *,
+        markers: bool = True,
+        progress: Progress | None = None,
     ) -> list[str]:
-        """The model's texts for all queries, in one batch."""
+        """The model's texts for all queries, in one batch; `markers` as in `__call__`."""
         cleaned = [prompting.clean_query(query) for query in queries]
-        prompts = [prompting.build_prompt(query, self.config.prompt_id) for query in cleaned]
+        prompt_id = self.config.prompt_id if markers else self.config.time_prompt_id
+        prompts = [prompting.build_prompt(query, prompt_id) for query in cleaned]
         limit = self.config.generation.max_new_tokens
         return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
 
-    def parse(self, text: str) -> Answer:
-        """Read IDs and times from the model's text."""
-        return parse_answer(text)
+    def parse(self, text: str, *, markers: bool = True) -> Answer:
+        """Read IDs and times, or without markers the time alone, from the model's text."""
+        return parse_answer(text) if markers else parse_time_answer(text)
 
     def assemble(
         self,
@@ -371,8 +399,11 @@ class STVGPipeline:
         *,
         offered_ids: frozenset[int] | None = None,
         duration_seconds: float | None = None,
+        markers: bool = True,
     ) -> Tube:
         """The boxes of the answered objects in the answered range; see `tube.build_tube`."""
+        if not markers:
+            return build_time_range(answer, tracks, duration_seconds)
         return build_tube(
             answer, tracks, offered_ids=offered_ids, duration_seconds=duration_seconds
         )

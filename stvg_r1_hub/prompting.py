@@ -30,6 +30,33 @@ PROMPTS: dict[str, str] = {
         'object ID in the format "Target ID: [ID], Time range: [start time to end time]" within '
         'the <answer> </answer> tags. For example: "Target ID: 1, Time range: 12.54 to 17.83".'
     ),
+    # The official prompt, changed only where it asks for one ID: for queries that mean several
+    # objects, or none. The released checkpoint was not trained with it.
+    "stvg-r1-multi": (
+        "Each object in the video is marked with a red number at its center, representing its "
+        'object ID. To accurately pinpoint the event "[EVENT]" in the video:\n\n'
+        "1.Determine the precise time period of the event occurs.\n\n"
+        "2.Identify which object IDs are corresponding to the described event: one, several or "
+        "none.\n\n"
+        "Output your thought process within the <think> </think> tags, including both a temporal "
+        'analysis (e.g., specific timestamps "xx.xx" or time ranges "xx.xx to xx.xx") and a '
+        'spatial analysis (e.g., object ID "xx").\n\n'
+        "Then, provide the start and end times (in seconds, precise to two decimal places), and "
+        'all object IDs in the format "Target ID: [ID, ID, ...], Time range: [start time to end '
+        'time]" within the <answer> </answer> tags. For example: "Target ID: 1, 4, Time range: '
+        '12.54 to 17.83". If no object matches the description, answer "Target ID: none".'
+    ),
+    # Verbatim prompt of www-Ye/Time-R1 @ d1a0d54: a time range alone, no numbers on the video.
+    "time-r1": (
+        'To accurately pinpoint the event "[EVENT]" in the video, determine the precise time '
+        "period of the event.\n\n"
+        "Output your thought process within the <think> </think> tags, including analysis with "
+        "either specific timestamps (xx.xx) or time ranges (xx.xx to xx.xx) in <timestep> "
+        "</timestep> tags.\n\n"
+        "Then, provide the start and end times (in seconds, precise to two decimal places) in the "
+        'format "start time to end time" within the <answer> </answer> tags. For example: '
+        '"12.54 to 17.83".'
+    ),
     # Short form for the bundled small models, which are trained from scratch.
     "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub import pictures, rendering, video
+from stvg_r1_hub.geometry import union_of_masks
 from stvg_r1_hub.outputs import check_output, replacing
 from stvg_r1_hub.structures import (
     RLE,
@@ -71,6 +72,17 @@ class GroundingResult:
         if not self.found or self.start_seconds is None or self.end_seconds is None:
             return None
         return Tube(self.object_ids, self.start_seconds, self.end_seconds, self.boxes, self.masks)
+
+    @property
+    def union_masks(self) -> dict[int, RLE] | None:
+        """One mask a native frame that covers all answered objects, or None without masks."""
+        if self.masks is None:
+            return None
+        by_frame: dict[int, list[RLE]] = {}
+        for box, mask in zip(self.boxes, self.masks, strict=True):
+            if mask is not None:
+                by_frame.setdefault(box.frame_index, []).append(mask)
+        return {frame: union_of_masks(masks) for frame, masks in by_frame.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the query, the answer, the timings and the warnings."""

@@ -7,17 +7,31 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.geometry import decode_mask, encode_mask
+from stvg_r1_hub.geometry import box_area, decode_mask, encode_mask
 from stvg_r1_hub.structures import RLE, Frames, Track, Tracks
 
 
-def keep_most_visible(tracks: Tracks, max_objects: int | None) -> Tracks:
-    """At most `max_objects` tracks: those seen in most frames, weighted by their score."""
+def keep_most_visible(tracks: Tracks, max_objects: int | None, *, say: bool = False) -> Tracks:
+    """At most `max_objects` tracks: those largest, surest and seen in most frames.
+
+    Args:
+        tracks: all objects.
+        max_objects: how many to keep; None keeps all.
+        say: add a warning when some were dropped.
+    """
     if max_objects is None or len(tracks) <= max_objects:
         return tracks
-    ranked = sorted(tracks.tracks, key=lambda t: -t.score * len(t.frame_indices))
+    ranked = sorted(tracks.tracks, key=lambda t: -t.score * float(np.sqrt(box_area(t.boxes)).sum()))
     kept = {track.object_id for track in ranked[:max_objects]}
-    return replace(tracks, tracks=tuple(t for t in tracks.tracks if t.object_id in kept))
+    warning = (
+        f"{len(tracks)} objects were tracked and the {max_objects} most visible are kept, by "
+        "size, score and time; a model cannot read more numbers."
+    )
+    return replace(
+        tracks,
+        tracks=tuple(t for t in tracks.tracks if t.object_id in kept),
+        warnings=(*tracks.warnings, warning) if say else tracks.warnings,
+    )
 
 
 def fit_to_sample(tracks: Tracks, frames: Frames) -> Tracks:

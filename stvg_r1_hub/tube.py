@@ -69,6 +69,26 @@ def build_tube(
     )
 
 
+def build_time_range(answer: Answer, tracks: Tracks, duration_seconds: float | None = None) -> Tube:
+    """The answered time range alone, for questions about time; it has no objects and no boxes.
+
+    Args:
+        answer: what the model's text says.
+        tracks: of the video; only the frame times are used.
+        duration_seconds: as in `build_tube`.
+
+    Returns:
+        The range, cut to the video. When the answer cannot be used it is empty, and `warnings`
+        holds the reason.
+    """
+    start, end = answer.start_seconds, answer.end_seconds
+    if answer.problem is not None or start is None or end is None:
+        return build_tube(answer, tracks)
+    warnings: list[str] = []
+    start, end = _clip(start, end, tracks, duration_seconds, warnings)
+    return Tube((), start, end, (), None, tuple(warnings))
+
+
 def _chosen_tracks(
     object_ids: tuple[int, ...],
     tracks: Tracks,

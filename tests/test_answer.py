@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from stvg_r1_hub.answer import ID_TOO_LONG, parse_answer
+from stvg_r1_hub.answer import ID_TOO_LONG, parse_answer, parse_time_answer
 
 
 def wrapped(answer):
@@ -220,3 +220,29 @@ def test_no_text_raises():
         official = parse_answer(text, strict=True)
         if official.object_ids:
             assert parse_answer(text).object_ids[:1] == official.object_ids
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "rule"),
+    [
+        ("<think>1 to 2</think><answer>12.54 to 17.83</answer>", 12.54, 17.83, "strict"),
+        ("<answer>1:02 to 1:10</answer>", 62.0, 70.0, "clock times"),
+        ("<answer>from 2.5s to 3.5s</answer>", 2.5, 3.5, "units"),
+        ("<answer>1 to 2, 3 to 4</answer>", 3.0, 4.0, "strict"),
+        ("12.54 to 17.83", 12.54, 17.83, "no answer tag"),
+        ("<answer>between 3.1 and 4.1</answer>", 3.1, 4.1, "strict"),
+        ("<answer>Target ID: 3, Time range: 1.50 to 4.00</answer>", 1.5, 4.0, "strict"),
+    ],
+)
+def test_time_alone(text, start, end, rule):
+    answer = parse_time_answer(text)
+    assert (answer.start_seconds, answer.end_seconds, answer.rule) == (start, end, rule)
+    assert answer.object_ids == () and answer.problem is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no", "<think>1 to 2</think><answer>9.9</answer>", "<answer>5 to 1</answer>"]
+)
+def test_time_alone_is_not_guessed(text):
+    assert parse_time_answer(text).problem is not None
+    assert parse_time_answer("<think>1 to 2</think>x", strict=True).end_seconds == 2.0

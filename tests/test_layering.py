@@ -19,7 +19,7 @@ SUPPORT = {
 STAGES = {"video", "tracking", "marking", "prompting", "vlm", "answer", "tube", "hub"}
 ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},
-    "clip": {"result", "video", "pipeline"},
+    "clip": {"result", "video", "pipeline", "smaller_sample"},
     "pipeline": {*STAGES, "result", "clip", "device", "track_selection"},
     "cli": {"pipeline", "result", "evaluation", "doctor", "progress_bars"},
     "evaluation": {"pipeline", "result", "video", "answer", "tracking"},

@@ -16,6 +16,7 @@ from stvg_r1_hub.errors import (
     Cancelled,
     ConfigError,
     ModelError,
+    OutOfMemoryError,
     OutputError,
     QueryError,
     TrackerError,
@@ -152,11 +153,88 @@ def test_model_sees_numbers_and_the_query(clip: Path) -> None:
     assert '"the dog jumping"' in vlm.asked[0][0]
 
 
-def test_without_markers_frames_are_left_alone_and_it_is_said(clip: Path) -> None:
-    pipeline, _, vlm = make_pipeline()
+def test_without_markers_the_time_alone_is_asked(clip: Path, tmp_path: Path) -> None:
+    """Time-R1's prompt, no tracking, no number, a time range without boxes."""
+    pipeline, tracker, vlm = make_pipeline("<think>1.0 to 2.0</think><answer>0.5 to 9</answer>")
     result = pipeline("the dog", clip, markers=False)
-    assert red_pixels(vlm.shown[0].frames) == 0
-    assert any("markers=False" in warning for warning in result.warnings)
+    assert tracker.queries == [] and red_pixels(vlm.shown[0].frames) == 0
+    assert "<timestep>" in vlm.asked[0][0] and "object ID" not in vlm.asked[0][0]
+    assert result.found and result.object_ids == () and result.boxes == ()
+    assert (result.start_seconds, result.end_seconds) == (0.5, 4.0)
+    assert len(result.warnings) == 1 and "beyond the video" in result.warnings[0]
+    assert result.to_dict()["found"] is True
+    result.save_video(tmp_path / "a.mp4")
+    result.keyframes(tmp_path / "b.png")
+    result.plot(tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("text", ["", "nothing happens", "5 to 5", "<answer>60 to 70</answer>"])
+def test_a_bad_time_is_not_found(text: str, clip: Path) -> None:
+    pipeline, _, _ = make_pipeline(text)
+    result = pipeline("the dog", clip, markers=False)
+    assert not result.found and result.start_seconds is None and len(result.warnings) == 1
+
+
+def test_time_alone_has_no_masks(clip: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    with pytest.raises(ConfigError, match="masks=True and markers=False"):
+        pipeline("the dog", clip, markers=False, masks=True)
+
+
+def test_several_objects_and_none(clip: Path) -> None:
+    """The prompt variant says that several, or none, may match; it is chosen in the config."""
+    config = STVGConfig(prompt_id="stvg-r1-multi")
+    both = "<answer>Target ID: 1, 2, Time range: 0.50 to 1.00</answer>"
+    tracker = FixedTracker(make_track(1, 10, masks=True), make_track(2, 90, masks=True))
+    pipeline, _, vlm = make_pipeline(
+        both, "<answer>Target ID: none</answer>", tracker=tracker, config=config
+    )
+    dogs, cats = pipeline(["the two dogs", "the cats"], clip, masks=True)
+    assert '"Target ID: none"' in vlm.asked[0][0]
+    assert dogs.object_ids == (1, 2) and len(dogs.boxes) == 10
+    union = dogs.union_masks
+    assert union is not None and list(union) == [5, 6, 7, 8, 9]
+    assert not cats.found and cats.boxes == () and "none" in " ".join(cats.warnings)
+    assert cats.union_masks is None
+
+
+class Forgetful(WatchedVLM):
+    """Runs out of memory until the sample is small enough."""
+
+    def __init__(self, most_frames: int) -> None:
+        super().__init__()
+        self.most_frames = most_frames
+
+    def generate(self, prompts: Sequence[str], video: Any, **options: Any) -> list[str]:
+        if len(video.frames) > self.most_frames:
+            raise OutOfMemoryError("no more")
+        return super().generate(prompts, video, **options)
+
+
+def test_out_of_memory_asks_once_more_with_a_smaller_sample(clip: Path) -> None:
+    tracker = FixedTracker(make_track(1, 10), make_track(2, 90))
+    vlm = Forgetful(most_frames=4)
+    pipeline = STVGPipeline(STVGConfig(), tracker, vlm)
+    with pipeline.open(clip) as opened:
+        result = opened.ground("the dog")
+        assert result.found and opened.ground("again").found
+    large, small = (shown.frames for shown in vlm.shown)
+    assert (len(large), large.sample_fps) == (8, 2.0)
+    assert (len(small), small.sample_fps) == (4, 1.0)
+    assert small.frame_indices.tolist() == large.frame_indices[::2].tolist()
+    area = [f.model_height * f.model_width for f in (large, small)]
+    assert area[1] <= area[0] / 2
+    assert "4 frames" in result.warnings[-1] and "instead of 8" in result.warnings[-1]
+    with pytest.raises(OutOfMemoryError):
+        STVGPipeline(STVGConfig(), tracker, Forgetful(most_frames=2))("the dog", clip)
+
+
+def test_more_objects_than_a_model_can_read_are_cut_and_it_is_said(clip: Path) -> None:
+    tracker = FixedTracker(*(make_track(i, i % 90, score=i / 200) for i in range(1, 121)))
+    pipeline, _, vlm = make_pipeline(tracker=tracker)
+    result = pipeline("the dog", clip)
+    assert "120 objects were tracked and the 99 most visible are kept" in result.warnings[0]
+    assert min(vlm.shown[0].offered_ids) > 20
 
 
 def test_one_pass_feeds_tracker_and_sample(clip: Path) -> None:

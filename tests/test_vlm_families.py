@@ -102,7 +102,9 @@ def test_tokens_and_logits_equal_the_librarys(name: str, vlms: dict[str, LocalVL
         videos=[torch.from_numpy(video.frames.pixels).permute(0, 3, 1, 2)],
         do_resize=False,
         do_sample_frames=False,
-        video_metadata=[{"fps": 24, "total_num_frames": 96, "frames_indices": list(range(0, 96, 12))}],
+        video_metadata=[
+            {"fps": 24, "total_num_frames": 96, "frames_indices": list(range(0, 96, 12))}
+        ],
         return_tensors="pt",
     )
     own = vlm.model_inputs([prompt], vlm.encode(video))

@@ -67,7 +67,12 @@ def _random_model(model_type: str) -> Any:
     import transformers
 
     torch.manual_seed(0)
-    vision: dict[str, Any] = {"depth": 3, "num_heads": 2, "patch_size": 14, "temporal_patch_size": 2}
+    vision: dict[str, Any] = {
+        "depth": 3,
+        "num_heads": 2,
+        "patch_size": 14,
+        "temporal_patch_size": 2,
+    }
     if model_type == "qwen2_vl":
         vision |= {"embed_dim": 32, "hidden_size": 32, "mlp_ratio": 2}
         config = transformers.Qwen2VLConfig(

@@ -89,7 +89,7 @@ def load_model(
 
 def _attention(dtype: torch.dtype, device: str, device_map: Any) -> str:
     import torch
-    from transformers.utils import is_flash_attn_2_available
+    from transformers.utils.import_utils import is_flash_attn_2_available
 
     on_cuda = device.startswith("cuda") or (device_map is not None and torch.cuda.is_available())
     usable = on_cuda and dtype != torch.float32 and is_flash_attn_2_available()
@@ -103,7 +103,7 @@ def _with_adapter(model: Any, adapter: Path, base: str, *, merge: bool) -> Any:
 
     path = adapter / "adapter_model.safetensors"
     with safe_open(path, framework="pt") as file:
-        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     wrong_base = (
         f"The adapter {adapter} does not fit the base model {base}; "
         "correct base_model_name_or_path in its adapter_config.json."

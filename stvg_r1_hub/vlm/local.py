@@ -7,14 +7,15 @@ the processor, with the time told by the rule in `STVGConfig.position_rule`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import ModelError, STVGError
+from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.loading import check_architecture, load_model
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 PROMPTS_AT_ONCE = 16
 """Questions about one clip that share a batch; more are asked in turns."""
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 class LocalVLM:
@@ -127,7 +131,7 @@ class LocalVLM:
         grid = inputs["video_grid_thw"]
         visual = self.model.model.visual
         t, h, w = grid[0].tolist()
-        with torch.inference_mode():
+        with self._within_memory(), torch.inference_mode():
             output = self.model.model.get_video_features(
                 inputs["pixel_values_videos"].to(visual.device),
                 grid.to(visual.device),
@@ -141,7 +145,8 @@ class LocalVLM:
             second_per_grid=per_step / frames.sample_fps,
             step_seconds=tuple(((times[:, 0] + times[:, -1]) / 2).tolist()),
             deepstack=tuple(
-                torch.cat(list(layer)) for layer in getattr(output, "deepstack_features", None) or ()
+                torch.cat(list(layer))
+                for layer in getattr(output, "deepstack_features", None) or ()
             ),
         )
 
@@ -207,7 +212,7 @@ class LocalVLM:
         import torch
         from transformers import StoppingCriteriaList
 
-        with torch.inference_mode():
+        with self._within_memory(), torch.inference_mode():
             inputs = self.model_inputs(prompts, video)
             prompt_length = inputs["input_ids"].shape[1]
 
@@ -226,6 +231,24 @@ class LocalVLM:
         )
         return texts
 
+    @contextmanager
+    def _within_memory(self) -> Iterator[None]:
+        """Name a shortage of memory as such; each device has its own error and words for it."""
+        import torch
+
+        try:
+            yield
+        except RuntimeError as error:
+            if not any(words in str(error).lower() for words in _NO_MEMORY):
+                raise
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise OutOfMemoryError(
+                f"Memory ran out on {self.model.device}; give a shorter video, set a smaller "
+                "total_pixels in stvg_config.json, load with quantization='4bit', or use a "
+                "device with more memory."
+            ) from error
+
     @staticmethod
     def _resized(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         """`(T, H, W, 3)` uint8 to `(T, 3, h, w)` uint8, as qwen-vl-utils resizes."""
@@ -243,7 +266,9 @@ def _repeated(video: EncodedVideo, times: int) -> Any:
     """The vision tower's output once for every question of a batch, as Qwen3-VL takes it."""
     from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
+    # It takes lists, one entry a video, though it declares tensors.
+    features: Any = [video.features] * times
+    deepstack: Any = [[layer] * times for layer in video.deepstack]
     return BaseModelOutputWithDeepstackFeatures(
-        pooler_output=[video.features] * times,
-        deepstack_features=[[layer] * times for layer in video.deepstack],
+        pooler_output=features, deepstack_features=deepstack
     )

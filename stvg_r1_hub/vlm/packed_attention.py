@@ -103,11 +103,11 @@ def _packed_sdpa(
     output = None
     for places, count in _groups(cu_seq_lens_q):
         # (1, heads, L, d) -> (sequences, heads, length, d)
-        parts = [
+        q, k, v = (
             (x if places is None else x[:, :, places]).view(heads, count, -1, size).transpose(0, 1)
             for x in (query, key, value)
-        ]
-        attended = scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
+        )
+        attended = scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
         attended = attended.transpose(1, 2).reshape(1, -1, heads, size)
         if places is None:
             return attended, None
@@ -132,7 +132,7 @@ def _groups(edges: torch.Tensor) -> list[tuple[torch.Tensor | None, int]]:
     starts = edges.cpu().long()
     lengths = starts.diff()
     groups: list[tuple[torch.Tensor | None, int]] = []
-    kinds = lengths.unique().tolist()
+    kinds = sorted(set(lengths.tolist()))
     for length in kinds:
         chosen = starts[:-1][lengths == length]
         places = (chosen[:, None] + torch.arange(length)).reshape(-1)
