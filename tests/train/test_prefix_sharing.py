@@ -1,0 +1,226 @@
+"""One shared prefix gives the losses, gradients and completions of G separate sequences."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from tests.train import tiny
+from train.grpo import grpo_loss
+from train.policy import Policy, packed_owners, split_ragged
+from train.rollout import Rollout, SamplingSettings, TrainingError
+
+RAGGED = (5, 1, 9, 3)
+
+
+def policy_with(*, lora):
+    model = tiny.model()
+    if lora:
+        config = LoraConfig(r=4, lora_alpha=8, target_modules=r".*language_model.*_proj")
+        model = get_peft_model(model, config)
+        torch.manual_seed(1)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:  # these start at 0: the adapter would not do anything
+                torch.nn.init.normal_(weight, std=0.05)
+    return Policy(model)
+
+
+def loss_and_gradients(policy, question, completions, *, share_prefix, kl, updated):
+    """One GRPO loss with everything in it, and the gradient of every trained weight."""
+    policy.zero_grad()
+    options = {"share_prefix": share_prefix}
+    reference = old = None
+    with torch.no_grad():
+        if kl:
+            with policy.without_adapter():
+                reference = policy("logps", question, completions, **options)
+            # Without an adapter the reference would be the policy itself: move it away.
+            reference = reference - 0.3
+        if updated:
+            old = policy("logps", question, completions, **options) + 0.1
+    logps, mask = split_ragged(policy("logps", question, completions, **options), completions)
+    parts = grpo_loss(
+        logps,
+        torch.tensor([1.2, -0.7, 0.4, -0.9]),
+        mask,
+        old_logps=None if old is None else split_ragged(old, completions)[0],
+        reference_logps=None if reference is None else split_ragged(reference, completions)[0],
+    )
+    parts.loss.backward()
+    return parts.loss.detach(), logps.detach(), {
+        name: weight.grad.clone() for name, weight in policy.named_parameters()
+        if weight.grad is not None
+    }  # fmt: skip
+
+
+def relative(a, b):
+    return ((a - b).norm() / b.norm().clamp(min=1e-12)).item()
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("kl", [False, True])
+@pytest.mark.parametrize("updated", [False, True])
+def test_losses_and_gradients_agree(lora, kl, updated):
+    policy = policy_with(lora=lora)
+    question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
+    shared, plain = (
+        loss_and_gradients(
+            policy, question, completions, share_prefix=share, kl=kl, updated=updated
+        )
+        for share in (True, False)
+    )
+    assert relative(shared[0], plain[0]) < 1e-5
+    assert relative(shared[1], plain[1]) < 1e-5
+    assert shared[2].keys() == plain[2].keys()
+    assert len(shared[2]) >= (14 if lora else 50)
+    for name, gradient in plain[2].items():
+        assert gradient.abs().max() > 0 or "k_proj.bias" in name, name
+        assert relative(shared[2][name], gradient) < 1e-5 or "k_proj.bias" in name, name
+
+
+def test_the_vision_tower_learns_through_the_shared_prefix():
+    policy = policy_with(lora=False)
+    question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
+    _, _, gradients = loss_and_gradients(
+        policy, question, completions, share_prefix=True, kl=False, updated=False
+    )
+    assert any("visual" in name and g.abs().max() > 0 for name, g in gradients.items())
+
+
+def test_gradient_checkpointing_changes_nothing():
+    policy = policy_with(lora=False)
+    question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
+    run = {"share_prefix": True, "kl": False, "updated": False}
+    _, before, plain = loss_and_gradients(policy, question, completions, **run)
+    policy.train()
+    policy.qwen.gradient_checkpointing_enable({"use_reentrant": False})
+    _, after, checkpointed = loss_and_gradients(policy, question, completions, **run)
+    assert torch.equal(before, after)
+    assert all(relative(checkpointed[name], plain[name]) < 1e-5 for name in plain)
+
+
+def test_a_completion_does_not_see_the_others():
+    policy = policy_with(lora=False)
+    question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
+    with torch.no_grad():
+        together = policy("logps", question, completions).split(list(RAGGED))
+        for alone, ids in zip(together, completions, strict=True):
+            assert torch.allclose(policy("logps", question, [ids]), alone, atol=1e-5)
+    other = [completions[0], *tiny.ragged(RAGGED, seed=9)[1:]]
+    with torch.no_grad():
+        assert torch.allclose(policy("logps", question, other)[:5], together[0], atol=1e-5)
+
+
+def test_temperature_scales_the_logits():
+    policy = policy_with(lora=False)
+    question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
+    with torch.no_grad():
+        warm = policy("logps", question, completions, temperature=100.0)
+    vocabulary = policy.qwen.lm_head.out_features
+    assert torch.allclose(warm, -torch.tensor(vocabulary).log().expand(18), atol=0.2)
+
+
+def test_owners():
+    assert packed_owners(2, (1, 3)).tolist() == [-1, -1, 0, 1, 1, 1]
+
+
+def draw(policy, question, *, n=5, seed=0, eos=(), at_once=None, **options):
+    settings = SamplingSettings(**{"max_new_tokens": 12, **options.pop("settings", {})})
+    rollout = Rollout(settings, eos, **options)
+    rollout.at_once = at_once
+    with torch.no_grad():
+        features = policy("encode", question)
+    generator = torch.Generator().manual_seed(seed)
+    return rollout.generate(policy, question, features, n, generator)
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_p": 0.7}, {"temperature": 0.5}])
+def test_shared_and_plain_rollout_draw_the_same(settings):
+    policy = policy_with(lora=False).eval()
+    question = tiny.question(policy.qwen)
+    everything = torch.cat(draw(policy, question, settings=settings))
+    eos = everything.unique()[::7].tolist()  # so that some completions end early
+    shared = draw(policy, question, eos=eos, settings=settings)
+    plain = draw(policy, question, eos=eos, settings=settings, share_prefix=False)
+    assert [ids.tolist() for ids in shared] == [ids.tolist() for ids in plain]
+    lengths = [len(ids) for ids in shared]
+    assert min(lengths) < 12
+    for ids in shared:
+        assert not torch.isin(ids[:-1], torch.tensor(eos)).any()
+        assert len(ids) == 12 or ids[-1].item() in eos
+
+
+def test_greedy_rollout_is_what_the_library_generates():
+    policy = policy_with(lora=False).eval()
+    question = tiny.question(policy.qwen)
+    ours = draw(policy, question, n=2, settings={"temperature": 0.0})
+    assert ours[0].tolist() == ours[1].tolist()
+    with torch.no_grad():
+        embeds = policy._embed(question.input_ids[None], policy("encode", question))
+        theirs = policy.qwen.generate(
+            inputs_embeds=embeds,
+            input_ids=question.input_ids[None],
+            position_ids=question.position_ids.unsqueeze(1),
+            attention_mask=torch.ones(1, len(question), dtype=torch.long),
+            max_new_tokens=12,
+            do_sample=False,
+            eos_token_id=None,
+        )
+    assert theirs[0, -12:].tolist() == ours[0].tolist()
+
+
+def test_rollout_probabilities_are_those_of_the_loss_pass():
+    policy = policy_with(lora=False).eval()
+    question = tiny.question(policy.qwen)
+    probabilities = []
+
+    def listening(task, *args, **options):
+        logits = policy(task, *args, **options)
+        if task == "extend":
+            probabilities.append(logits[0].log_softmax(-1))
+        return logits
+
+    with torch.no_grad():
+        features = policy("encode", question)
+        generator = torch.Generator().manual_seed(0)
+        settings = SamplingSettings(max_new_tokens=6)
+        completions = Rollout(settings, ()).generate(listening, question, features, 3, generator)
+        logps = policy("logps", question, completions).split([6, 6, 6])
+    for i, ids in enumerate(completions):
+        drawn = [step[min(i, len(step) - 1), ids[j]] for j, step in enumerate(probabilities)]
+        assert torch.allclose(torch.stack(drawn), logps[i], atol=1e-4)
+
+
+def test_out_of_memory_halves_the_batch_once(caplog):
+    policy = policy_with(lora=False).eval()
+    question = tiny.question(policy.qwen)
+    with torch.no_grad():
+        features = policy("encode", question)
+
+    def run(most):
+        def small(task, ids, *args, **options):
+            if task == "extend" and ids.shape == (1, ids.numel()) and most < ids.numel() < 10:
+                raise torch.OutOfMemoryError("pretend")
+            return policy(task, ids, *args, **options)
+
+        rollout = Rollout(SamplingSettings(max_new_tokens=6), ())
+        generator = torch.Generator().manual_seed(3)
+        return rollout, rollout.generate(small, question, features, 6, generator)
+
+    rollout, completions = run(most=3)
+    assert rollout.at_once == 3
+    assert len(completions) == 6
+    assert "3 at once" in caplog.text
+    halves = draw(policy, question, n=6, at_once=3, seed=3, settings={"max_new_tokens": 6})
+    assert [ids.tolist() for ids in completions] == [ids.tolist() for ids in halves]
+    with pytest.raises(TrainingError, match="num_generations"):
+        run(most=2)
+
+
+def test_processes_that_wait_for_others_draw_the_same():
+    policy = policy_with(lora=False).eval()
+    question = tiny.question(policy.qwen)
+    eos = torch.cat(draw(policy, question)).unique()[::3].tolist()
+    alone = draw(policy, question, eos=eos)
+    rounds = iter([True] * 11 + [False])
+    waiting = draw(policy, question, eos=eos, anyone=lambda mine: next(rounds))
+    assert [ids.tolist() for ids in waiting] == [ids.tolist() for ids in alone]
