@@ -8,6 +8,7 @@ Only safetensors, ONNX and text files are ever fetched or copied: never a pickle
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -18,12 +19,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
+from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
 from stvg_r1_hub.model_card import CARD_NAME, model_card
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
+_ADAPTER_CONFIG = "adapter_config.json"
 FILE_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.md", "*.onnx")
 
 
@@ -34,8 +36,23 @@ class Bundle:
     name: str
     """What was asked for."""
     folder: Path
+    """Where the language model's weights lie."""
     config: STVGConfig
     warnings: tuple[str, ...] = ()
+    adapter: Path | None = None
+    """Folder of a PEFT adapter for these weights."""
+
+    @property
+    def own_folder(self) -> Path:
+        """The folder of what was asked for: of the adapter, where it is one."""
+        return self.adapter or self.folder
+
+    @property
+    def detector_home(self) -> Path:
+        """The folder that holds the detector its settings name: an adapter may use its base's."""
+        inside = (self.folder / self.config.tracking.detector).is_dir()
+        own = self.adapter is not None and (self.adapter / self.config.tracking.detector).is_dir()
+        return self.folder if inside and not own else self.own_folder
 
 
 def load_bundle(
@@ -59,21 +76,73 @@ def load_bundle(
         ModelError: unknown, gated, out of reach, or without the files of a model.
         ConfigError: its `stvg_config.json` cannot be used.
     """
-    folder = resolve(
-        name,
-        revision=revision,
-        token=token,
-        cache_dir=cache_dir,
-        local_files_only=local_files_only,
-    )
-    _check_model_files(name, folder)
-    if (folder / CONFIG_NAME).is_file():
-        return Bundle(str(name), folder, STVGConfig.load(folder))
-    warning = (
+
+    def fetch(name: str | Path, revision: str | None) -> Path:
+        return resolve(
+            name,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+
+    folder, adapter = fetch(name, revision), None
+    if (folder / _ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
+        adapter = folder
+        base, base_revision = _base_of(name, adapter)
+        folder = fetch(base, base_revision)
+        _check_model_files(base, folder)
+    else:
+        _check_model_files(name, folder)
+    for place in (adapter, folder):
+        if place is not None and (place / CONFIG_NAME).is_file():
+            return Bundle(str(name), folder, STVGConfig.load(place), (), adapter)
+    return Bundle(str(name), folder, _preset(folder), (_bare(name, folder),), adapter)
+
+
+def _base_of(name: str | Path, adapter: Path) -> tuple[str, str | None]:
+    """Name and revision of the model that an adapter was trained on."""
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"The adapter {name} has no adapter_model.safetensors; other formats are refused "
+            "because they can run code: save it again with peft's save_pretrained."
+        )
+    try:
+        values = json.loads((adapter / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        base, revision = values["base_model_name_or_path"], values.get("revision")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        base, revision = None, None
+    if not isinstance(base, str) or not base:
+        raise ModelError(
+            f"The adapter {name} does not say which model it belongs to; "
+            f"set base_model_name_or_path in its {_ADAPTER_CONFIG}."
+        )
+    return base, revision if isinstance(revision, str) else None
+
+
+def _preset(folder: Path) -> STVGConfig:
+    """The official settings, in the units of a bare model's architecture."""
+    if _model_type(folder) != "qwen3_vl":
+        return STVGConfig()
+    # Patches of 16 pixels instead of 14, merged by two; the same number of tokens.
+    sampling = SamplingConfig(size_factor=32, min_pixels=16 * 32 * 32, total_pixels=2048 * 32 * 32)
+    return STVGConfig(sampling=sampling, position_rule="timestamps")
+
+
+def _bare(name: str | Path, folder: Path) -> str:
+    times = ", times as text" if _model_type(folder) == "qwen3_vl" else ""
+    return (
         f"{name} has no {CONFIG_NAME}: the official STVG-R1 preset is used "
-        "(2 frames per second, official prompt and markers)."
+        f"(2 frames per second, official prompt and markers{times})."
     )
-    return Bundle(str(name), folder, STVGConfig(), (warning,))
+
+
+def _model_type(folder: Path) -> str | None:
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values.get("model_type") if isinstance(values, dict) else None
 
 
 def resolve(
@@ -199,11 +268,6 @@ def _check_model_files(name: str | Path, folder: Path) -> None:
                 "run code: convert them with transformers' save_pretrained."
             )
         return
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{name} is an adapter, which this version does not load; "
-            "merge it into its base model with peft's merge_and_unload and save that."
-        )
     raise ModelError(
         f"{name} is not a model: {folder} has no config.json; "
         "name a folder or repository that holds a Qwen2.5-VL model."

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -91,6 +92,7 @@ class STVGPipeline:
         tracker: str | Path | Tracker = "auto",
         segmenter: str | None = None,
         vlm: VLM | None = None,
+        prompt_id: str | None = None,
     ) -> STVGPipeline:
         """Load a model with its settings.
 
@@ -104,11 +106,13 @@ class STVGPipeline:
             device_map: spread the language model over devices, as in transformers.
             dtype: torch dtype of the language model; None takes a fitting one.
             attn_implementation: as in transformers; None is `"sdpa"`.
-            quantization: `"4bit"` or `"8bit"`, or None.
+            quantization: `"4bit"` or `"8bit"` (bitsandbytes), `"int8"` (torchao), or None.
             tracker: `"auto"` (the bundle's own detector, else the bundled COCO one), `"coco"`,
                 a detector's folder or Hub id, precomputed tracks, or a `Tracker`.
             segmenter: not part of this version; masks come from tracks that carry them.
             vlm: used instead of the model's own language model, which is then not loaded.
+            prompt_id: another prompt of `prompting.PROMPTS` than the model was trained with,
+                such as `"stvg-r1-multi"` for queries that mean several objects or none.
 
         Raises:
             ModelError: the model is unknown, incomplete, gated or out of reach.
@@ -127,11 +131,19 @@ class STVGPipeline:
             cache_dir=cache_dir,
             local_files_only=local_files_only,
         )
+        config, said = bundle.config, bundle.warnings
+        if prompt_id is not None and prompt_id != config.prompt_id:
+            prompting.build_prompt("", prompt_id)
+            said = (
+                *said,
+                f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}.",
+            )
+            config = replace(config, prompt_id=prompt_id)
         device = pick_device(device)
         loaded_tracker, choice = load_tracker(
             tracker,
-            config=bundle.config.tracking,
-            bundle=bundle.folder,
+            config=config.tracking,
+            bundle=bundle.detector_home,
             device=device,
             local_files_only=local_files_only,
             token=token,
@@ -143,7 +155,8 @@ class STVGPipeline:
 
             vlm = LocalVLM.from_pretrained(
                 bundle.folder,
-                config=bundle.config,
+                config=config,
+                adapter=bundle.adapter,
                 revision=None,
                 token=token,
                 cache_dir=cache_dir,
@@ -154,8 +167,8 @@ class STVGPipeline:
                 attn_implementation=attn_implementation,
                 quantization=quantization,
             )
-        notes = (*bundle.warnings, choice)
-        return cls(bundle.config, loaded_tracker, vlm, bundle=copied, warnings=notes)
+        notes = (*said, choice)
+        return cls(config, loaded_tracker, vlm, bundle=copied, warnings=notes)
 
     @overload
     def __call__(
@@ -418,7 +431,7 @@ class STVGPipeline:
             OutputError: the folder holds something else, or cannot be written.
         """
         bundle = self._own_bundle("save")
-        hub.save_bundle(bundle.folder, self.config, _title(bundle.name), folder)
+        hub.save_bundle(bundle.own_folder, self.config, _title(bundle.name), folder)
 
     def push_to_hub(
         self,
@@ -436,7 +449,7 @@ class STVGPipeline:
         """
         bundle = self._own_bundle("push")
         return hub.push_bundle(
-            bundle.folder,
+            bundle.own_folder,
             self.config,
             repo_id,
             token=token,

@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from stvg_r1_hub import hub
-from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
+from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import ConfigError, ModelError, OutputError
 from stvg_r1_hub.model_card import model_card
 
@@ -81,10 +81,45 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
         hub.load_bundle(folder)
 
 
-def test_an_adapter_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelError, match="merge_and_unload"):
-        hub.load_bundle(tmp_path)
+def make_adapter(folder: Path, base: str | None, weights: str = "safetensors") -> Path:
+    folder.mkdir()
+    values = {"base_model_name_or_path": base, "peft_type": "LORA", "revision": None}
+    (folder / "adapter_config.json").write_text(json.dumps(values))
+    (folder / f"adapter_model.{weights}").write_bytes(b"adapter")
+    return folder
+
+
+def test_an_adapter_brings_its_base_model(tmp_path: Path) -> None:
+    """Settings are the adapter's own, else its base's, else the preset; so is the detector."""
+    base = make_bundle(tmp_path / "base", STVGConfig(tracking=TrackingConfig(detector="detector")))
+    adapter = make_adapter(tmp_path / "adapter", str(base))
+    bundle = hub.load_bundle(adapter)
+    assert (bundle.folder, bundle.adapter, bundle.own_folder) == (base, adapter, adapter)
+    assert bundle.config.tracking.detector == "detector" and bundle.detector_home == base
+    STVGConfig(prompt_id="mine").save(adapter)
+    assert hub.load_bundle(adapter).config.prompt_id == "mine"
+    (adapter / CONFIG_NAME).unlink()
+    (base / CONFIG_NAME).unlink()
+    assert hub.load_bundle(adapter).config == STVGConfig()
+    assert "official STVG-R1 preset" in hub.load_bundle(adapter).warnings[0]
+
+
+def test_an_adapter_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not say which model"):
+        hub.load_bundle(make_adapter(tmp_path / "a", None))
+    with pytest.raises(ModelError, match=r"no adapter_model\.safetensors"):
+        hub.load_bundle(make_adapter(tmp_path / "b", "tiny", weights="bin"))
+    with pytest.raises(ModelError, match="no model 'nowhere'"):
+        hub.load_bundle(make_adapter(tmp_path / "c", "nowhere"))
+
+
+def test_a_bare_qwen3_model_gets_its_own_units(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bare")
+    (folder / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    bundle = hub.load_bundle(folder)
+    assert bundle.config.position_rule == "timestamps"
+    assert bundle.config.sampling.size_factor == 32
+    assert "times as text" in bundle.warnings[0]
 
 
 def test_a_broken_config_is_named(tmp_path: Path) -> None:

@@ -54,19 +54,21 @@ def text_config(**more: Any) -> dict[str, Any]:
     }
 
 
-def build_model(model_type: str) -> Any:
+def build_model(model_type: str, hidden: int = 32) -> Any:
     """A model of `qwen2_vl`, `qwen2_5_vl` (with windows) or `qwen3_vl`, seeded."""
-    model = _random_model(model_type)
+    model = _random_model(model_type, hidden)
     for parameter in model.model.language_model.parameters():
         parameter.data *= 8  # Fresh weights are so small that every question gets one answer.
     return model.eval()
 
 
-def _random_model(model_type: str) -> Any:
+def _random_model(model_type: str, hidden: int) -> Any:
     import torch
     import transformers
 
     torch.manual_seed(0)
+    text = text_config(hidden_size=hidden, head_dim=hidden // 2, intermediate_size=2 * hidden)
+    text["rope_parameters"] = {**ROPE, "mrope_section": [n * hidden // 32 for n in (2, 3, 3)]}
     vision: dict[str, Any] = {
         "depth": 3,
         "num_heads": 2,
@@ -74,24 +76,18 @@ def _random_model(model_type: str) -> Any:
         "temporal_patch_size": 2,
     }
     if model_type == "qwen2_vl":
-        vision |= {"embed_dim": 32, "hidden_size": 32, "mlp_ratio": 2}
-        config = transformers.Qwen2VLConfig(
-            text_config=text_config(), vision_config=vision, **common()
-        )
+        vision |= {"embed_dim": 32, "hidden_size": hidden, "mlp_ratio": 2}
+        config = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **common())
         return transformers.Qwen2VLForConditionalGeneration(config)
     if model_type == "qwen2_5_vl":
-        vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 32}
+        vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": hidden}
         vision |= {"window_size": 112, "fullatt_block_indexes": [1], "tokens_per_second": 2}
-        config = transformers.Qwen2_5_VLConfig(
-            text_config=text_config(), vision_config=vision, **common()
-        )
+        config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **common())
         return transformers.Qwen2_5_VLForConditionalGeneration(config)
-    vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 32}
+    vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": hidden}
     vision |= {"patch_size": 16, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
-    rope = {**ROPE, "mrope_interleaved": True}
-    config = transformers.Qwen3VLConfig(
-        text_config=text_config(rope_parameters=rope), vision_config=vision, **common()
-    )
+    text["rope_parameters"]["mrope_interleaved"] = True
+    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **common())
     return transformers.Qwen3VLForConditionalGeneration(config)
 
 

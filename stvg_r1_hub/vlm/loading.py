@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
 """`model_type` of the checkpoints that `LocalVLM` runs."""
 DTYPES = ("float32", "float16", "bfloat16")
-QUANTIZATIONS = ("4bit", "8bit", "int8", "int4")
-"""bitsandbytes in 4 or 8 bits, torchao weights in 8 or 4 bits."""
+QUANTIZATIONS = ("4bit", "8bit", "int8")
+"""bitsandbytes in 4 or 8 bits, or torchao weights in 8 bits; the vision tower stays as it is."""
+_NOT_QUANTIZED = ["model.visual", "lm_head"]
 
 
 def check_architecture(name: str, model_type: str, position_rule: str) -> None:
@@ -35,6 +37,58 @@ def check_architecture(name: str, model_type: str, position_rule: str) -> None:
             "needs 'timestamps' and the others 'transformers-4.50' or 'installed': correct it in "
             "stvg_config.json."
         )
+
+
+def check_complete(folder: Path) -> None:
+    """Whether a local checkpoint holds all that is needed to run it.
+
+    transformers fills what a config lacks with the values of another model, so this looks first.
+
+    Raises:
+        ModelError: with the list of what is missing.
+    """
+    config = _json(folder / "config.json")
+    text = config.get("text_config") or config
+    needed = {
+        "vision_config": config,
+        "video_token_id": config,
+        **dict.fromkeys(("hidden_size", "num_hidden_layers", "num_attention_heads"), text),
+        "vocab_size": text,
+    }
+    missing = [f"'{key}' in config.json" for key, place in needed.items() if key not in place]
+    index = _json(folder / "model.safetensors.index.json").get("weight_map", {})
+    missing += [name for name in sorted(set(index.values())) if not (folder / name).is_file()]
+    one_of = {
+        "tokenizer.json": ("tokenizer.json", "vocab.json"),
+        "preprocessor_config.json": (
+            "preprocessor_config.json",
+            "video_preprocessor_config.json",
+            "processor_config.json",
+        ),
+    }
+    for wanted, names in one_of.items():
+        if not any((folder / name).is_file() for name in names):
+            missing.append(wanted)
+    templates = ("chat_template.jinja", "chat_template.json")
+    if not any((folder / name).is_file() for name in templates) and not any(
+        _json(folder / name).get("chat_template")
+        for name in ("tokenizer_config.json", "processor_config.json")
+    ):
+        missing.append("chat_template.jinja")
+    if missing:
+        raise ModelError(
+            f"The checkpoint {folder} is incomplete: it lacks {', '.join(missing)}; download it "
+            "again, or add these from the model it was made from."
+        )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object's content; empty when there is none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def load_model(
@@ -69,10 +123,10 @@ def load_model(
 
     on_gpu = device_map is not None or device != "cpu"
     torch_dtype = _torch_dtype(dtype, on_gpu)
-    quantized = _quantization(quantization)
+    quantized = _quantization(quantization, torch_dtype)
     if quantized is not None and device_map is None:
         device_map = {"": device}
-    model: Any = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         str(folder_or_id),
         use_safetensors=True,
         trust_remote_code=False,
@@ -80,8 +134,18 @@ def load_model(
         attn_implementation=attn_implementation or _attention(torch_dtype, device, device_map),
         device_map=device_map,
         quantization_config=quantized,
+        output_loading_info=True,
         **where,
     )
+    model, report = loaded
+    # transformers would go on with random numbers in their place.
+    absent = sorted(report["missing_keys"])
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise ModelError(
+            f"{folder_or_id} lacks weights: {', '.join(absent[:3])}{more}; "
+            "download it again, or save it with all its weights."
+        )
     if adapter is not None:
         model = _with_adapter(model, adapter, str(folder_or_id), merge=quantized is None)
     return model if device_map is not None else model.to(device)
@@ -129,7 +193,7 @@ def _torch_dtype(name: str | None, on_gpu: bool) -> torch.dtype:
     return dtype
 
 
-def _quantization(name: str | None) -> Any:
+def _quantization(name: str | None, dtype: torch.dtype) -> Any:
     if name is None:
         return None
     if name not in QUANTIZATIONS:
@@ -139,9 +203,15 @@ def _quantization(name: str | None) -> Any:
         require_package("bitsandbytes", "quantization")
         from transformers import BitsAndBytesConfig
 
-        return BitsAndBytesConfig(load_in_4bit=name == "4bit", load_in_8bit=name == "8bit")
+        return BitsAndBytesConfig(
+            load_in_4bit=name == "4bit",
+            load_in_8bit=name == "8bit",
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=_NOT_QUANTIZED,
+        )
     require_package("torchao.quantization", "quantization")
-    from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig
+    from torchao.quantization import Int8WeightOnlyConfig
     from transformers import TorchAoConfig
 
-    return TorchAoConfig(Int8WeightOnlyConfig() if name == "int8" else Int4WeightOnlyConfig())
+    return TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=_NOT_QUANTIZED)

@@ -17,7 +17,7 @@ import numpy as np
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError
 from stvg_r1_hub.structures import MarkedFrames, Progress
-from stvg_r1_hub.vlm.loading import check_architecture, load_model
+from stvg_r1_hub.vlm.loading import check_architecture, check_complete, load_model
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
 from stvg_r1_hub.vlm.sequence import EncodedVideo, positions, token_ids
 
@@ -73,7 +73,7 @@ class LocalVLM:
             dtype: name of a torch dtype; None is float32 on a CPU and bfloat16 elsewhere.
             attn_implementation: as in transformers; None is flash-attention where it is
                 installed and can run, else `"sdpa"`.
-            quantization: `"4bit"`, `"8bit"` (bitsandbytes), `"int4"`, `"int8"` (torchao) or None.
+            quantization: `"4bit"`, `"8bit"` (bitsandbytes), `"int8"` (torchao) or None.
 
         Raises:
             ModelError: not a Qwen-VL checkpoint, or it cannot be loaded.
@@ -92,6 +92,8 @@ class LocalVLM:
         try:
             found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
             check_architecture(name, found.model_type, config.position_rule)
+            if Path(name).is_dir():
+                check_complete(Path(name))
             processor = AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
             model = load_model(
                 name,

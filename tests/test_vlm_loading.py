@@ -1,0 +1,193 @@
+"""What can be loaded, from Hub-style folders of real architectures at tiny size, and what not."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stvg_r1_hub import STVGPipeline
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import ConfigError, ModelError, OutOfMemoryError
+from stvg_r1_hub.vlm.local import LocalVLM
+from tests.tiny_checkpoints import build_model, noise_clip, save_checkpoint
+
+PROMPT = "the dog that is jumping"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint("qwen2_5_vl", tmp_path_factory.mktemp("base") / "model")
+
+
+@pytest.fixture
+def copy(base: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(base, tmp_path / "copy"))
+
+
+def load(folder: Path, **options: Any) -> LocalVLM:
+    return LocalVLM.from_pretrained(folder, config=STVGConfig(), **options)
+
+
+def logits(vlm: LocalVLM) -> torch.Tensor:
+    with torch.inference_mode():
+        inputs = vlm.model_inputs([PROMPT], vlm.encode(noise_clip()))
+        inputs.pop("input_ids")
+        return vlm.model(**inputs).logits[0, -1].float()
+
+
+def save_adapter(folder: Path, base: Path, model_type: str = "qwen2_5_vl", rank: int = 2) -> Any:
+    """A LoRA whose weights do something; returns the adapted model it was saved from."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    torch.manual_seed(3)
+    adapted = get_peft_model(build_model(model_type), config)
+    adapted.peft_config["default"].base_model_name_or_path = str(base)
+    adapted.save_pretrained(folder)
+    return adapted.eval()
+
+
+def test_an_adapter_changes_what_the_base_says_as_peft_does(base: Path, tmp_path: Path) -> None:
+    adapted = save_adapter(tmp_path / "lora", base)
+    plain, merged = load(base), load(base, adapter=tmp_path / "lora")
+    assert not any("lora" in name for name, _ in merged.model.named_parameters())
+    with torch.inference_mode():
+        inputs = plain.model_inputs([PROMPT], plain.encode(noise_clip()))
+        inputs.pop("input_ids")
+        expected = adapted(**inputs).logits[0, -1]
+    torch.testing.assert_close(logits(merged), expected, atol=1e-4, rtol=0)
+    assert (logits(plain) - expected).abs().max() > 1e-2
+
+
+def test_a_pipeline_from_an_adapter_repo_and_back(base: Path, tmp_path: Path) -> None:
+    save_adapter(tmp_path / "lora", base)
+    pipeline = STVGPipeline.from_pretrained(tmp_path / "lora", device="cpu", tracker="coco")
+    assert "official STVG-R1 preset" in pipeline.warnings[0]
+    pipeline.save_pretrained(tmp_path / "saved")
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "stvg_config.json"} <= names
+    assert "model.safetensors" not in names, "the base model stays where it is"
+    again = STVGPipeline.from_pretrained(tmp_path / "saved", device="cpu", tracker="coco")
+    assert isinstance(again.vlm, LocalVLM) and isinstance(pipeline.vlm, LocalVLM)
+    assert torch.equal(logits(again.vlm), logits(pipeline.vlm))
+
+
+def test_an_adapter_for_another_base_is_refused(base: Path, tmp_path: Path) -> None:
+    save_adapter(tmp_path / "lora", base)
+    config_path = tmp_path / "lora" / "adapter_config.json"
+    values = json.loads(config_path.read_text())
+    for change in ({"target_modules": ["c_attn"]}, {"r": 4}, {"target_modules": ["q_proj"]}):
+        config_path.write_text(json.dumps({**values, **change}))
+        with pytest.raises(ModelError, match="does not fit the base model"):
+            load(base, adapter=tmp_path / "lora")
+
+
+@pytest.mark.parametrize(
+    ("remove", "named"),
+    [
+        ({"vision_config"}, "'vision_config' in config.json"),
+        ({"video_token_id"}, "'video_token_id' in config.json"),
+        ({"text_config"}, "'hidden_size' in config.json, 'num_hidden_layers' in config.json"),
+    ],
+)
+def test_a_config_that_lacks_something_is_refused(copy: Path, remove: set[str], named: str) -> None:
+    path = copy / "config.json"
+    values = {k: v for k, v in json.loads(path.read_text()).items() if k not in remove}
+    path.write_text(json.dumps(values))
+    with pytest.raises(ModelError) as raised:
+        load(copy)
+    assert named in str(raised.value) and "incomplete" in str(raised.value)
+
+
+def test_all_missing_files_are_listed(copy: Path) -> None:
+    for name in ("tokenizer.json", "processor_config.json", "chat_template.jinja"):
+        (copy / name).unlink()
+    for name in ("preprocessor_config.json", "video_preprocessor_config.json"):
+        (copy / name).unlink(missing_ok=True)
+    with pytest.raises(ModelError, match=r"tokenizer\.json, preprocessor.*, chat_template\.jinja"):
+        load(copy)
+
+
+def test_a_missing_shard_is_named(copy: Path) -> None:
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"lacks model-00001-of-00002\.safetensors"):
+        load(copy)
+
+
+def test_missing_weights_are_not_made_up(copy: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks weights: .*layers\.1\.mlp\.up_proj"):
+        load(copy)
+
+
+@pytest.mark.parametrize("keep", [100, 20_000])
+def test_half_downloaded_weights_are_refused(copy: Path, keep: int) -> None:
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ModelError, match="damaged or only half downloaded"):
+        load(copy)
+    assert path.exists()
+
+
+def test_weights_of_another_size_are_refused(copy: Path) -> None:
+    path = copy / "config.json"
+    values = json.loads(path.read_text())
+    values["text_config"]["intermediate_size"] = 80
+    path.write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="Cannot load"):
+        load(copy)
+
+
+def test_bfloat16_and_device_map(base: Path) -> None:
+    vlm = load(base, dtype="bfloat16", device_map="cpu")
+    assert vlm.model.dtype == torch.bfloat16
+    assert torch.cosine_similarity(logits(vlm), logits(load(base)), dim=0) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("int8", "torchao"), ("8bit", "bitsandbytes"), ("4bit", "bitsandbytes")]
+)
+def test_quantized_weights(name: str, package: str, tmp_path: Path) -> None:
+    pytest.importorskip(package)
+    folder = save_checkpoint("qwen2_5_vl", tmp_path / "m", model=build_model("qwen2_5_vl", 64))
+    vlm = load(folder, quantization=name)
+    layer = vlm.model.model.language_model.layers[0].mlp.up_proj
+    assert type(layer).__name__ != "Linear" or type(layer.weight.data).__name__ == "Int8Tensor"
+    assert type(vlm.model.model.visual.blocks[0].mlp.up_proj.weight.data) is torch.Tensor
+    assert torch.cosine_similarity(logits(vlm), logits(load(folder)), dim=0) > 0.7
+    assert isinstance(vlm.generate([PROMPT], vlm.encode(noise_clip()), max_new_tokens=3)[0], str)
+
+
+def test_unknown_quantization_names_the_known_ones(base: Path) -> None:
+    with pytest.raises(ConfigError, match="'4bit', '8bit', 'int8'"):
+        load(base, quantization="2bit")
+
+
+def test_a_shortage_of_memory_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vlm = load(base)
+
+    def exhausted(*args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    encoded = vlm.encode(noise_clip())
+    monkeypatch.setattr(vlm.model, "generate", exhausted)
+    with pytest.raises(OutOfMemoryError, match="Memory ran out on cpu"):
+        vlm.generate([PROMPT], encoded, max_new_tokens=3)
+
+
+def test_another_prompt_is_said(base: Path) -> None:
+    pipeline = STVGPipeline.from_pretrained(
+        base, device="cpu", tracker="coco", prompt_id="stvg-r1-multi"
+    )
+    assert pipeline.config.prompt_id == "stvg-r1-multi"
+    assert any("'stvg-r1-multi' is used" in warning for warning in pipeline.warnings)
+    with pytest.raises(ConfigError, match="'nope'"):
+        STVGPipeline.from_pretrained(base, device="cpu", tracker="coco", prompt_id="nope")
