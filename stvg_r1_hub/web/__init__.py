@@ -1,0 +1,17 @@
+"""The page: a video and a description in, where and when out; `app.py` and `stvg app` start it.
+
+    limits    what an upload may be, checked before a picture is decoded
+    models    the models and trackers that the page offers, loaded once
+    zerogpu   the same models on a GPU that is lent for seconds
+    jobs      long work in a thread: progress out, cancelling in
+    grounding one question asked of one upload -> files and HTML
+    markup    values -> escaped HTML
+    page      the widgets and what they do
+    launching the server around it
+
+Needs the extra `app`: `pip install 'stvg-r1-hub[app]'`.
+"""
+
+from stvg_r1_hub.web.launching import launch
+
+__all__ = ["launch"]

@@ -1,0 +1,97 @@
+"""Named endpoints for programs: `gradio_client`, curl, and MCP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+
+from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.web.jobs import in_background
+from stvg_r1_hub.web.limits import split_queries
+from stvg_r1_hub.web.models import Settings
+from stvg_r1_hub.web.page import CRASHED, Page, UploadedVideo
+
+_LOG = logging.getLogger(__name__)
+
+
+def add_endpoints(page: Page) -> None:
+    """Add `/ground` and `/choices` to a page, as events of widgets that nobody sees."""
+    shelf = page.grounder.shelf
+    # Concurrency is shared with the page's own button: programs and people stand in one line.
+    with page.blocks, gr.Row(visible=False):
+        video = UploadedVideo(label="video")
+        queries = gr.Textbox(label="queries", lines=2)
+        model = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="model")
+        tracker = gr.Dropdown(list(shelf.trackers), value="auto", label="tracker")
+        masks = gr.Checkbox(label="masks")
+        max_objects = gr.Number(0, precision=0, minimum=0, label="max_objects")
+        results = gr.JSON(label="results")
+        videos = gr.File(file_count="multiple", label="overlay videos")
+        gr.Button().click(
+            _endpoint(page),
+            [video, queries, model, tracker, masks, max_objects],
+            [results, videos],
+            api_name="ground",
+            concurrency_limit=page.at_once,
+            concurrency_id="ground",
+        )
+        gr.Button().click(
+            lambda: {"models": list(shelf.names), "trackers": list(shelf.trackers)},
+            None,
+            results,
+            api_name="choices",
+            api_description="The models and trackers that this page offers.",
+            queue=False,
+        )
+
+
+def _endpoint(page: Page) -> Any:
+    def ground(
+        video: str,
+        queries: str,
+        model: str,
+        tracker: str = "auto",
+        masks: bool = False,
+        max_objects: int = 0,
+    ) -> Generator[tuple[Any, Any], None, None]:
+        """Find where and when in a video is what each description says.
+
+        Args:
+            video: the video file
+            queries: what to look for, one description a line
+            model: one of the models that /choices names
+            tracker: one of the trackers that /choices names
+            masks: also give COCO run-length masks
+            max_objects: consider only so many objects; 0 for all
+
+        Returns:
+            One JSON object a description (query, found, object_ids, start_seconds, end_seconds,
+            boxes, reasoning, warnings), and one video a description with the answer drawn.
+        """
+        settings = Settings(
+            model=model, tracker=tracker, masks=masks, max_objects=int(max_objects or 0) or None
+        )
+        try:
+            asked = split_queries(queries, page.grounder.limits)
+            steps = in_background(lambda p: page.grounder.ground(video, asked, settings, p))
+            # Silent steps, so that a client that has gone away is noticed.
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    answers = end.value
+                    break
+                yield gr.skip(), gr.skip()
+        except STVGError as error:
+            raise gr.Error(" ".join(str(error).split()), print_exception=False) from None
+        except gr.Error:
+            raise
+        except Exception:
+            _LOG.exception("A question failed.")
+            raise gr.Error(CRASHED, print_exception=False) from None
+        yield [a.values for a in answers], [str(a.overlay) for a in answers]
+
+    return ground

@@ -1,0 +1,253 @@
+"""Descriptions asked of one upload -> an overlay video, files to keep and HTML to look at.
+
+Everything a visitor sees is made here once, written into a folder of this question alone; what
+stays in memory afterwards is text and paths.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import threading
+import time
+import uuid
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.geometry import decode_mask
+from stvg_r1_hub.pictures import keyframe_indices
+from stvg_r1_hub.pipeline import STVGPipeline, open_video
+from stvg_r1_hub.rendering import draw_objects
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress, VideoInfo
+from stvg_r1_hub.video import VideoSource, write_video
+from stvg_r1_hub.web import markup
+from stvg_r1_hub.web.limits import Limits, check_video
+from stvg_r1_hub.web.models import Settings, Shelf
+
+KEYFRAME_HEIGHT = 240
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One description's answer, ready to be shown."""
+
+    summary: str
+    """A few words, as text."""
+    card: str
+    timeline: str
+    keyframes: str
+    reasoning: str
+    """These four are HTML."""
+    rows: list[list[float | int]]
+    """The tube as a table: frame, seconds, number, and the box's four edges."""
+    overlay: Path
+    marked: Path
+    """What the language model saw."""
+    json: Path
+    masks: Path | None
+    values: dict[str, object]
+    """The result as plain JSON values."""
+
+
+class Grounder:
+    """Answers visitors with the models of a shelf, one at a time on one machine."""
+
+    def __init__(self, shelf: Shelf, limits: Limits, folder: Path, *, at_once: int = 1) -> None:
+        """Answer questions.
+
+        Args:
+            shelf: the models.
+            limits: what may be asked.
+            folder: where results go, a new folder each.
+            at_once: questions worked on side by side.
+        """
+        self.shelf = shelf
+        self.limits = limits
+        self.folder = folder
+        self._turns = threading.BoundedSemaphore(at_once)
+
+    def ground(
+        self,
+        video: str | Path | None,
+        queries: Sequence[str],
+        settings: Settings,
+        progress: Progress,
+    ) -> list[Answered]:
+        """Answer all descriptions about one video.
+
+        Args:
+            video: path of the upload.
+            queries: as `limits.split_queries` gives them.
+            settings: what the visitor chose.
+            progress: called with the stages `"load"`, `"wait"`, those of the pipeline and
+                `"writing"`; raise `errors.Cancelled` in it to stop.
+
+        Raises:
+            STVGError: a video, a description, a model or a setting that cannot be used.
+        """
+        info = check_video(video, self.limits)
+        assert video is not None
+        if not self.shelf.is_loaded(settings.model):
+            progress("load", 0, None)
+        pipeline, notes = self.shelf.pipeline(settings)
+        while not self._turns.acquire(timeout=0.2):
+            progress("wait", 0, None)
+        folder = self.folder / uuid.uuid4().hex
+        try:
+            folder.mkdir(parents=True)
+            return self._answer(pipeline, Path(video), info, queries, settings, notes, folder, progress)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            self._turns.release()
+
+    def _answer(
+        self,
+        pipeline: STVGPipeline,
+        video: Path,
+        info: VideoInfo,
+        queries: Sequence[str],
+        settings: Settings,
+        notes: list[str],
+        folder: Path,
+        progress: Progress,
+    ) -> list[Answered]:
+        with open_video(video) as source:
+            with pipeline.open(
+                source,
+                query=queries[0] if len(queries) == 1 else None,
+                masks=settings.masks,
+                max_objects=settings.max_objects,
+                progress=progress,
+            ) as clip:
+                results = clip.ground(list(queries), progress=progress)
+                marked = folder / "what-the-model-saw.mp4"
+                _write_marked(marked, clip.marked, info.duration_seconds)
+            return [
+                _files(result, source, folder, number, marked, notes, progress)
+                for number, result in enumerate(results, start=1)
+            ]
+
+
+def _files(
+    result: GroundingResult,
+    source: VideoSource,
+    folder: Path,
+    number: int,
+    marked: Path,
+    notes: Sequence[str],
+    progress: Progress,
+) -> Answered:
+    """Everything of one answer that a visitor can see or keep."""
+    overlay, text = folder / f"answer-{number}.mp4", folder / f"answer-{number}.json"
+    result.save_video(overlay, progress=progress)
+    result.to_json(text)
+    masks = None
+    if result.masks is not None and any(result.masks):
+        masks = folder / f"masks-{number}.zip"
+        _write_masks(masks, result)
+    info = source.info
+    return Answered(
+        summary=markup.short_answer(result),
+        card=markup.answer_card(result, notes),
+        timeline=markup.timeline(result, info),
+        keyframes=markup.keyframes(_keyframes(result, source)),
+        reasoning=markup.reasoning(result),
+        rows=[
+            [b.frame_index, round(b.time_seconds, 3), b.object_id, *(round(v, 1) for v in b.xyxy)]
+            for b in result.boxes
+        ],
+        overlay=overlay,
+        marked=marked,
+        json=text,
+        masks=masks,
+        values=result.to_dict(),
+    )
+
+
+def _write_marked(path: Path, marked: MarkedFrames, duration_seconds: float) -> None:
+    """The numbered frames at their own times; one that is shown twice in a row is kept once."""
+    times, first = np.unique(marked.frames.times_seconds, return_index=True)
+    frames = (marked.frames.pixels[i] for i in first)
+    write_video(path, frames, times.tolist(), duration_seconds=duration_seconds)
+
+
+def _write_masks(path: Path, result: GroundingResult) -> None:
+    """One PNG a frame, its pixels holding the object's number."""
+    import imageio.v3 as imageio
+
+    assert result.masks is not None
+    pictures: dict[int, Pixels] = {}
+    for box, mask in zip(result.boxes, result.masks, strict=True):
+        if mask is not None:
+            inside = decode_mask(mask)
+            picture = pictures.setdefault(box.frame_index, np.zeros(inside.shape, np.uint8))
+            picture[inside] = box.object_id
+    with zipfile.ZipFile(path, "w") as archive:
+        for frame_index, picture in pictures.items():
+            name = f"frame-{frame_index:06d}.png"
+            archive.writestr(name, imageio.imwrite("<bytes>", picture, extension=".png"))
+
+
+def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyframe]:
+    from PIL import Image
+
+    names = {t.object_id: t.class_name for t in (result.tracks.tracks if result.tracks else ())}
+    strip = []
+    for frame in source.stream(keyframe_indices(source.info, result.tube)):
+        image = Image.fromarray(frame.pixels)
+        image.thumbnail((3 * KEYFRAME_HEIGHT, KEYFRAME_HEIGHT))
+        scale = image.width / source.info.width
+        # Small first, drawn on afterwards: the labels stay readable.
+        shown: list[tuple[Box, RLE | None]] = [
+            (replace(box, xyxy=tuple(v * scale for v in box.xyxy)), None)
+            for box in result.boxes
+            if box.frame_index == frame.frame_index
+        ]
+        picture = np.array(image)
+        draw_objects(picture, shown, names)
+        data = io.BytesIO()
+        Image.fromarray(picture).save(data, "JPEG", quality=82)
+        start, end = result.start_seconds, result.end_seconds
+        inside = start is not None and end is not None and start <= frame.time_seconds < end
+        strip.append(markup.Keyframe(frame.time_seconds, data.getvalue(), inside))
+    return strip
+
+
+def sweep(folder: Path, keep_seconds: float) -> int:
+    """Delete results that are older; returns how many."""
+    deleted = 0
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            old = time.time() - path.stat().st_mtime > keep_seconds
+        except OSError:
+            continue
+        if old:
+            shutil.rmtree(path, ignore_errors=True)
+            deleted += 1
+    return deleted
+
+
+def sweep_forever(folder: Path, keep_seconds: float) -> threading.Thread:
+    """Delete old results every now and then, in a thread that ends with the process."""
+
+    def run() -> None:
+        while True:
+            time.sleep(max(1.0, min(60.0, keep_seconds / 4)))
+            try:
+                sweep(folder, keep_seconds)
+            except (OSError, STVGError) as error:
+                _LOG.warning("Cannot delete old results: %s", error)
+
+    thread = threading.Thread(target=run, name="delete-old-results", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,109 @@
+"""The server around the page: where it listens, what it may serve, what it deletes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stvg_r1_hub.errors import require_package
+
+FOLDER = Path(__file__).parent
+QUEUE_SIZE = 32
+SESSIONS = 300
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
+
+
+def launch(
+    models: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    host: str | None = None,
+    port: int | None = None,
+    open_browser: bool = False,
+    mcp: bool = False,
+    limits: Any = None,
+    block: bool = True,
+) -> tuple[Any, str]:
+    """Serve the page.
+
+    On a ZeroGPU Space the models are loaded before the server starts, as it wants it; anywhere
+    else they load in the background while the page is already there.
+
+    Args:
+        models: names as `STVGPipeline.from_pretrained` takes them, the first is the default; empty
+            takes `models.default_models()`.
+        device: where the models run.
+        host: address to listen on; None is this machine only, or all on a Space.
+        port: None takes a free one from 7860 on.
+        open_browser: show the page in a browser of this machine.
+        mcp: also offer the endpoints as tools of an MCP server; needs the extra `mcp`.
+        limits: a `limits.Limits`; None takes its defaults.
+        block: wait until the server ends.
+
+    Returns:
+        The gradio `Blocks`, and the address of the page.
+
+    Raises:
+        MissingPackageError: gradio is not installed.
+    """
+    # No visit, file name or version leaves this machine unless its owner asks for that.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    gr: Any = require_package("gradio", "app")
+    if mcp:
+        require_package("mcp", "mcp")
+    from gradio.utils import get_upload_folder
+
+    from stvg_r1_hub.web import zerogpu
+    from stvg_r1_hub.web.api import add_endpoints
+    from stvg_r1_hub.web.grounding import Grounder, sweep_forever
+    from stvg_r1_hub.web.limits import Limits
+    from stvg_r1_hub.web.models import Shelf, default_models
+    from stvg_r1_hub.web.page import Page
+
+    limits = limits or Limits()
+    borrowed = zerogpu.is_zero_gpu()
+    shelf = Shelf(
+        models or default_models(), device=device, adapt=zerogpu.adapt if borrowed else None
+    )
+    # Inside gradio's own folder, so that results are served from where they are written.
+    results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"
+    at_once = 4 if borrowed else 1
+    page = Page(Grounder(shelf, limits, results, at_once=at_once), at_once=at_once)
+    add_endpoints(page)
+    if borrowed:
+        for name in shelf.names:
+            shelf.load(name)
+    else:
+        shelf.load_in_background()
+    sweep_forever(results, limits.keep_seconds)
+    page.blocks.queue(max_size=QUEUE_SIZE, default_concurrency_limit=4)
+    _, url, _ = page.blocks.launch(
+        server_name=host,
+        server_port=port,
+        inbrowser=open_browser,
+        prevent_thread_lock=not block,
+        quiet=not block,
+        show_error=False,
+        allowed_paths=[],
+        max_file_size=limits.max_bytes,
+        state_session_capacity=SESSIONS,
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=["api"],
+        mcp_server=mcp,
+        ssr_mode=False,
+        theme=theme(gr),
+        css_paths=[FOLDER / "page.css"],
+        head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+    )
+    return page.blocks, url
+
+
+def theme(gr: Any) -> Any:
+    """Fonts of the visitor's own system: none is fetched from anywhere."""
+    fonts = list(FONTS)
+    mono = ["ui-monospace", "Consolas", "monospace"]
+    return gr.themes.Default(primary_hue="red", neutral_hue="slate", font=fonts, font_mono=mono)

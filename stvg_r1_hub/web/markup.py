@@ -1,0 +1,216 @@
+"""Answers as HTML. Every text that comes from a visitor, a model or a file is escaped here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from stvg_r1_hub.drawing import object_color
+from stvg_r1_hub.pictures import MAX_ROWS
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import Track, Tracks, VideoInfo
+
+STAGES = {
+    "start": "Starting",
+    "load": "Loading the model",
+    "wait": "Waiting for the visitor before you",
+    "decode/track": "Finding and following every object",
+    "encode": "Looking at the numbered video",
+    "answer": "Thinking",
+    "writing": "Drawing the answer",
+    "reading": "Drawing the answer",
+}
+UNITS = {
+    "decode/track": "frame",
+    "answer": "word piece",
+    "writing": "frame",
+    "reading": "frame",
+}
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A small picture of one moment."""
+
+    time_seconds: float
+    jpeg: bytes
+    inside: bool
+    """Whether the moment belongs to the answer."""
+
+
+def progress(stage: str, done: int, total: int | None, note: str = "") -> str:
+    """What is being done right now, with the real counts."""
+    label = escape(STAGES.get(stage, stage))
+    unit = UNITS.get(stage)
+    # The length of an answer is not known before it ends: its limit is no goal.
+    open_ended = total is None or stage == "answer"
+    count = "" if unit is None else f"{unit} {done}" + ("" if open_ended else f" of {total}")
+    bar = "<progress></progress>"
+    if not open_ended:
+        bar = f'<progress max="{total}" value="{done}"></progress>'
+    return (
+        f'<div class="stvg-progress"><div><strong aria-live="polite">{label}{escape(note)}</strong>'
+        f"<span>{count}</span></div>{bar}</div>"
+    )
+
+
+def problem(sentence: str) -> str:
+    """One readable sentence about what went wrong."""
+    return f'<div class="stvg-problem" role="alert">{escape(_one_line(sentence))}</div>'
+
+
+def note(sentence: str) -> str:
+    """A quiet line, such as what is known of an upload."""
+    return f'<div class="stvg-note">{escape(_one_line(sentence))}</div>' if sentence else ""
+
+
+def video_facts(info: VideoInfo) -> str:
+    """Length, size and rate of a video, in words."""
+    return (
+        f"{info.duration_seconds:.1f} s, {info.width} x {info.height} pixels, "
+        f"{info.fps:.3g} frames a second"
+    )
+
+
+def short_answer(result: GroundingResult) -> str:
+    """The answer in a few words, as text."""
+    if not result.found:
+        return f"{result.query}: not found"
+    return f"{result.query}: {result.start_seconds:.2f} to {result.end_seconds:.2f} s"
+
+
+def answer_card(result: GroundingResult, notes: Sequence[str] = ()) -> str:
+    """The answer in large letters, what it is about, and what should be known of it."""
+    sentences = [*notes, *result.warnings]
+    query = f'<p class="stvg-query">{escape(result.query)}</p>'
+    if not result.found or result.start_seconds is None or result.end_seconds is None:
+        return (
+            f'<section class="stvg-card" data-found="false">{query}'
+            '<p class="stvg-when">Not found in this video</p>'
+            f"{_sentences(sentences)}</section>"
+        )
+    start, end = result.start_seconds, result.end_seconds
+    frames = len({box.frame_index for box in result.boxes})
+    return (
+        f'<section class="stvg-card" data-found="true" data-start="{start}" data-end="{end}">{query}'
+        f'<p class="stvg-when">{start:.2f} s <span>to</span> {end:.2f} s</p>'
+        f'<p class="stvg-who">{"".join(_chip(result, i) for i in result.object_ids)}'
+        f"<span>{end - start:.2f} s long, a box in {frames} frames</span></p>"
+        f'<button type="button" class="stvg-play" data-seek="{start}" data-until="{end}">'
+        "Play this moment</button>"
+        f"{_sentences(sentences)}</section>"
+    )
+
+
+def _chip(result: GroundingResult, object_id: int) -> str:
+    track = result.tracks.get(object_id) if result.tracks else None
+    name = track.class_name if track else ""
+    return (
+        f'<span class="stvg-chip" style="--object:{_css(object_id)}"><i></i>'
+        f"number {object_id}{', ' + escape(name) if name else ''}</span>"
+    )
+
+
+def _sentences(sentences: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(_one_line(s))}</li>" for s in dict.fromkeys(sentences))
+    return f'<ul class="stvg-notes">{items}</ul>' if items else ""
+
+
+def timeline(result: GroundingResult, info: VideoInfo) -> str:
+    """All tracks as bars over the time axis, with the answered range; a click plays from there."""
+    duration = info.duration_seconds
+    tracks = result.tracks
+    rows = _rows(tracks, result.object_ids) if tracks else []
+    lanes = "".join(_lane(track, tracks, duration, result.object_ids) for track in rows if tracks)
+    hidden = len(tracks) - len(rows) if tracks else 0
+    more = f"<p>{hidden} more objects are not shown.</p>" if hidden else ""
+    span = ""
+    if result.found and result.start_seconds is not None and result.end_seconds is not None:
+        left = 100 * result.start_seconds / duration
+        width = 100 * (result.end_seconds - result.start_seconds) / duration
+        color = _css(result.object_ids[0]) if result.object_ids else "currentColor"
+        span = (
+            f'<div class="stvg-span" style="left:{left:.3f}%;width:{width:.3f}%;--object:{color}">'
+            "</div>"
+        )
+    empty = "" if rows else "<p>No object was found in this video.</p>"
+    return (
+        f'<section class="stvg-timeline" data-duration="{duration}" aria-label="Timeline">'
+        f'<h3>When each object is seen</h3>{empty}<div class="stvg-lanes">{lanes}'
+        f'<div class="stvg-over">{span}<div class="stvg-playhead"></div></div></div>'
+        f'<div class="stvg-axis"><span></span><div>{_ticks(duration)}</div></div>{more}</section>'
+    )
+
+
+def _rows(tracks: Tracks, answered: tuple[int, ...]) -> list[Track]:
+    order = sorted(
+        tracks.tracks, key=lambda t: (t.object_id not in answered, -len(t.frame_indices))
+    )
+    return sorted(order[:MAX_ROWS], key=lambda t: t.object_id)
+
+
+def _lane(track: Track, tracks: Tracks, duration: float, answered: tuple[int, ...]) -> str:
+    """One object: its name, and a bar for every stretch in which it is visible."""
+    times = np.append(tracks.frame_times, duration)
+    breaks = np.flatnonzero(np.diff(track.frame_indices) > 1) + 1
+    bars = []
+    for part in np.split(track.frame_indices, breaks):
+        start, end = float(times[part[0]]), float(times[part[-1] + 1])
+        bars.append(
+            f'<i style="left:{100 * start / duration:.3f}%;'
+            f'width:{100 * (end - start) / duration:.3f}%"></i>'
+        )
+    mark = " stvg-answered" if track.object_id in answered else ""
+    label = escape(f"{track.object_id} {track.class_name}".strip())
+    return (
+        f'<div class="stvg-lane{mark}" style="--object:{_css(track.object_id)}">'
+        f'<span title="{label}">{label}</span><div>{"".join(bars)}</div></div>'
+    )
+
+
+def _ticks(duration: float) -> str:
+    steps = (0.5, 1, 2, 5, 10, 20, 30, 60)
+    step = next((s for s in steps if duration / s <= 6), 120)
+    marks = np.arange(0, duration + 1e-6, step)
+    return "".join(f'<i style="left:{100 * t / duration:.3f}%">{t:g} s</i>' for t in marks)
+
+
+def keyframes(frames: Sequence[Keyframe]) -> str:
+    """A strip of small pictures; each is a button that plays from its moment."""
+    cells = []
+    for frame in frames:
+        picture = base64.b64encode(frame.jpeg).decode("ascii")
+        state = "in the answer" if frame.inside else "outside the answer"
+        cells.append(
+            f'<button type="button" class="stvg-frame" data-inside="{str(frame.inside).lower()}" '
+            f'data-seek="{frame.time_seconds}" '
+            f'aria-label="Play from {frame.time_seconds:.1f} seconds, {state}">'
+            f'<img alt="" src="data:image/jpeg;base64,{picture}">'
+            f"<span>{frame.time_seconds:.1f} s</span></button>"
+        )
+    return f'<div class="stvg-strip" role="group" aria-label="Moments">{"".join(cells)}</div>'
+
+
+def reasoning(result: GroundingResult) -> str:
+    """What the model thought, and its words as they came."""
+    if not result.raw_text:
+        return '<p class="stvg-note">The language model was not asked.</p>'
+    thought = escape(result.reasoning) or "The model gave no reasons."
+    seconds = ", ".join(f"{name} {value:.2f} s" for name, value in result.timings.items())
+    return (
+        f'<blockquote class="stvg-thought">{thought}</blockquote>'
+        f'<p class="stvg-note">Its whole answer: <code>{escape(result.raw_text)}</code></p>'
+        f'<p class="stvg-note">Time spent: {escape(seconds)}</p>'
+    )
+
+
+def _css(object_id: int) -> str:
+    return "rgb({},{},{})".format(*object_color(object_id))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,178 @@
+"""The models and trackers that a page offers: each loaded once, shared by all visitors."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from stvg_r1_hub.errors import ModelError, STVGError, TrackerError
+from stvg_r1_hub.hub import resolve
+from stvg_r1_hub.pipeline import STVGPipeline, Tracker, load_tracker, pick_device
+
+PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
+BUNDLED = "tiny"
+MAX_TRACKERS = 4
+"""Trackers with other settings than a model's own that are kept loaded."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a visitor may choose; None leaves it as the model was trained."""
+
+    model: str
+    tracker: str = "auto"
+    masks: bool = False
+    max_objects: int | None = None
+    sample_fps: float | None = None
+    """Frames a second that the language model sees."""
+    total_pixels: int | None = None
+    """Pixels that all of these frames share."""
+    detect_fps: float | None = None
+    score_threshold: float | None = None
+
+
+def default_models() -> tuple[str, ...]:
+    """With a GPU the published checkpoint and the bundled one, else the bundled one alone."""
+    return (BUNDLED,) if pick_device("auto") == "cpu" else (PUBLISHED, BUNDLED)
+
+
+class Shelf:
+    """Models by name, with the trackers that visitors asked for."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        device: str = "auto",
+        adapt: Callable[[str, STVGPipeline], STVGPipeline] | None = None,
+    ) -> None:
+        """Offer models; nothing is loaded yet.
+
+        Args:
+            names: as `STVGPipeline.from_pretrained` takes them; the first is the default.
+            device: where they run.
+            adapt: changes a model once it is loaded, given its name.
+        """
+        self.names = tuple(dict.fromkeys(names))
+        self.trackers = ("auto", "coco")
+        self.device = device
+        self._adapt = adapt
+        self._loaded: dict[str, STVGPipeline] = {}
+        self._problems: dict[str, STVGError] = {}
+        self._trackers: OrderedDict[Settings, Tracker] = OrderedDict()
+        self._locks = {name: threading.Lock() for name in self.names}
+        self._trackers_lock = threading.Lock()
+
+    def load(self, name: str) -> STVGPipeline:
+        """A model, loaded when it is not yet; whoever comes meanwhile waits for it.
+
+        Raises:
+            ModelError: not on this page, or it cannot be loaded.
+            TrackerError: its tracker cannot.
+        """
+        if name not in self.names:
+            raise ModelError(
+                f"The model {name!r} is not offered here; there is {', '.join(self.names)}."
+            )
+        with self._locks[name]:
+            if name in self._loaded:
+                return self._loaded[name]
+            if name in self._problems:
+                raise self._problems[name]
+            try:
+                pipeline = STVGPipeline.from_pretrained(name, device=self.device)
+            except STVGError as error:
+                self._problems[name] = error
+                raise
+            if self._adapt is not None:
+                pipeline = self._adapt(name, pipeline)
+            self._loaded[name] = pipeline
+            return pipeline
+
+    def load_in_background(self) -> threading.Thread:
+        """Start to load all models, the default first, while the page is already there."""
+
+        def run() -> None:
+            for name in self.names:
+                try:
+                    self.load(name)
+                except STVGError as error:
+                    _LOG.warning("%s", error)
+
+        thread = threading.Thread(target=run, name="load-models", daemon=True)
+        thread.start()
+        return thread
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a question to this model can start at once."""
+        return name in self._loaded
+
+    def pipeline(self, settings: Settings) -> tuple[STVGPipeline, list[str]]:
+        """The model with a visitor's settings, and what should be said about them.
+
+        Raises:
+            ConfigError: a setting that is not allowed.
+            ModelError: the model is not here or cannot be loaded.
+            TrackerError: the tracker cannot.
+        """
+        base = self.load(settings.model)
+        sampling, tracking = base.config.sampling, base.config.tracking
+        notes = []
+        if settings.sample_fps not in (None, sampling.fps):
+            notes.append(
+                f"The model sees {settings.sample_fps:g} frames a second; it was trained with "
+                f"{sampling.fps:g}."
+            )
+            sampling = replace(sampling, fps=settings.sample_fps)
+        if settings.total_pixels not in (None, sampling.total_pixels):
+            notes.append(
+                f"The frames share {settings.total_pixels / 1e6:.2g} million pixels; the model was "
+                f"trained with {sampling.total_pixels / 1e6:.2g} million."
+            )
+            sampling = replace(sampling, total_pixels=settings.total_pixels)
+        tracking = replace(
+            tracking,
+            fps=tracking.fps if settings.detect_fps is None else settings.detect_fps,
+            score_threshold=(
+                tracking.score_threshold
+                if settings.score_threshold is None
+                else settings.score_threshold
+            ),
+        )
+        chosen = copy.copy(base)
+        chosen.config = replace(base.config, sampling=sampling, tracking=tracking)
+        if settings.tracker not in self.trackers:
+            # Never a path or an address: what a stranger names is not looked for.
+            raise TrackerError(
+                f"The tracker {settings.tracker!r} is not offered here; there is "
+                f"{', '.join(self.trackers)}."
+            )
+        if settings.tracker != "auto" or tracking != base.config.tracking:
+            chosen.tracker = self._tracker(chosen, settings)
+        return chosen, notes
+
+    def _tracker(self, pipeline: STVGPipeline, settings: Settings) -> Tracker:
+        """The tracker of these settings, kept for the next visitor who wants the same."""
+        key = Settings(
+            settings.model,
+            settings.tracker,
+            detect_fps=settings.detect_fps,
+            score_threshold=settings.score_threshold,
+        )
+        with self._trackers_lock:
+            if key not in self._trackers:
+                self._trackers[key], _ = load_tracker(
+                    settings.tracker,
+                    config=pipeline.config.tracking,
+                    bundle=resolve(settings.model),
+                    device=pick_device(self.device),
+                )
+            self._trackers.move_to_end(key)
+            while len(self._trackers) > MAX_TRACKERS:
+                self._trackers.popitem(last=False)
+            return self._trackers[key]

@@ -1,0 +1,182 @@
+"""Models on ZeroGPU: a GPU that a Space borrows for the seconds of one call.
+
+Only the language model's work crosses to the GPU process; reading, tracking, drawing and
+encoding stay outside. What crosses is small and lies on the CPU: frames at the model's own size
+go in, texts come out. Off ZeroGPU the decorator does nothing and the same code runs in place.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stvg_r1_hub.errors import ModelError, STVGError
+from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.structures import MarkedFrames, Pixels, Progress
+from stvg_r1_hub.web.jobs import Step, in_background
+
+try:
+    import spaces
+except ImportError:  # A laptop does without it.
+    spaces = None
+
+START_SECONDS = 6.0
+"""To move the weights to the GPU."""
+SECONDS_PER_VISUAL_TOKEN = 0.0008
+SECONDS_PER_ANSWER_TOKEN = 0.035
+ANSWER_TOKENS = 220
+ANSWER_TOKENS_PER_OBJECT = 15
+"""First guesses for a 7B model; `Cost` corrects them by what the calls really took."""
+LONGEST_SECONDS = 120
+
+
+@dataclass
+class Cost:
+    """How the seconds really taken compare to those that were guessed."""
+
+    ratio: float = 1.0
+
+    def learn(self, guessed: float, taken: float) -> None:
+        """Move towards the last call: fast when calls take longer, slowly when shorter."""
+        weight = 0.5 if taken > guessed * self.ratio else 0.1
+        seen = min(4.0, max(0.25, taken / max(guessed, 1e-6)))
+        self.ratio += weight * (seen - self.ratio)
+
+
+_COST = Cost()
+_PIPELINES: dict[str, STVGPipeline] = {}
+"""Models that the GPU process finds by name: it is forked from this one."""
+
+
+def is_zero_gpu() -> bool:
+    """Whether this process runs on a ZeroGPU Space."""
+    if spaces is None:
+        return False
+    from spaces.config import Config
+
+    return bool(Config.zero_gpu)
+
+
+def guessed_seconds(prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int) -> float:
+    """GPU seconds before anything was learned: by the clip's tokens, its objects and prompts."""
+    frames = video.frames
+    visual = len(frames) / 2 * (frames.model_height // 28) * (frames.model_width // 28)
+    objects = len(video.offered_ids)
+    answer = min(max_new_tokens, ANSWER_TOKENS + ANSWER_TOKENS_PER_OBJECT * objects)
+    batches = -(-len(prompts) // 8)
+    return visual * SECONDS_PER_VISUAL_TOKEN * batches + answer * SECONDS_PER_ANSWER_TOKEN * batches
+
+
+def gpu_seconds(
+    name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int
+) -> int:
+    """Seconds to ask for. Small, because a visitor's quota must cover what is asked for."""
+    guessed = guessed_seconds(prompts, video, max_new_tokens)
+    wanted = START_SECONDS + 1.5 * guessed * _COST.ratio
+    return min(LONGEST_SECONDS, max(10, round(wanted)))
+
+
+def _answer_on_gpu(
+    name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int
+) -> Generator[Step | tuple[list[str], float], None, None]:
+    """Steps, and at the end the texts with the seconds they took."""
+    vlm = _PIPELINES[name].vlm
+
+    def work(progress: Progress) -> list[str]:
+        encoded = vlm.encode(video)
+        return vlm.generate(prompts, encoded, max_new_tokens=max_new_tokens, progress=progress)
+
+    started = time.perf_counter()
+    texts = yield from in_background(work)
+    yield texts, time.perf_counter() - started
+
+
+if spaces is not None:
+    _answer_on_gpu = spaces.GPU(duration=gpu_seconds)(_answer_on_gpu)
+
+
+class BorrowedGPU:
+    """A language model whose every question is one call on a borrowed GPU."""
+
+    def __init__(self, name: str) -> None:
+        """Use the model that `adapt` registered under a name."""
+        self.name = name
+
+    def encode(self, video: MarkedFrames) -> MarkedFrames:
+        """The frames at the model's own size, so that little crosses to the other process."""
+        from stvg_r1_hub.vlm.local import LocalVLM
+
+        frames = video.frames
+        size = (frames.model_height, frames.model_width)
+        resized = LocalVLM._resized(frames.pixels, size).permute(0, 2, 3, 1).contiguous()
+        pixels: Pixels = resized.numpy()
+        return replace(video, frames=replace(frames, pixels=pixels))
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        video: MarkedFrames,
+        *,
+        max_new_tokens: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Ask on the GPU.
+
+        Raises:
+            ModelError: no GPU can be had, said in one sentence.
+        """
+        texts: list[str] = []
+        calls: Any = _answer_on_gpu(self.name, list(prompts), video, max_new_tokens)
+        try:
+            for step in calls:
+                if isinstance(step, Step):
+                    if progress is not None:
+                        progress(step.stage, step.done, step.total)
+                else:
+                    texts, seconds = step
+                    _COST.learn(guessed_seconds(prompts, video, max_new_tokens), seconds)
+        except STVGError:
+            raise
+        except Exception as error:
+            sentence = explain(error)
+            if sentence is None:
+                raise
+            raise ModelError(sentence) from error
+        finally:
+            calls.close()
+        return texts
+
+
+def adapt(name: str, pipeline: STVGPipeline) -> STVGPipeline:
+    """The same pipeline with its language model on a borrowed GPU."""
+    _PIPELINES[name] = pipeline
+    adapted = copy.copy(pipeline)
+    adapted.vlm = BorrowedGPU(name)
+    return adapted
+
+
+def explain(error: Exception) -> str | None:
+    """One sentence for what ZeroGPU refuses; None for any other error."""
+    title = str(getattr(error, "title", ""))
+    if not title.startswith("ZeroGPU"):
+        return None
+    message = re.sub(r"<[^>]*>", "", str(getattr(error, "message", error)))
+    if "illegal duration" in title:
+        return (
+            "This question needs more GPU time than your account may ask for at once: use a "
+            "shorter clip or fewer descriptions, or log in to Hugging Face."
+        )
+    if "quota" in title or "credits" in title:
+        wait = re.search(r"Try again in ([\d:, a-z]+)", message)
+        when = f" in {wait[1].strip()}" if wait else " later"
+        return (
+            f"Your free GPU time for today is used up: try again{when}, log in to Hugging Face "
+            "for more, or run this page on your own computer with: stvg app"
+        )
+    if "queue timeout" in title:
+        return "All GPUs are busy right now: try again in a minute."
+    return f"The GPU stopped before the answer was ready ({message}): try again, or a shorter clip."
