@@ -1,4 +1,4 @@
-"""The `stvg` command: ground, track, eval, demo, doctor.
+"""The `stvg` command: ground, track, eval, demo, app, doctor.
 
 Results go to stdout or to files, messages and progress bars to stderr. A mistake of the caller is
 one sentence and exit code 2; not finding the object is a result, and exit code 0.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub import __version__
-from stvg_r1_hub.errors import ModelError, OutputError, STVGError
+from stvg_r1_hub.errors import ConfigError, ModelError, OutputError, STVGError
 from stvg_r1_hub.outputs import check_output, make_folder
 from stvg_r1_hub.progress_bars import ProgressBars
 
@@ -90,6 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="ground the bundled clip with the bundled model")
     demo.set_defaults(run=_demo)
     demo.add_argument("--out", default="stvg-demo", help="folder to write (default: stvg-demo)")
+
+    app = commands.add_parser("app", help="serve the web page on this machine")
+    app.set_defaults(run=_app)
+    app.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="model to offer; give it several times to offer a choice (default: what fits here)",
+    )
+    app.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    app.add_argument("--host", help="address to listen on (default: this machine only)")
+    app.add_argument("--port", type=int, help="port (default: a free one from 7860 on)")
+    app.add_argument("--open", action="store_true", help="show the page in a browser")
+    app.add_argument("--mcp", action="store_true", help="also be an MCP server")
+    app.add_argument("--max-seconds", type=float, help="longest video that is taken (default: 180)")
 
     doctor = commands.add_parser("doctor", help="say what is installed and what is missing")
     doctor.set_defaults(run=_doctor)
@@ -265,6 +280,23 @@ def _demo(options: argparse.Namespace) -> int:
     _print_lines(
         [f"{name + ':':<10}{path}" for name, path in zip(names, paths, strict=True)],
         to_stderr=False,
+    )
+    return 0
+
+
+def _app(options: argparse.Namespace) -> int:
+    if options.max_seconds is not None and not options.max_seconds > 0:
+        raise ConfigError(f"--max-seconds must be above 0, got {options.max_seconds}.")
+    from stvg_r1_hub.web import launch
+
+    launch(
+        options.model,
+        device=options.device,
+        host=options.host,
+        port=options.port,
+        open_browser=options.open,
+        mcp=options.mcp,
+        max_seconds=options.max_seconds,
     )
     return 0
 

@@ -21,7 +21,8 @@ ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},
     "clip": {"result", "video", "pipeline", "smaller_sample"},
     "pipeline": {*STAGES, "result", "clip", "device", "track_selection"},
-    "cli": {"pipeline", "result", "evaluation", "doctor", "progress_bars"},
+    "web": {"pipeline", "result", "rendering", "pictures", "drawing", "video", "hub", "tracking"},
+    "cli": {"pipeline", "result", "evaluation", "web", "doctor", "progress_bars"},
     "evaluation": {"pipeline", "result", "video", "answer", "tracking"},
 }
 

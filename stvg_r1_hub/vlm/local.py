@@ -122,7 +122,7 @@ class LocalVLM:
         import torch
 
         frames = video.frames
-        pixels = self._resized(frames.pixels, (frames.model_height, frames.model_width))
+        pixels = self.resized(frames.pixels, (frames.model_height, frames.model_width))
         inputs = self.processor.video_processor(
             [pixels],
             do_resize=False,
@@ -252,7 +252,7 @@ class LocalVLM:
             ) from error
 
     @staticmethod
-    def _resized(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    def resized(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
         """`(T, H, W, 3)` uint8 to `(T, 3, h, w)` uint8, as qwen-vl-utils resizes."""
         import torch
         from torchvision.transforms.v2 import functional as resizing

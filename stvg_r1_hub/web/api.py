@@ -12,7 +12,7 @@ from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.web.jobs import in_background
 from stvg_r1_hub.web.limits import split_queries
 from stvg_r1_hub.web.models import Settings
-from stvg_r1_hub.web.page import CRASHED, Page, UploadedVideo
+from stvg_r1_hub.web.page import CRASHED, Page, upload_only
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def add_endpoints(page: Page) -> None:
     shelf = page.grounder.shelf
     # Concurrency is shared with the page's own button: programs and people stand in one line.
     with page.blocks, gr.Row(visible=False):
-        video = UploadedVideo(label="video")
+        video = upload_only(gr.Video(label="video"))
         queries = gr.Textbox(label="queries", lines=2)
         model = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="model")
         tracker = gr.Dropdown(list(shelf.trackers), value="auto", label="tracker")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import logging
+import secrets
 import shutil
 import threading
 import time
-import uuid
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import numpy as np
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pictures import keyframe_indices
-from stvg_r1_hub.pipeline import STVGPipeline, open_video
+from stvg_r1_hub.pipeline import open_video
 from stvg_r1_hub.rendering import draw_objects
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress, VideoInfo
@@ -98,30 +99,7 @@ class Grounder:
         if not self.shelf.is_loaded(settings.model):
             progress("load", 0, None)
         pipeline, notes = self.shelf.pipeline(settings)
-        while not self._turns.acquire(timeout=0.2):
-            progress("wait", 0, None)
-        folder = self.folder / uuid.uuid4().hex
-        try:
-            folder.mkdir(parents=True)
-            return self._answer(pipeline, Path(video), info, queries, settings, notes, folder, progress)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            self._turns.release()
-
-    def _answer(
-        self,
-        pipeline: STVGPipeline,
-        video: Path,
-        info: VideoInfo,
-        queries: Sequence[str],
-        settings: Settings,
-        notes: list[str],
-        folder: Path,
-        progress: Progress,
-    ) -> list[Answered]:
-        with open_video(video) as source:
+        with self._turn(progress), _new_folder(self.folder) as folder, open_video(video) as source:
             with pipeline.open(
                 source,
                 query=queries[0] if len(queries) == 1 else None,
@@ -136,6 +114,28 @@ class Grounder:
                 _files(result, source, folder, number, marked, notes, progress)
                 for number, result in enumerate(results, start=1)
             ]
+
+    @contextmanager
+    def _turn(self, progress: Progress) -> Iterator[None]:
+        """Wait in line; also for a question that was stopped and is still winding down."""
+        while not self._turns.acquire(timeout=0.2):
+            progress("wait", 0, None)
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+
+@contextmanager
+def _new_folder(parent: Path) -> Iterator[Path]:
+    """A folder that nobody can guess, gone again when the work in it fails or is stopped."""
+    folder = parent / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _files(
@@ -209,7 +209,7 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
         scale = image.width / source.info.width
         # Small first, drawn on afterwards: the labels stay readable.
         shown: list[tuple[Box, RLE | None]] = [
-            (replace(box, xyxy=tuple(v * scale for v in box.xyxy)), None)
+            (_scaled(box, scale), None)
             for box in result.boxes
             if box.frame_index == frame.frame_index
         ]
@@ -221,6 +221,11 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
         inside = start is not None and end is not None and start <= frame.time_seconds < end
         strip.append(markup.Keyframe(frame.time_seconds, data.getvalue(), inside))
     return strip
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    left, top, right, bottom = (v * scale for v in box.xyxy)
+    return replace(box, xyxy=(left, top, right, bottom))
 
 
 def sweep(folder: Path, keep_seconds: float) -> int:

@@ -24,7 +24,8 @@ def launch(
     port: int | None = None,
     open_browser: bool = False,
     mcp: bool = False,
-    limits: Any = None,
+    max_seconds: float | None = None,
+    keep_seconds: int = 3600,
     block: bool = True,
 ) -> tuple[Any, str]:
     """Serve the page.
@@ -40,8 +41,9 @@ def launch(
         port: None takes a free one from 7860 on.
         open_browser: show the page in a browser of this machine.
         mcp: also offer the endpoints as tools of an MCP server; needs the extra `mcp`.
-        limits: a `limits.Limits`; None takes its defaults.
-        block: wait until the server ends.
+        max_seconds: longest video taken; None is the default of `limits.Limits`.
+        keep_seconds: uploads and results that are older are deleted.
+        block: wait until the server ends; False returns while it runs.
 
     Returns:
         The gradio `Blocks`, and the address of the page.
@@ -63,7 +65,10 @@ def launch(
     from stvg_r1_hub.web.models import Shelf, default_models
     from stvg_r1_hub.web.page import Page
 
-    limits = limits or Limits()
+    limits = Limits(
+        max_seconds=Limits.max_seconds if max_seconds is None else max_seconds,
+        keep_seconds=keep_seconds,
+    )
     borrowed = zerogpu.is_zero_gpu()
     shelf = Shelf(
         models or default_models(), device=device, adapt=zerogpu.adapt if borrowed else None

@@ -96,7 +96,8 @@ def answer_card(result: GroundingResult, notes: Sequence[str] = ()) -> str:
     start, end = result.start_seconds, result.end_seconds
     frames = len({box.frame_index for box in result.boxes})
     return (
-        f'<section class="stvg-card" data-found="true" data-start="{start}" data-end="{end}">{query}'
+        f'<section class="stvg-card" data-found="true" data-start="{start}" data-end="{end}">'
+        f"{query}"
         f'<p class="stvg-when">{start:.2f} s <span>to</span> {end:.2f} s</p>'
         f'<p class="stvg-who">{"".join(_chip(result, i) for i in result.object_ids)}'
         f"<span>{end - start:.2f} s long, a box in {frames} frames</span></p>"

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from stvg_r1_hub.errors import ModelError, STVGError, TrackerError
 from stvg_r1_hub.hub import resolve
-from stvg_r1_hub.pipeline import STVGPipeline, Tracker, load_tracker, pick_device
+from stvg_r1_hub.pipeline import STVGPipeline, load_tracker, pick_device
+from stvg_r1_hub.tracking import Tracker
 
 PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
 BUNDLED = "tiny"

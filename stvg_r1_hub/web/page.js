@@ -13,6 +13,12 @@
   };
 
   document.addEventListener("click", (event) => {
+    // On a phone the answer is below the fold.
+    if (event.target.closest("#stvg-find") && innerWidth < 800) {
+      setTimeout(() => {
+        document.querySelector("#stvg-status")?.scrollIntoView({ behavior: "smooth" });
+      }, 300);
+    }
     const button = event.target.closest("[data-seek]");
     if (button) {
       const end = button.dataset.until;

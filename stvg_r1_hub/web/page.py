@@ -40,29 +40,31 @@ COLUMNS = ["frame", "seconds", "number", "left", "top", "right", "bottom"]
 ANSWER, SEEN = "The answer", "What the model saw"
 
 
-class UploadedVideo(gr.Video):
-    """A video that was really uploaded: an address in its place is refused, not fetched."""
+def upload_only(video: gr.Video) -> gr.Video:
+    """The same widget; an address in place of an upload is refused, never fetched."""
+    # On the instance, because a subclass would make gradio write a .pyi file into the package.
+    move, move_async = video.move_resource_to_block_cache, video.async_move_resource_to_block_cache
 
-    is_template = True
+    def checked(path: str | Path | None) -> str | None:
+        _refuse_address(path)
+        return move(path)
 
-    async def async_move_resource_to_block_cache(
-        self, url_or_file_path: str | Path | None
-    ) -> str | None:
-        """Refuse addresses; anything else as usual."""
-        _refuse_address(url_or_file_path)
-        path: str | None = await super().async_move_resource_to_block_cache(url_or_file_path)
-        return path
+    async def checked_async(path: str | Path | None) -> str | None:
+        _refuse_address(path)
+        return await move_async(path)
 
-    def move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Refuse addresses; anything else as usual."""
-        _refuse_address(url_or_file_path)
-        path: str | None = super().move_resource_to_block_cache(url_or_file_path)
-        return path
+    vars(video).update(
+        move_resource_to_block_cache=checked, async_move_resource_to_block_cache=checked_async
+    )
+    return video
 
 
 def _refuse_address(value: str | Path | None) -> None:
     if str(value or "").lower().startswith(("http://", "https://")):
-        raise gr.Error("Addresses are not fetched here: download the video and upload the file.")
+        raise gr.Error(
+            "Addresses are not fetched here: download the video and upload the file.",
+            print_exception=False,
+        )
 
 
 def settings_of(
@@ -115,8 +117,8 @@ class Page:
             self._events()
 
     def _question(self) -> None:
-        self.video = UploadedVideo(
-            label="Video", sources=["upload", "webcam"], elem_id="stvg-upload"
+        self.video = upload_only(
+            gr.Video(label="Video", sources=["upload", "webcam"], elem_id="stvg-upload")
         )
         self.facts = gr.HTML(elem_id="stvg-facts", elem_classes="stvg-slot")
         self.text = gr.Textbox(
@@ -175,9 +177,7 @@ class Page:
             self.view = gr.Radio(
                 [ANSWER, SEEN], value=ANSWER, show_label=False, container=False, elem_id="stvg-view"
             )
-            self.shown = gr.Video(
-                show_label=False, autoplay=True, elem_id="stvg-video"
-            )
+            self.shown = gr.Video(show_label=False, autoplay=True, elem_id="stvg-video")
             self.timeline = gr.HTML(elem_id="stvg-timeline", elem_classes="stvg-slot")
             self.keyframes = gr.HTML(elem_id="stvg-keyframes", elem_classes="stvg-slot")
             with gr.Accordion("Why: the model's reasoning", open=True):

@@ -71,9 +71,7 @@ def guessed_seconds(prompts: Sequence[str], video: MarkedFrames, max_new_tokens:
     return visual * SECONDS_PER_VISUAL_TOKEN * batches + answer * SECONDS_PER_ANSWER_TOKEN * batches
 
 
-def gpu_seconds(
-    name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int
-) -> int:
+def gpu_seconds(name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int) -> int:
     """Seconds to ask for. Small, because a visitor's quota must cover what is asked for."""
     guessed = guessed_seconds(prompts, video, max_new_tokens)
     wanted = START_SECONDS + 1.5 * guessed * _COST.ratio
@@ -108,12 +106,10 @@ class BorrowedGPU:
 
     def encode(self, video: MarkedFrames) -> MarkedFrames:
         """The frames at the model's own size, so that little crosses to the other process."""
-        from stvg_r1_hub.vlm.local import LocalVLM
-
+        vlm: Any = _PIPELINES[self.name].vlm
         frames = video.frames
-        size = (frames.model_height, frames.model_width)
-        resized = LocalVLM._resized(frames.pixels, size).permute(0, 2, 3, 1).contiguous()
-        pixels: Pixels = resized.numpy()
+        resized = vlm.resized(frames.pixels, (frames.model_height, frames.model_width))
+        pixels: Pixels = resized.permute(0, 2, 3, 1).contiguous().numpy()
         return replace(video, frames=replace(frames, pixels=pixels))
 
     def generate(
