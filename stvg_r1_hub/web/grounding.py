@@ -26,7 +26,7 @@ from stvg_r1_hub.pictures import keyframe_indices
 from stvg_r1_hub.pipeline import open_video
 from stvg_r1_hub.rendering import draw_objects
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress, VideoInfo
+from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress
 from stvg_r1_hub.video import VideoSource, write_video
 from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.limits import Limits, check_video

@@ -138,10 +138,15 @@ def timeline(result: GroundingResult, info: VideoInfo) -> str:
             f'<div class="stvg-span" style="left:{left:.3f}%;width:{width:.3f}%;--object:{color}">'
             "</div>"
         )
-    empty = "" if rows else "<p>No object was found in this video.</p>"
+    heading = "<h3>When each object is seen</h3>"
+    if not rows:
+        return (
+            f'<section class="stvg-timeline" data-duration="{duration}">{heading}'
+            "<p>No object was found in this video.</p></section>"
+        )
     return (
         f'<section class="stvg-timeline" data-duration="{duration}" aria-label="Timeline">'
-        f'<h3>When each object is seen</h3>{empty}<div class="stvg-lanes">{lanes}'
+        f'{heading}<div class="stvg-lanes">{lanes}'
         f'<div class="stvg-over">{span}<div class="stvg-playhead"></div></div></div>'
         f'<div class="stvg-axis"><span></span><div>{_ticks(duration)}</div></div>{more}</section>'
     )
@@ -177,7 +182,11 @@ def _ticks(duration: float) -> str:
     steps = (0.5, 1, 2, 5, 10, 20, 30, 60)
     step = next((s for s in steps if duration / s <= 6), 120)
     marks = np.arange(0, duration + 1e-6, step)
-    return "".join(f'<i style="left:{100 * t / duration:.3f}%">{t:g} s</i>' for t in marks)
+    return "".join(
+        f'<i style="left:{100 * t / duration:.3f}%;transform:translateX(-{100 * t / duration:.0f}%)">'
+        f"{t:g} s</i>"
+        for t in marks
+    )
 
 
 def keyframes(frames: Sequence[Keyframe]) -> str:

@@ -1,0 +1,54 @@
+"""One page for all tests of this folder: the bundled model behind a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+DEMO = Path(__file__).parents[2] / "stvg_r1_hub" / "bundled" / "demo"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The bundled clip and the truth about it."""
+
+    clip: Path
+    query: str
+    start_seconds: float
+    end_seconds: float
+
+    def overlap(self, start: float, end: float) -> float:
+        """Temporal IoU of an answer with the truth."""
+        both = min(end, self.end_seconds) - max(start, self.start_seconds)
+        either = max(end, self.end_seconds) - min(start, self.start_seconds)
+        return max(0.0, both) / either
+
+
+@pytest.fixture(scope="session")
+def demo() -> Demo:
+    values = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))
+    return Demo(
+        DEMO / "clip.mp4",
+        values["query"],
+        values["true_start_seconds"],
+        values["true_end_seconds"],
+    )
+
+
+@pytest.fixture(scope="session")
+def page() -> Iterator[str]:
+    """The address of the page."""
+    from stvg_r1_hub.web import launch
+
+    blocks: Any
+    blocks, url = launch(["tiny"], block=False)
+    yield url
+    blocks.close(verbose=False)

@@ -1,0 +1,215 @@
+"""The page in a real browser: what a visitor does, and what is seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.media import write_audio_only, write_clip
+from tests.web.browser import Browser
+from tests.web.conftest import Demo
+
+SCREENSHOTS = Path(__file__).parents[2] / "outputs" / "screenshots"
+PLAYING = (
+    "(() => {const v = document.querySelector('#stvg-video video');"
+    "return v && v.readyState >= 2 && !v.error && v.videoWidth > 0"
+    " ? {time: v.currentTime, duration: v.duration, src: v.currentSrc} : null;})()"
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    window = Browser(tmp_path_factory.mktemp("profile"))
+    yield window
+    window.close()
+
+
+def seconds_in(text: str) -> tuple[float, float]:
+    start, end = re.findall(r"\d+\.\d+", text)
+    return float(start), float(end)
+
+
+def test_upload_ask_watch(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.screenshot(SCREENSHOTS / "empty.png")
+    browser.upload(demo.clip)
+    assert "frames a second" in browser.text("#stvg-facts")
+    browser.ask(demo.query)
+    start, end = seconds_in(browser.wait_for_answer(demo.query))
+    assert demo.overlap(start, end) > 0.5
+    video = browser.wait(lambda: browser.script(PLAYING), "a video that plays")
+    # It begins at the moment that was found, and it moves.
+    assert video["time"] >= start - 0.1
+    browser.wait(lambda: browser.script(PLAYING)["time"] > video["time"], "the video to move")
+    browser.screenshot(SCREENSHOTS / "answer.png")
+    assert browser.text("#stvg-timeline").count("\n") >= 2
+    assert browser.script("document.querySelectorAll('.stvg-frame').length") >= 3
+    assert browser.text("#stvg-reasoning")
+    assert browser.one("#stvg-find").is_enabled()
+    browser.click("#stvg-view label:nth-child(2) input")
+    browser.wait(
+        lambda: "what-the-model-saw" in (browser.script(PLAYING) or {"src": ""})["src"],
+        "the numbered video",
+    )
+    assert browser.script(PLAYING)["duration"] == pytest.approx(video["duration"], abs=0.1)
+
+
+def test_moments_move_the_video(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask(demo.query)
+    browser.wait_for_answer(demo.query)
+    browser.wait(lambda: browser.script(PLAYING), "a video that plays")
+    browser.script("document.querySelector('#stvg-video video').pause()")
+    browser.click(".stvg-frame")  # The first moment lies before the answer.
+    moment = float(browser.one(".stvg-frame").get_attribute("data-seek"))
+    assert moment < demo.start_seconds
+    browser.wait(lambda: moment <= browser.script(PLAYING)["time"] < moment + 0.8, "the moment")
+    # The button plays the answer and stops at its end.
+    browser.click(".stvg-play")
+    end = float(browser.one(".stvg-play").get_attribute("data-until"))
+    browser.wait(
+        lambda: browser.script("document.querySelector('#stvg-video video').paused"), "the end"
+    )
+    assert browser.script(PLAYING)["time"] == pytest.approx(end, abs=0.4)
+
+
+def test_several_descriptions_and_html_in_one(browser: Browser, page: str, demo: Demo) -> None:
+    attack = '<img src=x onerror="window.hacked=1"><b>dog</b>'
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask(f"{attack}\n{demo.query}")
+    browser.wait_for_answer(attack)  # Shown as text, letter by letter.
+    browser.click("#stvg-picker label:nth-child(2) input")
+    start, end = seconds_in(browser.wait_for_answer(demo.query))
+    assert demo.overlap(start, end) > 0.5
+    assert not browser.script("window.hacked")
+    assert not browser.script("document.querySelector('#stvg-answer img[src=x]')")
+
+
+def test_not_found_is_an_answer(browser: Browser, page: str, tmp_path: Path) -> None:
+    grey = [np.full((96, 128, 3), 90, np.uint8)] * 20
+    browser.open(page)
+    browser.upload(write_clip(tmp_path / "grey.mp4", grey))
+    browser.ask("the dog jumping")
+    assert browser.wait_for_answer("the dog jumping") == "Not found in this video"
+    browser.wait(lambda: browser.script(PLAYING), "the video all the same")
+    browser.screenshot(SCREENSHOTS / "not-found.png")
+    assert not browser.driver.find_elements("css selector", ".stvg-problem")
+
+
+def bad_files(folder: Path) -> dict[str, Path]:
+    names = ("empty", "noise", "playlist", "text")
+    files = {name: folder / f"{name}.mp4" for name in names}
+    files["empty"].write_bytes(b"")
+    files["noise"].write_bytes(np.random.default_rng(0).bytes(5000))
+    files["playlist"].write_text("ffconcat version 1.0\nfile /etc/passwd\n")
+    files["text"].write_text("<script>window.hacked=1</script>")
+    files["cut off"] = folder / "cut.mp4"
+    whole = write_clip(folder / "whole.mp4", 20).read_bytes()
+    files["cut off"].write_bytes(whole[: len(whole) // 2])
+    files["sound only"] = write_audio_only(folder / "sound.mp4")
+    files["one frame"] = write_clip(folder / "one.mp4", 1)
+    files["tiny picture"] = write_clip(folder / "tiny.mp4", 10, size=(8, 8))
+    return files
+
+
+def test_bad_files_are_one_sentence_each(browser: Browser, page: str, tmp_path: Path) -> None:
+    for name, path in bad_files(tmp_path).items():
+        browser.open(page)
+        browser.one("#stvg-upload input[type=file]").send_keys(str(path))
+        said = browser.wait(lambda: browser.text("#stvg-facts .stvg-problem"), f"{name}: why")
+        assert "Traceback" not in said and "\n" not in said and len(said) > 20, name
+        browser.ask("the dog jumping")
+        again = browser.wait(lambda: browser.text("#stvg-status .stvg-problem"), f"{name}: again")
+        assert again == said
+    browser.screenshot(SCREENSHOTS / "bad-file.png")
+
+
+def test_bad_questions_are_one_sentence_each(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.ask("the dog jumping")
+    browser.wait(lambda: "no video yet" in browser.text("#stvg-status"), "asked without a video")
+    browser.upload(demo.clip)
+    for text, words in (
+        ("", "Describe what to look for"),
+        ("x" * 10_000, "10000 characters"),
+        ("\n".join(f"dog {i}" for i in range(20)), "20 descriptions"),
+    ):
+        browser.ask(text)
+        browser.wait(lambda words=words: words in browser.text(".stvg-problem"), words)
+    browser.ask(demo.query)  # Nobody is affected afterwards.
+    assert browser.wait_for_answer(demo.query)
+
+
+def test_stop_and_ask_again(browser: Browser, page: str, demo: Demo, tmp_path: Path) -> None:
+    long = write_clip(tmp_path / "long.mp4", 900, size=(640, 360), fps=10.0)
+    browser.open(page)
+    browser.upload(long)
+    browser.ask("the dog jumping")
+    browser.wait(lambda: "frame" in browser.text(".stvg-progress"), "real counts")
+    browser.screenshot(SCREENSHOTS / "progress.png")
+    browser.click("#stvg-stop")
+    browser.wait(lambda: "Stopped" in browser.text("#stvg-status"), "the word that it stopped")
+    browser.wait(lambda: browser.one("#stvg-find").is_enabled(), "the button again")
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask(demo.query)
+    assert browser.wait_for_answer(demo.query)
+
+
+def test_example_fills_the_question(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.click("#stvg-examples tbody tr")
+    browser.wait(lambda: browser.text("#stvg-facts"), "the example's video")
+    assert browser.script("document.querySelector('#stvg-query textarea').value") == demo.query
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_phone(browser: Browser, page: str, demo: Demo, dark: bool) -> None:
+    browser.open(page, width=390, height=844, dark=dark)
+    browser.upload(demo.clip)
+    browser.ask(f"{demo.query}\nthe frog resting in the upper corner of the picture")
+    browser.wait_for_answer(demo.query)
+    browser.wait(lambda: browser.script(PLAYING), "a video that plays")
+    # Nothing is cut off at the right, and the page is not scrolled sideways.
+    assert browser.script("window.innerWidth") == 390
+    assert browser.script("document.documentElement.scrollWidth") <= 390
+    background = browser.script("getComputedStyle(document.body).backgroundColor")
+    shade = sum(int(v) for v in re.findall(r"\d+", background)[:3])
+    assert shade < 200 if dark else shade > 600
+    browser.screenshot(SCREENSHOTS / f"phone-{'dark' if dark else 'light'}.png")
+
+
+def test_keyboard_alone(browser: Browser, page: str, demo: Demo) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.one("#stvg-query textarea").send_keys(demo.query)
+    ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(
+        Keys.SHIFT
+    ).perform()
+    browser.wait_for_answer(demo.query)
+    reached = set()
+    for _ in range(40):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        reached.add(browser.script("document.activeElement.className.toString().split(' ')[0]"))
+    assert {"stvg-play", "stvg-frame"} <= reached
+
+
+def test_nothing_but_this_server_is_asked(browser: Browser, page: str, demo: Demo) -> None:
+    browser.addresses()
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask(demo.query)
+    browser.wait_for_answer(demo.query)
+    asked = {a for a in browser.addresses() if not a.startswith(page.rstrip("/"))}
+    assert not asked
