@@ -182,10 +182,11 @@ def _ticks(duration: float) -> str:
     steps = (0.5, 1, 2, 5, 10, 20, 30, 60)
     step = next((s for s in steps if duration / s <= 6), 120)
     marks = np.arange(0, duration + 1e-6, step)
+    # The first label begins at its mark, the last one ends there: none hangs over the edge.
+    places = ((t, 100 * t / duration) for t in marks)
     return "".join(
-        f'<i style="left:{100 * t / duration:.3f}%;transform:translateX(-{100 * t / duration:.0f}%)">'
-        f"{t:g} s</i>"
-        for t in marks
+        f'<i style="left:{left:.3f}%;transform:translateX(-{left:.0f}%)">{t:g} s</i>'
+        for t, left in places
     )
 
 
