@@ -1,0 +1,73 @@
+"""The command line that `train_grpo` and `train_sft` share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stvg_r1_hub.errors import ConfigError, STVGError
+from train.dry_run import describe_run
+from train.loop import ObjectiveMaker, TrainingLoop
+from train.samples import PreparedSamples, SampleSource
+from train.training_config import TrainingConfig
+
+SPRITES = "sprites:"
+
+
+def run_training(
+    objective: ObjectiveMaker, description: str, arguments: Sequence[str] | None, *, groups: bool
+) -> int:
+    """Read the arguments, check everything, train; the exit code.
+
+    Args:
+        objective: what is learned.
+        description: the module's docstring.
+        arguments: of the command line; None takes `sys.argv`.
+        groups: whether G completions a prompt are sampled, for `--dry-run`.
+    """
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--config", type=Path, required=True, help="YAML file of settings")
+    parser.add_argument(
+        "--data", help="folder of train.prepare, or sprites:LEVEL[:SEED[:COUNT]] for sprite world"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--dry-run", action="store_true", help="say what it takes, and stop")
+    parser.add_argument("--model", help="start from this checkpoint instead of the config's")
+    args = parser.parse_args(arguments)
+    overrides: dict[str, Any] = {"model": args.model} if args.model else {}
+    try:
+        config = TrainingConfig.load(args.config, **overrides)
+        if args.dry_run:
+            report = describe_run(config, groups=groups)
+            sys.stdout.write(report.text())
+            return 0 if report.fits else 2
+        if args.data is None or args.out is None:
+            raise ConfigError("--data and --out are needed, except with --dry-run.")
+        samples = open_samples(args.data)
+        folder = TrainingLoop(config, samples, args.out, objective).run(resume=args.resume)
+    except STVGError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stderr.write(f"The trained model is in {folder}\n")
+    return 0
+
+
+def open_samples(data: str) -> SampleSource:
+    """The samples that `--data` names.
+
+    Raises:
+        ConfigError: a sprite-world request that is not understood.
+        AnnotationError: the folder is not usable.
+    """
+    if not data.startswith(SPRITES):
+        return PreparedSamples(data)
+    from train.sprite_questions import SpriteQuestions
+
+    level, *numbers = data.removeprefix(SPRITES).split(":")
+    if len(numbers) > 2 or not all(number.isdigit() for number in numbers):
+        raise ConfigError(f"Got --data {data!r}; write sprites:LEVEL[:SEED[:COUNT]].")
+    return SpriteQuestions(level, *(int(number) for number in numbers))

@@ -1,0 +1,150 @@
+"""The checkpoint that training starts from, made ready; and the trained model written back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stvg_r1_hub import hub
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import ModelError
+from train.policy import Policy
+from train.training_config import TrainingConfig
+
+ARCHITECTURE = "qwen2_5_vl"
+LANGUAGE_LAYERS = r".*language_model\.layers\..*_proj"
+"""Linear layers of the decoder: where adapters go."""
+DETECTOR_SUFFIXES = (".json", ".onnx", ".safetensors", "")
+
+
+@dataclass(frozen=True)
+class StartModel:
+    """Everything of a checkpoint that training needs."""
+
+    policy: Policy
+    processor: Any
+    config: STVGConfig
+    folder: str
+    """Local folder of the checkpoint, or its Hub id for a bare model."""
+    eos_token_ids: tuple[int, ...]
+
+
+def load_start_model(config: TrainingConfig) -> StartModel:
+    """Load weights and processor, freeze what is not trained, add adapters.
+
+    Raises:
+        ModelError: no Qwen2.5-VL checkpoint, or it cannot be loaded.
+    """
+    from transformers import AutoProcessor
+
+    bundle = hub.load_bundle(config.model, revision=config.revision)
+    folder = str(bundle.folder)
+    model = load_weights(config, folder)
+    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    if config.freeze_vision:
+        model.model.visual.requires_grad_(False)
+    if config.gradient_checkpointing:
+        # The name changed in transformers 5.24.
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    if config.method == "lora":
+        model = _with_adapter(model, config)
+    ends = model.generation_config.eos_token_id
+    ends = set(ends if isinstance(ends, list) else [ends]) | {processor.tokenizer.eos_token_id}
+    eos = tuple(sorted(token for token in ends if token is not None))
+    return StartModel(Policy(model), processor, bundle.config, folder, eos)
+
+
+def load_weights(config: TrainingConfig, folder: str) -> Any:
+    """The transformers model of a folder or Hub id, in the config's precision.
+
+    Raises:
+        ModelError: another architecture, or it cannot be loaded.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
+    try:
+        found = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if found.model_type != ARCHITECTURE:
+            raise ModelError(
+                f"{config.model} is a {found.model_type!r} model; training supports "
+                f"{ARCHITECTURE!r} (Qwen2.5-VL and its fine-tunes)."
+            )
+        return Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder,
+            use_safetensors=True,
+            dtype=getattr(torch, config.dtype),
+            attn_implementation=config.attention,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"Cannot load {config.model} for training: {reason}") from error
+
+
+def _with_adapter(model: Any, config: TrainingConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    model.requires_grad_(False)
+    if config.gradient_checkpointing:
+        model.enable_input_require_grads()
+    torch.manual_seed(config.seed)
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=LANGUAGE_LAYERS,
+            base_model_name_or_path=config.model,
+        ),
+    )
+
+
+def export_model(
+    start: StartModel, config: TrainingConfig, weights: dict[str, torch.Tensor], out: Path
+) -> None:
+    """Write the trained model as a folder that `STVGPipeline.from_pretrained` loads.
+
+    It appears whole: written aside, then renamed over an older one.
+
+    Args:
+        start: what training started from.
+        config: says whether an adapter is merged.
+        weights: state of the policy, gathered from all processes.
+        out: the folder.
+    """
+    temporary = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    state = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    model = start.policy.model
+    if config.merge_adapter:
+        # On a copy: the trained policy itself stays as it is.
+        fresh = Policy(_with_adapter(load_weights(config, start.folder), config)).model
+        fresh.load_state_dict(state)
+        merged = fresh.merge_and_unload()
+        merged.save_pretrained(temporary)
+    else:
+        if not start.policy.has_adapter and model.config.tie_word_embeddings:
+            state.pop("lm_head.weight", None)
+        model.save_pretrained(temporary, state_dict=state)
+    start.processor.save_pretrained(temporary)
+    start.config.save(temporary)
+    detector = Path(start.folder) / start.config.tracking.detector
+    if detector.is_dir():
+        for path in detector.iterdir():
+            if path.is_file() and path.suffix in DETECTOR_SUFFIXES:
+                (temporary / detector.name).mkdir(exist_ok=True)
+                shutil.copy(path, temporary / detector.name / path.name)
+    old = out.with_name(f".{out.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        os.replace(out, old)
+    os.replace(temporary, out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,74 @@
+"""Supervised training on the same samples, config and loop: say what is right.
+
+python -m train.train_sft --config train/configs/tiny.yaml --data prepared --out runs/sft
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from train.command_line import run_training
+from train.question import Question, QuestionBuilder
+from train.samples import TrainingSample
+from train.start_model import StartModel
+from train.training_config import TrainingConfig
+
+
+@dataclass
+class Lesson:
+    """A question and its right answer."""
+
+    sample: TrainingSample
+    question: Question
+    answer: Tensor
+    """`(L,)` tokens, with the end token."""
+
+
+class SupervisedObjective:
+    """Cross entropy of the right answer's tokens."""
+
+    def __init__(
+        self, config: TrainingConfig, start: StartModel, policy: Any, accelerator: Accelerator
+    ) -> None:
+        self.policy = policy
+        self.device = accelerator.device
+        self.builder = QuestionBuilder(
+            start.processor, start.policy.qwen.config, start.config.position_rule
+        )
+
+    def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Lesson]:
+        """Tokens and patches of each sample."""
+        self.policy.train()
+        return [
+            Lesson(
+                sample,
+                self.builder.build(sample.prompt, sample.frames, sample.sample_fps).to(self.device),
+                torch.tensor(self.builder.answer_ids(sample.target_text), device=self.device),
+            )
+            for sample in samples
+        ]
+
+    def loss(self, lesson: Lesson) -> tuple[Tensor, dict[str, float]]:
+        """Mean over the answer's tokens of minus their log-probability."""
+        logps = self.policy("logps", lesson.question, [lesson.answer])
+        return -logps.mean(), {"length": float(len(lesson.answer))}
+
+    def table(self, items: Sequence[Lesson]) -> list[dict[str, str]]:
+        """What was taught in this step."""
+        return [{"query": one.sample.query, "taught": one.sample.target_text} for one in items[:4]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of this module; returns the exit code."""
+    return run_training(SupervisedObjective, __doc__ or "", arguments, groups=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
