@@ -7,6 +7,7 @@ them (GRPO: completions and rewards), then `updates_per_rollout` optimizer updat
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,11 @@ from train.training_config import TrainingConfig
 SMOOTHING = 0.9
 """Weight of the past in the running mean of the reward."""
 SHARDED = ("FSDP", "DEEPSPEED")
+ALL_EQUAL = (
+    "In the first step every completion of a group got the same reward, so nothing is learned from "
+    "it. Look at tables/: a start model that never, or always, answers right has nothing to gain."
+)
+_log = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -64,6 +70,7 @@ class TrainingLoop:
         self.samples = samples
         self.out = out
         self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),
             gradient_accumulation_steps=config.accumulation,
             log_with=list(config.trackers) or None,
             project_dir=str(out),
@@ -111,6 +118,8 @@ class TrainingLoop:
                     upcoming = reader.submit(self._read, step + 1)
                 items, figures = self._step(step, current)
                 log.write(step, figures)
+                if step == 0 and figures.get("all_equal") == 1:
+                    _log.warning(ALL_EQUAL)
                 done = step + 1
                 if done % self.config.table_every == 0 or done == self.total_steps:
                     log.table(step, self.objective.table(items))

@@ -1,0 +1,61 @@
+"""Short training runs with the smallest model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from stvg_r1_hub.config import STVGConfig
+from tests.train import tiny
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "dtype": "float32",
+    "gradient_checkpointing": False,
+    "num_generations": 4,
+    "max_completion_tokens": 8,
+    "learning_rate": 1e-3,
+    "max_steps": 6,
+    "save_every": 2,
+    "trackers": [],
+}
+
+
+def write_base(folder, *, seed=0):
+    """A start model as a folder that loads."""
+    tiny.model(seed=seed).save_pretrained(folder)
+    tiny.processor().save_pretrained(folder)
+    config = STVGConfig.load(tiny.BUNDLE).to_dict()
+    config["tracking"]["detector"] = "auto"
+    STVGConfig.from_dict(config).save(folder)
+    return folder
+
+
+def write_config(path, base, **changes):
+    """A config file of a short run."""
+    values = {**SETTINGS, "model": str(base), **changes}
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def metrics(out):
+    """The lines of a run's metrics, without what no two runs share."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("seconds")} for line in lines]
+
+
+def start(module, *arguments, launcher=()):
+    """A training process of its own."""
+    command = [sys.executable, *launcher, "-m", module, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -1,0 +1,266 @@
+"""Whole runs of the smallest model: resuming, several processes, faults, and learning."""
+
+import logging
+import signal
+import time
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+
+from stvg_r1_hub.errors import ConfigError
+from tests.train.prepared import write_prepared
+from tests.train.runs import metrics, start, write_base, write_config
+from train import train_grpo
+from train.loop import TrainingLoop
+from train.rewards import REWARDS
+from train.rollout import TrainingError
+from train.samples import PreparedSamples, sample_order
+from train.train_grpo import GrpoObjective
+from train.training_config import TrainingConfig
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    """Accelerate keeps one state a process; each run wants its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    write_base(folder / "base")
+    write_prepared(folder / "data", mirrored=True)
+    return folder
+
+
+def vowels(completion, truth):
+    """A reward that random text can earn, so that short runs have something to learn."""
+    return sum(completion.text.lower().count(letter) for letter in "aeiou") / 8
+
+
+def train(world, out, *, resume=False, rewards=None, **changes):
+    """One run in this process with the reward above beside the real ones."""
+    path = write_config(world / f"{out.name}.yaml", world / "base", **changes)
+    config = TrainingConfig.load(path)
+
+    def objective(*parts):
+        return GrpoObjective(*parts, rewards={**REWARDS, "tiou": vowels, **(rewards or {})})
+
+    loop = TrainingLoop(config, PreparedSamples(world / "data"), out, objective)
+    try:
+        return loop.run(resume=resume)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+
+def same_curves(a, b):
+    assert [line["step"] for line in a] == [line["step"] for line in b]
+    for ours, theirs in zip(a, b, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in theirs.items():
+            assert ours[name] == pytest.approx(value, rel=1e-5, abs=1e-7), (name, ours["step"])
+
+
+MODES = {
+    "full": {},
+    "lora": {"method": "lora", "lora_rank": 4, "lora_dropout": 0.1, "schedule": "cosine"},
+    "twice": {"updates_per_rollout": 2, "averaging": "token", "accumulation": 2, "beta": 0.0},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stopped_and_resumed_is_as_if_never_stopped(world, tmp_path, mode):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(world, whole, **MODES[mode])
+
+    class PowerCut(Exception):
+        pass
+
+    calls = []
+
+    def failing(completion, truth):
+        calls.append(1)
+        if len(calls) > 14 * MODES[mode].get("accumulation", 1):
+            raise PowerCut
+        return vowels(completion, truth)
+
+    with pytest.raises(TrainingError, match="'tiou' raised PowerCut at sample 'v"):
+        train(world, parts, rewards={"tiou": failing}, **MODES[mode])
+    done = len(metrics(parts))
+    assert 0 < done < 6
+    train(world, parts, resume=True, **MODES[mode])
+    same_curves(metrics(parts), metrics(whole))
+    assert any(line["loss"] != 0 for line in metrics(whole))
+    from safetensors.torch import load_file
+
+    names = [path.name for path in (whole / "model").glob("*.safetensors")]
+    assert names == [path.name for path in (parts / "model").glob("*.safetensors")]
+    for name in names:
+        ours, theirs = load_file(parts / "model" / name), load_file(whole / "model" / name)
+        assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in theirs)
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes(world, tmp_path):
+    out = tmp_path / "run"
+    changes = {"rewards": {"format": 1.0, "ids_f1": 1.0}, "max_steps": 8}
+    config = write_config(tmp_path / "c.yaml", world / "base", **changes)
+    arguments = ["--config", config, "--data", world / "data", "--out", out]
+    process = start("train.train_grpo", *arguments)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "metrics.jsonl").exists() and len(metrics_so_far(out)) >= 3:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    left = out / "checkpoints" / ".step-000004.partial"  # as a kill while saving leaves it
+    left.mkdir(exist_ok=True)
+    assert train_grpo.main([*map(str, arguments)]) == 2  # never over an earlier run
+    assert train_grpo.main([*map(str, arguments), "--resume"]) == 0
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    arguments[-1] = tmp_path / "whole"
+    assert train_grpo.main([*map(str, arguments)]) == 0
+    same_curves(metrics(out), metrics(tmp_path / "whole"))
+    kept = sorted(path.name for path in (out / "checkpoints").iterdir())
+    assert kept == ["step-000006", "step-000008"]
+
+
+def metrics_so_far(out):
+    return [line for line in (out / "metrics.jsonl").read_text().split("\n") if line]
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does_with_twice_the_accumulation(world, tmp_path):
+    options = {"method": "lora", "lora_rank": 4, "rewards": {"format": 1.0, "ids_f1": 1.0}}
+    one = write_config(tmp_path / "1.yaml", world / "base", accumulation=2, **options)
+    two = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options)
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    common = ["--data", str(world / "data"), "--out"]
+    process = start(
+        "train.train_grpo", "--config", two, *common, tmp_path / "two", launcher=launcher
+    )
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-2000:]
+    assert train_grpo.main(["--config", str(one), *common, str(tmp_path / "one")]) == 0
+    same_curves(metrics(tmp_path / "two"), metrics(tmp_path / "one"))
+
+
+def test_launched_otherwise_than_configured(world, tmp_path, capsys):
+    config = write_config(tmp_path / "c.yaml", world / "base", processes=2)
+    arguments = ["--config", config, "--data", world / "data", "--out", tmp_path / "x"]
+    assert train_grpo.main([*map(str, arguments)]) == 2
+    assert "processes: 2, but 1 were launched" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_checkpoint_of_another_config_is_refused(world, tmp_path):
+    out = tmp_path / "run"
+    train(world, out, max_steps=2)
+    with pytest.raises(ConfigError, match=r"beta = 0\.04, the config says 0\.1"):
+        train(world, out, resume=True, max_steps=4, beta=0.1)
+    train(world, out, resume=True, max_steps=4)  # a longer run is the same run
+    assert len(metrics(out)) == 4
+    state = out / "checkpoints" / "step-000004" / "training_state.json"
+    state.write_text("{")
+    with pytest.raises(ConfigError, match="damaged"):
+        train(world, out, resume=True, max_steps=6)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_the_sample_named(
+    world, tmp_path, monkeypatch, broken
+):
+    seen = []
+
+    def loss(self, group):
+        seen.append(group.sample.sample_id)
+        parts, figures = original(self, group)
+        return (parts * broken if len(seen) == 3 else parts), figures
+
+    original = GrpoObjective.loss
+    monkeypatch.setattr(GrpoObjective, "loss", loss)
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf|-inf) at sample 'v\d'") as caught:
+        train(world, tmp_path / "run", max_steps=4, beta=0.5)
+    assert repr(seen[2]) in str(caught.value)
+    assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_equal_rewards_change_nothing(world, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        folder = train(
+            world, tmp_path / "run", max_steps=2, beta=0.0, rewards={"tiou": lambda *_: 1.0}
+        )
+    assert "same reward" in caplog.text
+    from safetensors.torch import load_file
+
+    before = load_file(world / "base" / "model.safetensors")
+    after = load_file(folder / "model.safetensors")
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_the_trained_folder_loads(world, tmp_path, merge):
+    from stvg_r1_hub import STVGPipeline
+
+    folder = train(
+        world, tmp_path / "run", max_steps=2, method="lora", lora_rank=4, merge_adapter=merge,
+        learning_rate=0.05,
+    )  # fmt: skip
+    assert (folder / "adapter_config.json").is_file() != merge
+    if merge:
+        loaded = STVGPipeline.from_pretrained(folder, device="cpu")
+        assert loaded.config.prompt_id == "sprites-v1"
+        weight = loaded.vlm.model.model.language_model.layers[0].mlp.up_proj.weight
+        start = STVGPipeline.from_pretrained(world / "base", device="cpu").vlm.model
+        assert not torch.equal(weight, start.model.language_model.layers[0].mlp.up_proj.weight)
+
+
+def test_what_a_run_leaves_to_look_at(world, tmp_path):
+    from PIL import Image
+
+    out = tmp_path / "run"
+    train(world, out, max_steps=2, trackers=["tensorboard"], table_every=1, save_every=1)
+    table = (out / "tables" / "step-000002.md").read_text()
+    assert table.startswith("| sample | query | right | completion | rewards | advantage |")
+    assert "the dog" in table
+    assert Image.open(out / "curves.png").size[0] > 800
+    assert list(out.glob("stvg-r1/events*"))
+    assert set(metrics(out)[0]) >= {"reward", "reward/tiou", "kl", "loss", "grad_norm", "length"}
+
+
+def test_the_mirrored_clip_is_asked_once(world, tmp_path):
+    seen = []
+
+    def mirror(completion, truth):
+        seen.append(completion.mirrored_text)
+        return 0.0
+
+    train_with_mirror(world, tmp_path / "run", mirror)
+    assert len(seen) == 4
+    assert len(set(seen)) == 1 and isinstance(seen[0], str)
+
+
+def train_with_mirror(world, out, mirror):
+    path = write_config(world / "mirror.yaml", world / "base", max_steps=1, rewards={"mirror": 1.0})
+    config = TrainingConfig.load(path)
+
+    def objective(*parts):
+        return GrpoObjective(*parts, rewards={"mirror": mirror})
+
+    return TrainingLoop(config, PreparedSamples(world / "data"), out, objective).run()
+
+
+def test_every_epoch_reads_everything_once_in_another_order():
+    order = sample_order(7, 1, 0, 21)
+    epochs = [order[0:7], order[7:14], order[14:21]]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert sample_order(7, 1, 10, 5) == order[10:15]
