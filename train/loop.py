@@ -218,8 +218,8 @@ class TrainingLoop:
 
     def _total_steps(self) -> int:
         a_step = self.accelerator.num_processes * self.config.accumulation
-        steps = max(1, round(self.config.epochs * len(self.samples) / a_step))
-        return min(steps, self.config.max_steps or steps) if self.config.max_steps else steps
+        by_epochs = max(1, round(self.config.epochs * len(self.samples) / a_step))
+        return self.config.max_steps or by_epochs
 
     def _rate(self, update: int) -> float:
         """Share of the peak rate at an update."""

@@ -82,7 +82,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     epochs: float = 2.0
     max_steps: int | None = None
-    """Stop after so many steps, whatever `epochs` says."""
+    """So many steps instead of `epochs`."""
     accumulation: int = 1
     """Prompts a process answers before one update; a step sees processes x accumulation."""
     updates_per_rollout: int = 1

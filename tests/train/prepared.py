@@ -11,8 +11,9 @@ from tests.train.tiny import BUNDLE
 from train.samples import FRAMES, MIRRORED, SAMPLES, SETTINGS, TRACKS, write_frames
 
 
-def write_prepared(folder, *, n=6, object_id=None, mirrored=False, size=(56, 56), frames=4):
-    """`n` samples; sample i asks for object `object_id`, or i % 3 + 1."""
+def write_prepared(folder, *, n=6, object_id=None, mirrored=False, query=None, frames=4):
+    """`n` samples; sample i asks for object `object_id`, or i % 3 + 1, in words of its own."""
+    size = (56, 56)
     folder.mkdir(parents=True)
     STVGConfig.load(BUNDLE).save(folder)
     (folder / SETTINGS).write_text("{}")
@@ -35,7 +36,7 @@ def write_prepared(folder, *, n=6, object_id=None, mirrored=False, size=(56, 56)
             {
                 "sample_id": f"v{i}",
                 "folder": f"v{i}",
-                "query": f"the dog {'abcdef'[i % 6]} on the left",
+                "query": query or f"the dog {'abcdef'[i % 6]} on the left",
                 "mirrored_query": f"the dog {'abcdef'[i % 6]} on the right",
                 "object_ids": [right],
                 "start_seconds": 0.5,

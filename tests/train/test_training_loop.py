@@ -1,9 +1,11 @@
 """Whole runs of the smallest model: resuming, several processes, faults, and learning."""
 
+import dataclasses
 import logging
 import signal
 import time
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
@@ -17,6 +19,7 @@ from train.rewards import REWARDS
 from train.rollout import TrainingError
 from train.samples import PreparedSamples, sample_order
 from train.train_grpo import GrpoObjective
+from train.train_sft import SupervisedObjective
 from train.training_config import TrainingConfig
 
 
@@ -256,6 +259,51 @@ def train_with_mirror(world, out, mirror):
         return GrpoObjective(*parts, rewards={"mirror": mirror})
 
     return TrainingLoop(config, PreparedSamples(world / "data"), out, objective).run()
+
+
+class AnyAnswer(PreparedSamples):
+    """Teaches the form of an answer: all IDs and time ranges are as good for every question."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        start = (0.0, 0.5, 1.0)[index % 8 % 3]
+        answer = f"Target ID: {index % 3 + 1}, Time range: {start:.2f} to {start + 1:.2f}"
+        return dataclasses.replace(sample, target=f"<think></think><answer>{answer}</answer>")
+
+
+@pytest.mark.slow
+def test_supervised_training_teaches_the_form_and_rewards_teach_the_answer(tmp_path):
+    """From random weights: learn to answer at all, then by rewards alone to answer right."""
+    write_base(tmp_path / "base")
+    options = {"freeze_vision": True, "save_every": 1000}
+    path = write_config(
+        tmp_path / "sft.yaml", tmp_path / "base", max_steps=250, learning_rate=5e-3,
+        schedule="cosine", **options,
+    )  # fmt: skip
+    forms = AnyAnswer(write_prepared(tmp_path / "forms", n=24, query="the dog", frames=2))
+    loop = TrainingLoop(TrainingConfig.load(path), forms, tmp_path / "sft", SupervisedObjective)
+    taught = loop.run()
+    losses = [line["loss"] for line in metrics(tmp_path / "sft")]
+    assert np.mean(losses[-20:]) < 0.3 < 5 < losses[0]
+
+    path = write_config(
+        tmp_path / "grpo.yaml", taught, max_steps=22, learning_rate=2e-3, beta=0.01,
+        schedule="constant", num_generations=8, max_completion_tokens=36, accumulation=2, **options,
+    )  # fmt: skip
+    asked = write_prepared(tmp_path / "asked", n=8, object_id=2, query="the dog", frames=2)
+    loop = TrainingLoop(
+        TrainingConfig.load(path), PreparedSamples(asked), tmp_path / "grpo", GrpoObjective
+    )
+    loop.run()
+    lines = metrics(tmp_path / "grpo")
+    first, last = lines[:4], lines[-6:]
+
+    def mean(part, name):
+        return np.mean([line[name] for line in part])
+
+    assert mean(last, "reward") > mean(first, "reward") + 0.4
+    assert mean(first, "reward/id") < 0.65 < 0.8 < mean(last, "reward/id")
+    assert mean(last, "reward/tiou") > mean(first, "reward/tiou") + 0.1
 
 
 def test_every_epoch_reads_everything_once_in_another_order():
