@@ -124,7 +124,9 @@ class Clip:
                 queries, self._encoded, markers=self._markers, progress=progress
             )
         return [
-            self._result(query, self._pipeline.parse(text, markers=self._markers), text, timings)
+            self._result(
+                query, self._pipeline.parse(text, markers=self._markers), text, dict(timings)
+            )
             for query, text in zip(queries, texts, strict=True)
         ]
 
@@ -149,6 +151,9 @@ class Clip:
                 markers=self._markers,
             )
             warnings += tube.warnings
+            if self._masks and tube.boxes and (tube.masks is None or None in tube.masks):
+                with timed(timings, "segment"):
+                    tube = self._pipeline.segment(tube, self._source)
             has_answer = tube.boxes or (not self._markers and tube.start_seconds < tube.end_seconds)
             tube = tube if has_answer else None
         return GroundingResult(

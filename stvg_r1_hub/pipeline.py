@@ -9,7 +9,7 @@ The one module that knows the order of the stages:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,9 @@ from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.clip import Clip, timed
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.device import pick_device
-from stvg_r1_hub.errors import ConfigError, ModelError, QueryError, TrackerError
+from stvg_r1_hub.errors import ConfigError, ModelError, QueryError
 from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.segmentation import Segmenter, load_segmenter, masks_of_tube
 from stvg_r1_hub.structures import (
     Answer,
     Frames,
@@ -65,14 +66,26 @@ class STVGPipeline:
         tracker: Tracker,
         vlm: VLM,
         *,
+        segmenter: Segmenter | Callable[[], Segmenter] | None = None,
         bundle: hub.Bundle | None = None,
         warnings: Sequence[str] = (),
     ) -> None:
-        """Put parts together by hand; `save_pretrained` copies the weights of `bundle`."""
+        """Put parts together by hand.
+
+        Args:
+            config: what the weights were trained with.
+            tracker: finds the objects.
+            vlm: answers the prompt.
+            segmenter: makes the masks where the tracks have none; a function is called when a
+                segmenter is first needed.
+            bundle: where the weights come from; `save_pretrained` copies them.
+            warnings: what was noticed so far.
+        """
         self.config = config
         self.tracker = tracker
         self.vlm = vlm
         self.warnings = tuple(warnings)
+        self._segmenter = segmenter
         self._bundle = bundle
 
     @classmethod
@@ -90,7 +103,7 @@ class STVGPipeline:
         attn_implementation: str | None = None,
         quantization: str | None = None,
         tracker: str | Path | Tracker = "auto",
-        segmenter: str | None = None,
+        segmenter: str | Path | Segmenter = "auto",
         vlm: VLM | None = None,
         prompt_id: str | None = None,
     ) -> STVGPipeline:
@@ -109,7 +122,9 @@ class STVGPipeline:
             quantization: `"4bit"` or `"8bit"` (bitsandbytes), `"int8"` (torchao), or None.
             tracker: `"auto"` (the bundle's own detector, else the bundled COCO one), `"coco"`,
                 a detector's folder or Hub id, precomputed tracks, or a `Tracker`.
-            segmenter: not part of this version; masks come from tracks that carry them.
+            segmenter: makes masks where the tracks have none, loaded when first needed:
+                `"auto"` (SAM 2.1), `"sam2-package"`, a folder or Hub id of a SAM 2 video model,
+                or a `Segmenter`.
             vlm: used instead of the model's own language model, which is then not loaded.
             prompt_id: another prompt of `prompting.PROMPTS` than the model was trained with,
                 such as `"stvg-r1-multi"` for queries that mean several objects or none.
@@ -119,11 +134,6 @@ class STVGPipeline:
             TrackerError: the tracker is.
             ConfigError: a setting that is not allowed.
         """
-        if segmenter is not None:
-            raise ConfigError(
-                f"Got segmenter={segmenter!r}, but this version has no segmenter; leave it None "
-                "and give tracks that carry masks instead."
-            )
         bundle = hub.load_bundle(
             id_or_path,
             revision=revision,
@@ -167,8 +177,24 @@ class STVGPipeline:
                 attn_implementation=attn_implementation,
                 quantization=quantization,
             )
-        notes = (*said, choice)
-        return cls(config, loaded_tracker, vlm, bundle=copied, warnings=notes)
+
+        def make_segmenter() -> Segmenter:
+            return load_segmenter(
+                segmenter,
+                device=device,
+                local_files_only=local_files_only,
+                token=token,
+                cache_dir=cache_dir,
+            )[0]
+
+        return cls(
+            config,
+            loaded_tracker,
+            vlm,
+            segmenter=make_segmenter if isinstance(segmenter, str | Path) else segmenter,
+            bundle=copied,
+            warnings=(*said, choice),
+        )
 
     @overload
     def __call__(
@@ -209,7 +235,8 @@ class STVGPipeline:
         Args:
             query: one description, or several: they are then asked in one batch.
             video: a path, bytes, a binary file, or a `VideoSource` of `open_video`.
-            masks: also return masks, which the tracks must carry.
+            masks: also return masks, those of the tracks or of the segmenter, which is given the
+                boxes of the answered objects alone.
             markers: draw the numbers and ask for an object. False asks for the time alone:
                 nothing is tracked, and the result has a time range but no boxes.
             max_objects: consider only so many objects, the most visible ones.
@@ -222,7 +249,8 @@ class STVGPipeline:
         Raises:
             QueryError: a query without usable text.
             VideoError: the video cannot be used.
-            TrackerError: `masks=True` without masks, or tracks that do not fit the video.
+            TrackerError: tracks that do not fit the video.
+            ModelError: `masks=True` with neither masks in the tracks nor a segmenter.
             OutOfMemoryError: also with half the frames at half the pixels memory ran out.
         """
         self.check_queries(query)
@@ -277,11 +305,8 @@ class STVGPipeline:
             frames, tracks = self._read(source, tracker, query, progress, timings)
             tracks = keep_most_visible(tracks, self.config.tracking.max_objects, say=True)
             tracks = keep_most_visible(tracks, max_objects)
-            if masks and len(tracks) and all(track.masks is None for track in tracks.tracks):
-                raise TrackerError(
-                    "Got masks=True, but the tracks carry boxes only and this version has no "
-                    "segmenter; leave masks=False or give precomputed tracks with masks."
-                )
+            if masks and any(track.masks is None for track in tracks.tracks):
+                self.segmenter()  # Before the questions: it may be missing.
             with timed(timings, "mark"):
                 marked = self.mark(frames, tracks)
             del frames  # marked copies exist; a long sample is not kept twice
@@ -420,6 +445,27 @@ class STVGPipeline:
         return build_tube(
             answer, tracks, offered_ids=offered_ids, duration_seconds=duration_seconds
         )
+
+    def segmenter(self) -> Segmenter:
+        """What makes masks of boxes, loaded now if it was not needed before.
+
+        Raises:
+            ModelError: it cannot be loaded, or there is none.
+        """
+        if self._segmenter is None:
+            raise ModelError(
+                "Masks were asked for, but the tracks carry boxes only and there is no segmenter; "
+                "give this pipeline one, or leave masks=False."
+            )
+        if not isinstance(self._segmenter, Segmenter):
+            self._segmenter = self._segmenter()
+        return self._segmenter
+
+    def segment(self, tube: Tube, source: VideoSource) -> Tube:
+        """The tube with a mask for every box; only its own frames are decoded."""
+        frames = sorted({box.frame_index for box in tube.boxes})
+        info = source.info
+        return masks_of_tube(tube, source.stream(frames), self.segmenter(), info.height, info.width)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model, its detector, its settings and a model card into a folder.

@@ -16,7 +16,17 @@ SUPPORT = {
     "pictures": {"drawing", "rendering"},
 }
 # The modules that put stages together, each with what it may import besides the base.
-STAGES = {"video", "tracking", "marking", "prompting", "vlm", "answer", "tube", "hub"}
+STAGES = {
+    "video",
+    "tracking",
+    "segmentation",
+    "marking",
+    "prompting",
+    "vlm",
+    "answer",
+    "tube",
+    "hub",
+}
 ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},
     "clip": {"result", "video", "pipeline", "smaller_sample"},

@@ -19,10 +19,9 @@ from stvg_r1_hub.errors import (
     OutOfMemoryError,
     OutputError,
     QueryError,
-    TrackerError,
     VideoError,
 )
-from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.geometry import encode_mask, mask_area
 from stvg_r1_hub.hub import BUNDLED
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import (
@@ -322,11 +321,70 @@ def test_masks_come_from_the_tracks_or_are_refused(clip: Path) -> None:
     pipeline, _, _ = make_pipeline(tracker=with_masks)
     result = pipeline("the dog", clip, masks=True)
     assert result.masks is not None and len(result.masks) == len(result.boxes)
+    assert "segment" not in result.timings
     assert pipeline("the dog", clip).masks is None
     pipeline, _, vlm = make_pipeline()
-    with pytest.raises(TrackerError, match="masks=True"):
+    with pytest.raises(ModelError, match="no segmenter"):
         pipeline("the dog", clip, masks=True)
     assert vlm.asked == []
+
+
+class BoxSegmenter:
+    """Fills the box it is given, which then stays where it is; counts what it did."""
+
+    name = "boxes"
+
+    def __init__(self) -> None:
+        self.steps = self.starts = 0
+
+    def open(self, height: int, width: int, n_frames: int) -> Any:
+        self.size = (height, width)
+        self.found: dict[int, Any] = {}
+        return self
+
+    def next_frame(self, pixels: Any) -> dict[int, Any]:
+        assert pixels.shape[:2] == self.size
+        self.steps += len(self.found)
+        return dict(self.found)
+
+    def add(self, object_id: int, *, box: Any) -> Any:
+        left, top, right, bottom = (round(float(v)) for v in box)
+        mask = np.zeros(self.size, bool)
+        mask[top:bottom, left:right] = True
+        self.found[object_id] = mask
+        self.starts += 1
+        return mask
+
+    def drop(self, object_id: int) -> None:
+        del self.found[object_id]
+
+
+def test_the_segmenter_is_given_the_answered_boxes_alone(clip: Path) -> None:
+    segmenter = BoxSegmenter()
+    pipeline, _, _ = make_pipeline()
+    pipeline = STVGPipeline(pipeline.config, pipeline.tracker, pipeline.vlm, segmenter=segmenter)
+    result = pipeline("the dog", clip, masks=True)
+    assert result.masks is not None and len(result.masks) == len(result.boxes) == 10
+    assert (segmenter.starts, segmenter.steps) == (1, 9), "one object, each frame once"
+    assert "segment" in result.timings
+    left, top, right, bottom = (int(v) for v in result.boxes[0].xyxy)
+    first = result.masks[0]
+    assert first is not None and mask_area(first) == (right - left) * (bottom - top)
+    assert pipeline("the dog", clip).masks is None and segmenter.starts == 1
+
+
+def test_a_lost_or_hidden_object_starts_anew_from_its_box(clip: Path) -> None:
+    track = make_track(2, 10)
+    jumps = track.boxes.copy()
+    jumps[10:] += 60
+    seen = np.array([i for i in range(COUNT) if i not in (7, 8)])
+    jumpy = Track(2, "dog", 0.9, seen, jumps[seen], track.interpolated[seen])
+    segmenter = BoxSegmenter()
+    pipeline = STVGPipeline(
+        STVGConfig(), FixedTracker(jumpy), WatchedVLM(GOOD), segmenter=lambda: segmenter
+    )
+    result = pipeline("the dog", clip, masks=True)
+    assert len(result.boxes) == 8 and segmenter.starts == 3
 
 
 def test_max_objects_keeps_the_most_visible(clip: Path) -> None:
@@ -487,8 +545,6 @@ def test_hand_made_pipeline_cannot_be_saved(tmp_path: Path) -> None:
 
 
 def test_settings_that_are_not_there_are_refused() -> None:
-    with pytest.raises(ConfigError, match="segmenter"):
-        STVGPipeline.from_pretrained("tiny", segmenter="sam2")
     with pytest.raises(ModelError, match="no bundled model"):
         STVGPipeline.from_pretrained("tinyy")
 

@@ -1,0 +1,190 @@
+"""SAM 2.1 through transformers: Meta's checkpoints, streamed.
+
+Every object has a session of its own, so objects cannot influence one another: in one session for
+all, an object that starts changes how the memories of the others are written on that frame. The
+picture is encoded once for all of them. What a session remembers is cut to what the model reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.segmentation.protocols import Mask
+from stvg_r1_hub.structures import Pixels
+
+_MODEL_TYPES = ("sam2_video", "sam2")
+_ONLY = 1
+"""ID of the one object of each session."""
+
+
+class TransformersSam2:
+    """A `Sam2VideoModel` and its processor; build one with `from_pretrained`."""
+
+    def __init__(self, model: Any, processor: Any, *, name: str = "sam2") -> None:
+        """Wrap a loaded model; `name` is for messages."""
+        self.name = name
+        self.model = model.eval()
+        self.processor = processor
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_id: str | Path,
+        *,
+        device: str = "cpu",
+        local_files_only: bool = False,
+        token: str | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> TransformersSam2:
+        """Load a checkpoint, bfloat16 on a CUDA device and float32 elsewhere.
+
+        Args:
+            folder_or_id: such as `"facebook/sam2.1-hiera-large"`.
+            device: a torch device.
+            local_files_only: never ask the network.
+            token: for private or gated repositories.
+            cache_dir: where downloads are kept.
+
+        Raises:
+            ModelError: nothing usable is there.
+        """
+        import torch
+        from transformers import AutoConfig, Sam2VideoModel, Sam2VideoProcessor
+
+        name = str(folder_or_id)
+        common: dict[str, Any] = {
+            "local_files_only": local_files_only,
+            "token": token,
+            "cache_dir": cache_dir,
+        }
+        try:
+            found = AutoConfig.from_pretrained(name, trust_remote_code=False, **common)
+            if found.model_type not in _MODEL_TYPES:
+                raise ValueError(f"it is a {found.model_type!r} model")
+            processor = Sam2VideoProcessor.from_pretrained(name, **common)
+            model: Any = Sam2VideoModel.from_pretrained(
+                name,
+                use_safetensors=True,
+                dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
+                **common,
+            )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            raise ModelError(
+                f"Cannot load SAM 2 from {name}: {reason}; give a folder or Hub id of a SAM 2 "
+                "video model, such as 'facebook/sam2.1-hiera-small'."
+            ) from error
+        return cls(model.to(device), processor, name=name)
+
+    def open(self, height: int, width: int, n_frames: int) -> _Session:
+        """A session for one video of at most `n_frames` frames of this size."""
+        return _Session(self.model, self.processor, height, width, n_frames)
+
+
+class _Frames(dict[int, Any]):
+    """The current frame alone, but as long as the video; the model asks both."""
+
+    def __init__(self, n_frames: int) -> None:
+        super().__init__()
+        self._n_frames = n_frames
+
+    def __len__(self) -> int:
+        return self._n_frames
+
+
+class _Session:
+    """See `protocols.MaskSession`."""
+
+    def __init__(self, model: Any, processor: Any, height: int, width: int, n_frames: int) -> None:
+        self.frame_steps = 0
+        self._model = model
+        self._processor = processor
+        self._size = (height, width)
+        self._frame = -1
+        self._frames = _Frames(n_frames)
+        self._cache: Any = None
+        self._objects: dict[int, Any] = {}
+
+    def next_frame(self, pixels: Pixels) -> dict[int, Mask]:
+        self._frame += 1
+        inputs = self._processor(images=pixels, return_tensors="pt")
+        self._frames.clear()
+        self._frames[self._frame] = inputs["pixel_values"][0].to(
+            self._model.device, self._model.dtype
+        )
+        self.frame_steps += len(self._objects)
+        return {i: self._mask(self._run(session)) for i, session in self._objects.items()}
+
+    def masks_of_boxes(
+        self, boxes: NDArray[np.float32] | Sequence[NDArray[np.float32]]
+    ) -> list[Mask]:
+        masks = []
+        for box in boxes:
+            session = self._new_session()
+            self._prompt_box(session, box)
+            masks.append(self._mask(self._run(session, remember=False)))
+        return masks
+
+    def add(
+        self, object_id: int, *, box: NDArray[np.float32] | None = None, mask: Mask | None = None
+    ) -> Mask:
+        if (box is None) == (mask is None):
+            raise ValueError("give an object's box or its mask, and not both")
+        session = self._new_session()
+        if box is not None:
+            self._prompt_box(session, box)
+        else:
+            self._processor.add_inputs_to_inference_session(
+                session, self._frame, [_ONLY], input_masks=[mask], original_size=self._size
+            )
+        self.frame_steps += 1
+        self._objects[object_id] = session
+        return self._mask(self._run(session))
+
+    def drop(self, object_id: int) -> None:
+        del self._objects[object_id]
+
+    def _new_session(self) -> Any:
+        session = self._processor.init_video_session(
+            inference_device=self._model.device, dtype=self._model.dtype
+        )
+        self._cache = self._cache or session.cache
+        session.cache, session.processed_frames = self._cache, self._frames
+        session.video_height, session.video_width = self._size
+        return session
+
+    def _prompt_box(self, session: Any, box: NDArray[np.float32]) -> None:
+        corners = [[[float(v) for v in box]]]
+        self._processor.add_inputs_to_inference_session(
+            session, self._frame, [_ONLY], input_boxes=corners, original_size=self._size
+        )
+
+    def _run(self, session: Any, *, remember: bool = True) -> Any:
+        output = self._model(session, frame_idx=self._frame, run_mem_encoder=remember)
+        kept = session.output_dict_per_obj[0]
+        config = self._model.config
+        for outputs in kept.values():
+            for frame in list(outputs):
+                outputs[frame].pop("high_res_masks", None)
+        tracked = kept["non_cond_frame_outputs"]
+        for frame in list(tracked):
+            age = self._frame - frame
+            if age >= config.max_object_pointers_in_encoder:
+                del tracked[frame]
+            elif age >= config.num_maskmem:
+                for key in ("maskmem_features", "maskmem_pos_enc", "pred_masks"):
+                    tracked[frame].pop(key, None)
+        return output.pred_masks
+
+    def _mask(self, low_resolution: Any) -> Mask:
+        masks = self._processor.post_process_masks(
+            [low_resolution], original_sizes=[self._size], binarize=True
+        )
+        mask: Mask = masks[0][0, 0].cpu().numpy().astype(bool)
+        return mask
