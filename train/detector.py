@@ -25,12 +25,17 @@ from torch.utils.data import DataLoader, IterableDataset
 from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss
 from tqdm import tqdm
 
-from stvg_r1_hub.evaluation.sprites.render import render, true_box
-from stvg_r1_hub.evaluation.sprites.scene import KINDS, sample_scene
+from stvg_r1_hub.evaluation.sprites.levels import sample_scene
+from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
+from stvg_r1_hub.evaluation.sprites.scene import KINDS
 
 INPUT_SIDE = 192
 STRIDE = 8
 CELLS = INPUT_SIDE // STRIDE
+LEVEL_SHARES = {"easy": 0.2, "medium": 0.35, "hard": 0.45}
+"""Share of training images of each level."""
+MOMENTS = 4
+"""Training images drawn from one scene; painting its backdrop costs most."""
 CENTER_RADIUS = 1.5 * STRIDE
 """Cells closer than this to an object's centre, and inside its box, are trained to report it."""
 SCORE_THRESHOLD, NMS_IOU = 0.4, 0.5
@@ -46,21 +51,21 @@ class ConvBlock(nn.Sequential):
 
 
 class SpriteDetector(nn.Module):
-    """Images to boxes and scores; 0.4 M parameters."""
+    """Images to boxes and scores; 0.8 M parameters."""
 
     def __init__(self, n_classes: int = len(KINDS)) -> None:
         super().__init__()
         self.fine = nn.Sequential(
-            ConvBlock(3, 16, 2),
-            ConvBlock(16, 32, 2),
-            ConvBlock(32, 64, 2),
-            ConvBlock(64, 64),
-            ConvBlock(64, 64),
+            ConvBlock(3, 24, 2),
+            ConvBlock(24, 48, 2),
+            ConvBlock(48, 96, 2),
+            ConvBlock(96, 96),
+            ConvBlock(96, 96),
         )
-        self.coarse = nn.Sequential(ConvBlock(64, 96, 2), ConvBlock(96, 96), ConvBlock(96, 64))
-        self.merge = nn.Sequential(ConvBlock(64, 64), ConvBlock(64, 64))
-        self.classes = nn.Conv2d(64, n_classes, 1)
-        self.sides = nn.Conv2d(64, 4, 1)
+        self.coarse = nn.Sequential(ConvBlock(96, 128, 2), ConvBlock(128, 128), ConvBlock(128, 96))
+        self.merge = nn.Sequential(ConvBlock(96, 96), ConvBlock(96, 96))
+        self.classes = nn.Conv2d(96, n_classes, 1)
+        self.sides = nn.Conv2d(96, 4, 1)
         nn.init.constant_(self.classes.bias, -4.0)
         centers = (torch.arange(CELLS) + 0.5) * STRIDE
         ys, xs = torch.meshgrid(centers, centers, indexing="ij")
@@ -100,7 +105,8 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         while True:
             images, boxes, classes, owners = [], [], [], []
             for i in range(self.batch_size):
-                image, image_boxes, image_classes = draw_image((self.seed, number))
+                scene, moment = divmod(number, MOMENTS)
+                image, image_boxes, image_classes = draw_image((self.seed, scene), moment)
                 images.append(image)
                 boxes.append(image_boxes)
                 classes += image_classes
@@ -114,19 +120,34 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
             )
 
 
-def draw_image(seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """One frame at the detector's size, its `(N, 4)` true boxes and class numbers."""
-    scene = sample_scene("easy", seed)
+def draw_image(
+    seed: tuple[int, ...], moment: int = 0, level: str = ""
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """One frame at the detector's size, its `(N, 4)` true boxes and class numbers.
+
+    Args:
+        seed: of the scene, any non-negative integers.
+        moment: which of its frames; another one is drawn at another time.
+        level: of sprite world; empty draws one by `LEVEL_SHARES`.
+    """
     rng = np.random.default_rng([*seed, 4])
+    drawn = str(rng.choice(list(LEVEL_SHARES), p=list(LEVEL_SHARES.values())))
+    scene = sample_scene(level or drawn, seed)
     side = int(rng.integers(160, 400))
-    seconds = float(rng.uniform(0, scene.duration_seconds))
-    frame = next(render(scene, side, [seconds]))
+    rng = np.random.default_rng([*seed, 4, moment])
+    seconds = np.array([rng.uniform(0, scene.duration_seconds)])
+    frame = next(render(scene, side, seconds.tolist()))
     if rng.random() < 0.5:  # what a video encoder leaves of it
         _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])
         frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
     frame = cv2.resize(frame, (INPUT_SIDE, INPUT_SIDE), interpolation=cv2.INTER_LINEAR)
-    boxes = np.stack([true_box(o, o.pose(seconds), INPUT_SIDE) for o in scene.objects])
-    return frame, boxes, [KINDS.index(o.kind) for o in scene.objects]
+    boxes, kinds = [], []
+    for thing in scene.objects:
+        box, in_view = true_boxes(thing, scene.poses(thing, seconds), INPUT_SIDE)
+        if in_view[0]:
+            boxes.append(box[0])
+            kinds.append(KINDS.index(thing.kind))
+    return frame, np.array(boxes, dtype=np.float32).reshape(-1, 4), kinds
 
 
 def loss(model: SpriteDetector, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
@@ -256,7 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/detector"))
     parser.add_argument("--bundle", type=Path, default=Path("stvg_r1_hub/bundled/tiny/detector"))
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=3500)
     parser.add_argument("--batch-size", type=int, default=16)
     args = parser.parse_args()
     model = train(args.out, args.steps, args.batch_size)

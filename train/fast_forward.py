@@ -6,6 +6,7 @@ and full attention everywhere the same numbers come from one batched pass (a tes
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,35 +14,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.tiny_model import MERGE, PATCH, SIDE, TEMPORAL
+from train.sizes import MERGE, PATCH, TEMPORAL
 
-PATCHES_PER_SIDE = SIDE // PATCH
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def patchify(frames: Tensor) -> Tensor:
-    """Frames `(B, T, SIDE, SIDE, 3)` uint8 to patches `(B * T / 2, P, 3 * 2 * 14 * 14)` float32.
+    """Frames `(B, T, S, S, 3)` uint8 to patches `(B * T / 2, P, 3 * 2 * 14 * 14)` float32.
 
     Same order as the library's processor: merge blocks row by row, 2 x 2 patches in each.
     """
-    batch, length = frames.shape[:2]
-    blocks = PATCHES_PER_SIDE // MERGE
+    batch, length, side = frames.shape[:3]
+    blocks = side // (PATCH * MERGE)
     steps = batch * length // TEMPORAL
     grid = frames.view(steps, TEMPORAL, blocks, MERGE, PATCH, blocks, MERGE, PATCH, 3)
     # (step, time, by, my, py, bx, mx, px, color) -> (step, by, bx, my, mx, color, time, py, px)
-    patches = grid.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(steps, PATCHES_PER_SIDE**2, 3, -1)
-    shift = (torch.tensor(IMAGE_MEAN) * 255).view(3, 1)
-    gain = 1 / (torch.tensor(IMAGE_STD) * 255).view(3, 1)
+    patches = grid.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(
+        steps, (blocks * MERGE) ** 2, 3, -1
+    )
+    shift = (torch.tensor(IMAGE_MEAN, device=frames.device) * 255).view(3, 1)
+    gain = 1 / (torch.tensor(IMAGE_STD, device=frames.device) * 255).view(3, 1)
     return ((patches - shift) * gain).flatten(2)
 
 
-def patch_positions() -> Tensor:
-    """Row and column of each patch in `patchify` order, `(P, 2)`."""
-    blocks = PATCHES_PER_SIDE // MERGE
-    grid = np.arange(PATCHES_PER_SIDE**2).reshape(blocks, MERGE, blocks, MERGE)
+def patch_positions(n_patches: int) -> Tensor:
+    """Row and column of each of a square frame's P patches in `patchify` order, `(P, 2)`."""
+    per_side = math.isqrt(n_patches)
+    blocks = per_side // MERGE
+    grid = np.arange(n_patches).reshape(blocks, MERGE, blocks, MERGE)
     flat = grid.transpose(0, 2, 1, 3).ravel()
-    return torch.from_numpy(np.stack([flat // PATCHES_PER_SIDE, flat % PATCHES_PER_SIDE], 1))
+    return torch.from_numpy(np.stack([flat // per_side, flat % per_side], 1))
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:
@@ -55,6 +58,9 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, hidden_pairs: Tensor | None = None) -> Tensor:
+    if q.is_cuda:
+        mask = None if hidden_pairs is None else hidden_pairs.to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # Written out: the fused kernel's backward pass took a quarter of a training step on a CPU.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if hidden_pairs is not None:
@@ -67,7 +73,7 @@ def vision_forward(visual: Any, patches: Tensor) -> Tensor:
     steps, n_patches, _ = patches.shape
     weight = visual.patch_embed.proj.weight
     hidden = F.linear(patches.to(weight.dtype), weight.flatten(1))
-    cos, sin = visual.rotary_pos_emb(hidden, patch_positions())
+    cos, sin = visual.rotary_pos_emb(hidden, patch_positions(n_patches).to(hidden.device))
     cos, sin = cos.to(hidden.dtype), sin.to(hidden.dtype)
     for block in visual.blocks:
         attention = block.attn
@@ -97,7 +103,7 @@ def text_forward(language_model: Any, hidden: Tensor, positions: Tensor) -> Tens
     batch, length, _ = hidden.shape
     cos, sin = language_model.rotary_emb(hidden, positions)
     cos, sin = cos.unsqueeze(1).to(hidden.dtype), sin.unsqueeze(1).to(hidden.dtype)
-    future = torch.full((length, length), -torch.inf, dtype=hidden.dtype).triu(1)
+    future = hidden.new_full((length, length), -torch.inf).triu(1)
     for layer in language_model.layers:
         attention = layer.self_attn
         normed = _norm(layer.input_layernorm, hidden)

@@ -1,4 +1,4 @@
-"""The bundled model before training: architecture, tokenizer, processor, and its `STVGConfig`.
+"""The bundled model before training: architecture, tokenizer, processor, and its bundle folder.
 
 Same classes, chat template and answer grammar as the 7B checkpoint; only the sizes, the
 vocabulary and the values in `stvg_config.json` differ.
@@ -6,39 +6,30 @@ vocabulary and the values in `stvg_config.json` differ.
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub.config import (
-    GenerationSettings,
-    MarkerStyle,
-    SamplingConfig,
-    STVGConfig,
-    TrackingConfig,
+import numpy as np
+
+from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
+from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
+from stvg_r1_hub.evaluation.sprites.question import (
+    MORE_WORDINGS,
+    OTHER_NAMES,
+    PLAIN_WORDINGS,
+    VERBS,
 )
-from stvg_r1_hub.evaluation.sprites.scene import KINDS, VERBS, WORDINGS
+from stvg_r1_hub.evaluation.sprites.scene import KINDS, TINTS
 from stvg_r1_hub.prompting import build_prompt
-
-SIDE = 140
-"""Frames are resized to SIDE x SIDE: 10 x 10 patches, 5 x 5 tokens a grid step."""
-PATCH, MERGE, TEMPORAL = 14, 2, 2
-TOKENS_PER_SECOND = 2
-"""Temporal positions advance by this much a second, as in the 7B checkpoint."""
-
-CONFIG = STVGConfig(
-    sampling=SamplingConfig(
-        fps=4.0,
-        max_frames=64,
-        min_pixels=SIDE * SIDE // 2,
-        max_pixels=SIDE * SIDE,
-        total_pixels=64 * SIDE * SIDE,
-    ),
-    # About 2.4 times the official digits, so that one digit fills a patch of the small frame.
-    marker=MarkerStyle(font_scale=1.6, thickness_factor=3.5, min_area_ratio=0.0),
-    prompt_id="sprites-v1",
-    generation=GenerationSettings(max_new_tokens=160),
-    tracking=TrackingConfig(detector="detector", fps=10.0, max_objects=9),
+from train.dialogue import ASKED, EVERYTHING, question_dialogue
+from train.sizes import (
+    MERGE,
+    PATCH,
+    SMALL,
+    TEMPORAL,
+    TOKENS_PER_SECOND,
+    ModelSize,
+    bundle_config,
 )
 
 SPECIAL_TOKENS = (
@@ -67,44 +58,6 @@ CHAT_TEMPLATE = (
 )
 
 
-ASKED = " (asked)"
-"""Stands in the reasoning behind the kind and action that the query is about."""
-
-
-def answer_text(
-    listing: list[tuple[int, str, str, float, float]],
-    target: tuple[int, float, float] | None,
-) -> str:
-    """What the model is taught to say.
-
-    The reasoning first says in the listing's own words what is asked for, then decides for each
-    object whether it is that. Without these two steps a model of this size learns to list, but
-    not to find the asked object in its own listing.
-
-    Args:
-        listing: `(drawn ID, kind, action or "", start, end)` of every object, by ID.
-        target: `(drawn ID, start, end)`; None leaves the answer block out (dense listing).
-    """
-    asked = next((entry[:3] for entry in listing if target and entry[0] == target[0]), None)
-    parts = []
-    if asked:
-        parts.append(f" {asked[1]}{ASKED} {VERBS[asked[2]].third_person}{ASKED}.")
-    for number, kind, action, start, end in listing:
-        part = f"{number} {kind}{ASKED if asked and kind == asked[1] else ''}"
-        if action:
-            part += f" {VERBS[action].third_person}"
-            part += ASKED if asked and (kind, action) == asked[1:] else ""
-            part += f" {start:.2f} to {end:.2f}."
-        else:
-            part += " rests."
-        parts.append(part)
-    text = f"<think>{' '.join(parts)}</think>"
-    if target is not None:
-        number, start, end = target
-        text += f"<answer>Target ID: {number}, Time range: {start:.2f} to {end:.2f}</answer>"
-    return text
-
-
 def build_tokenizer() -> Any:
     """Byte-level BPE trained on the world's own text, with Qwen's special tokens."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -121,10 +74,11 @@ def build_tokenizer() -> Any:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1024,
+        vocab_size=2048,
         min_frequency=1,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
     tokenizer.add_tokens([AddedToken(ASKED, normalized=False)])
@@ -137,19 +91,27 @@ def build_tokenizer() -> Any:
 
 
 def _corpus() -> list[str]:
+    prompt_id = bundle_config(SMALL).prompt_id
     texts = ["system\nYou are a helpful assistant.\n", "user\n", "assistant\n"]
-    for kind, verb, wording in itertools.product(KINDS, VERBS.values(), WORDINGS):
-        query = wording.format(kind=kind, gerund=verb.gerund, third=verb.third_person)
-        texts.append(build_prompt(query, CONFIG.prompt_id))
-    for kind, action in itertools.product(KINDS, VERBS):
-        texts.append(
-            answer_text([(1, kind, action, 0.25, 1.5), (2, kind, "", 0, 0)], (3, 2.75, 4.0))
-        )
-    times = [f" {a}.{b:02d} to {b}.{a:02d}" for a, b in itertools.product(range(100), repeat=2)]
-    return texts * 20 + times
+    texts += [build_prompt(query, prompt_id) for query in EVERYTHING.values()]
+    words = [*KINDS, *OTHER_NAMES.values(), *TINTS, "big", "small", "rests", "none"]
+    for action in ACTIONS:
+        for verb in VERBS[action]:
+            words += [*verb, verb.third_person]
+    texts += [f" {word} {word}" for word in words]
+    texts += [*PLAIN_WORDINGS, *MORE_WORDINGS]
+    for level in LEVELS:
+        for number in range(300):
+            scene = sample_scene(level, (0, number, 5))
+            numbers = {o.object_id: o.object_id for o in scene.objects}
+            dialogue = question_dialogue(scene, numbers, 2, prompt_id)
+            texts += [dialogue.prompt, dialogue.answer]
+    rng = np.random.default_rng(0)
+    times = rng.permutation(100 * 100)
+    return texts * 3 + [f" {t // 100}.{t % 100:02d} to {t % 100}.{t // 100:02d}" for t in times]
 
 
-def build_processor() -> Any:
+def build_processor(size: ModelSize = SMALL) -> Any:
     """Qwen2.5-VL's processor around the small tokenizer."""
     from transformers import (
         Qwen2_5_VLProcessor,
@@ -157,18 +119,18 @@ def build_processor() -> Any:
         Qwen2VLVideoProcessor,
     )
 
-    size = {"shortest_edge": 56 * 56, "longest_edge": 64 * SIDE * SIDE}
+    pixels = {"shortest_edge": 56 * 56, "longest_edge": 64 * size.side**2}
     shared = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": TEMPORAL}
     return Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=size, **shared),
+        image_processor=Qwen2VLImageProcessor(size=pixels, **shared),
         tokenizer=build_tokenizer(),
-        video_processor=Qwen2VLVideoProcessor(size=size, **shared),
+        video_processor=Qwen2VLVideoProcessor(size=pixels, **shared),
         chat_template=CHAT_TEMPLATE,
     )
 
 
-def build_model(tokenizer: Any) -> Any:
-    """A randomly initialised Qwen2.5-VL of about 3 M parameters for this tokenizer."""
+def build_model(tokenizer: Any, size: ModelSize = SMALL) -> Any:
+    """A randomly initialised Qwen2.5-VL for this tokenizer."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     def token(text: str) -> int:
@@ -177,11 +139,11 @@ def build_model(tokenizer: Any) -> Any:
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
-            "hidden_size": 192,
-            "intermediate_size": 512,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 3,
+            "hidden_size": size.hidden,
+            "intermediate_size": size.mlp,
+            "num_hidden_layers": size.layers,
+            "num_attention_heads": size.heads,
+            "num_key_value_heads": size.heads // 2,
             "max_position_embeddings": 4096,
             "rms_norm_eps": 1e-6,
             "bos_token_id": None,
@@ -190,21 +152,21 @@ def build_model(tokenizer: Any) -> Any:
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 10000.0,
-                "mrope_section": [4, 6, 6],
+                "mrope_section": list(size.mrope_section),
             },
         },
         vision_config={
-            "depth": 4,
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_heads": 4,
+            "depth": size.vision_layers,
+            "hidden_size": size.vision_hidden,
+            "intermediate_size": size.vision_mlp,
+            "num_heads": size.vision_heads,
             "patch_size": PATCH,
             "spatial_merge_size": MERGE,
             "temporal_patch_size": TEMPORAL,
             "tokens_per_second": TOKENS_PER_SECOND,
             "window_size": 16 * PATCH * MERGE,
-            "out_hidden_size": 192,
-            "fullatt_block_indexes": [0, 1, 2, 3],
+            "out_hidden_size": size.hidden,
+            "fullatt_block_indexes": list(range(size.vision_layers)),
         },
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
@@ -215,7 +177,7 @@ def build_model(tokenizer: Any) -> Any:
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
-def save_bundle(model: Any, processor: Any, folder: Path) -> None:
+def save_bundle(model: Any, processor: Any, folder: Path, size: ModelSize = SMALL) -> None:
     """Write model (float16), processor and `stvg_config.json` as one Hub-style folder."""
     import torch
     from transformers import GenerationConfig
@@ -230,4 +192,4 @@ def save_bundle(model: Any, processor: Any, folder: Path) -> None:
         state.pop("lm_head.weight", None)
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
-    CONFIG.save(folder)
+    bundle_config(size).save(folder)
