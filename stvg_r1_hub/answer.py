@@ -18,6 +18,9 @@ from stvg_r1_hub.structures import Answer
 ID_TOO_LONG = "the ID has more than 4300 digits"
 """The official parser raises ValueError on this one answer; here it is a problem like others."""
 
+SAYS_NOTHING = "the model says"
+"""The problem of an answer that says outright that nothing matches begins like this."""
+
 _MOST_DIGITS = 4300
 _MOST_CHARACTERS = 200_000
 _MOST_REGION_CHARACTERS = 20_000
@@ -158,9 +161,7 @@ def parse_time_answer(text: str, *, strict: bool = False) -> Answer:
                 rule = ", ".join(dict.fromkeys(notes)) or "strict"
                 problem = _problem_of_times(times[0], times[1])
                 return Answer((), times[0], times[1], reasoning, rule, problem)
-            said = (
-                "the model says" if _NOTHING.search(region) else "the answer names no time range:"
-            )
+            said = SAYS_NOTHING if _NOTHING.search(region) else "the answer names no time range:"
             if not _STRICT_TIMES.search(region):
                 problem = f"{said} {_excerpt(region)!r}"
                 return Answer((), None, None, reasoning, "lenient", problem)
@@ -295,7 +296,7 @@ def _read_region(region: str, forgiven: list[str], reasoning: str) -> Answer:
         ids = tuple(int(number) for number in re.findall(r"\d+", bare[1]))
         id_notes = ["no ID label"]
     if not ids and _NOTHING.search(region):
-        problem: str | None = f"the model says {_excerpt(region)!r}"
+        problem: str | None = f"{SAYS_NOTHING} {_excerpt(region)!r}"
     elif not ids:
         problem = f"the answer names no object ID: {_excerpt(region)!r}"
     elif start is None or end is None:

@@ -40,6 +40,7 @@ def write_video(
     *,
     duration_seconds: float,
     audio_from: VideoSource | None = None,
+    rate_factor: int = 20,
     progress: Progress | None = None,
 ) -> None:
     """Write frames with their real times to `.mp4` or `.gif`.
@@ -56,6 +57,7 @@ def write_video(
         times_seconds: start of every frame, strictly ascending from 0.
         duration_seconds: end of the last frame.
         audio_from: the video whose sound to keep.
+        rate_factor: libx264's, 0..51; larger ones make smaller files of lower quality.
         progress: called as `progress("writing", done, total)` after every frame.
 
     Raises:
@@ -73,7 +75,7 @@ def write_video(
             if target.suffix.lower() == ".gif":
                 _write_gif(part, timed, duration_seconds)
             else:
-                _write_mp4(part, timed, duration_seconds, audio_from)
+                _write_mp4(part, timed, duration_seconds, audio_from, rate_factor)
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
@@ -126,6 +128,7 @@ def _write_mp4(
     timed: Iterator[tuple[Pixels, float]],
     duration: float,
     audio_from: VideoSource | None,
+    rate_factor: int,
 ) -> None:
     import av
     from av.video.reformatter import ColorRange, Colorspace
@@ -140,7 +143,7 @@ def _write_mp4(
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         # Without B-frames decoding order is showing order, and the last duration is exact.
-        stream.options = {"preset": "veryfast", "crf": "20", "bf": "0"}
+        stream.options = {"preset": "veryfast", "crf": str(rate_factor), "bf": "0"}
         stream.codec_context.time_base = base
         # Said and done: without a tag players guess the matrix from the size, and red shifts.
         stream.codec_context.colorspace = _BT709

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from train import detector, pretrain
+from train.collate import Collator
+from train.dialogue import dense_dialogue
 from train.fast_forward import patchify, text_forward, vision_forward
+from train.recipes import RECIPES, Recipe
+from train.sizes import LARGE, SIZES, bundle_config
 from train.sprite_samples import IGNORED, Sample, draw_dialogue, draw_sample
-from train.tiny_model import answer_text, build_model, build_processor
+from train.tiny_model import build_model, build_processor
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +27,11 @@ def processor():
 
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
-    return [draw_sample((1, i), duration_seconds=3.0, dense=False) for i in range(3)]
+    return [draw_sample("easy", (1, i), duration_seconds=3.0, dense=False) for i in range(3)]
 
 
 def test_samples_are_reproducible(samples: list[Sample]) -> None:
-    again = draw_sample((1, 1), duration_seconds=3.0, dense=False)
+    again = draw_sample("easy", (1, 1), duration_seconds=3.0, dense=False)
     assert np.array_equal(again.frames, samples[1].frames)
     assert again.dialogue == samples[1].dialogue
 
@@ -45,20 +50,22 @@ def test_the_answer_is_one_the_parser_reads_strictly(samples: list[Sample]) -> N
     for sample in samples:
         answer = parse_answer(sample.dialogue.answer, strict=True)
         assert answer.is_valid and answer.end_seconds > answer.start_seconds
-    assert "<answer>" not in answer_text([(1, "dog", "", 0, 0)], None)
+    scene = sample_scene("hard", (1, 1))
+    numbers = {o.object_id: o.object_id for o in scene.objects}
+    assert "<answer>" not in dense_dialogue(scene, numbers, 2, "sprites-v1").answer
 
 
 def test_the_tokenizer_keeps_text_and_marks_the_answers_id(processor, samples) -> None:
-    collator = pretrain.Collator(processor)
+    collator = Collator(processor)
     decode = processor.tokenizer.decode
     for sample in samples:
         answer = sample.dialogue.answer
-        row = collator._row(sample.dialogue)
+        row = collator.row(sample.dialogue)
         assert decode(row.ids[row.weights > 0], skip_special_tokens=True) == answer
         (place,) = np.flatnonzero(row.weights == 3)
         assert f"Target ID: {decode(row.ids[[place]]).strip()}," in answer
         # Read without the clip, only what follows from query and listing is asked for.
-        blind = collator._without_video(row)
+        blind = collator.without_video(row)
         said = decode(blind.ids[blind.weights > 0], skip_special_tokens=True)
         assert said.startswith(answer[: answer.index(".")])
         assert said.endswith(answer[answer.index("<answer>") :])
@@ -68,7 +75,7 @@ def test_the_tokenizer_keeps_text_and_marks_the_answers_id(processor, samples) -
 
 def test_dialogues_without_a_clip_are_answerable_from_their_listing() -> None:
     for i in range(20):
-        dialogue = draw_dialogue((3, i))
+        dialogue = draw_dialogue("easy", (3, i))
         listing, answer = dialogue.answer.split("</think>")
         number, span = (
             answer.split("Target ID: ")[1].removesuffix("</answer>").split(", Time range: ")
@@ -80,7 +87,7 @@ def test_dialogues_without_a_clip_are_answerable_from_their_listing() -> None:
 def test_fast_forward_equals_the_library(processor, samples: list[Sample]) -> None:
     torch.manual_seed(0)
     model = build_model(processor.tokenizer).eval()
-    batch = pretrain.Collator(processor)((samples, []))
+    batch = Collator(processor)((samples, []))
     videos = [torch.from_numpy(s.frames).permute(0, 3, 1, 2) for s in samples]
     inputs = processor.video_processor(
         videos,
@@ -101,60 +108,139 @@ def test_fast_forward_equals_the_library(processor, samples: list[Sample]) -> No
         assert torch.allclose(hidden, library, atol=1e-4)
 
 
-@pytest.fixture
-def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, stage in pretrain.STAGES.items():
-        small = dataclasses.replace(stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues))
-        monkeypatch.setitem(pretrain.STAGES, name, small)
+@pytest.fixture(params=["cpu", "gpu"])
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    """The real recipe with batches of two."""
+    whole = RECIPES[request.param]
+    stages = {
+        name: dataclasses.replace(
+            stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues), durations=(4.0,)
+        )
+        for name, stage in whole.stages.items()
+    }
+    return dataclasses.replace(whole, stages=stages)
+
+
+only_cpu = pytest.mark.parametrize("recipe", ["cpu"], indirect=True)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_stages")
-def test_stages_follow_each_other_and_write_a_bundle(tmp_path: Path) -> None:
-    for stage in pretrain.STAGES:
-        pretrain.train_stage(stage, tmp_path, steps=2, workers=0)
+def test_stages_follow_each_other_and_write_a_bundle(recipe: Recipe, tmp_path: Path) -> None:
+    for stage in recipe.stages:
+        pretrain.train_stage(recipe, stage, tmp_path, steps=2, workers=0)
         lines = [json.loads(line) for line in (tmp_path / f"{stage}.jsonl").open()]
         assert [line["step"] for line in lines] == [0, 1]
         assert all(np.isfinite(line["loss"]) for line in lines)
-    pretrain.export(tmp_path, tmp_path / "bundle")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    pretrain.export(recipe, tmp_path, tmp_path / "bundle")
     names = {path.name for path in (tmp_path / "bundle").iterdir()}
     assert {"model.safetensors", "stvg_config.json", "tokenizer.json"} <= names
+    figures = pretrain.check(recipe, tmp_path, "read", n=1)
+    assert figures["n"] == 1 and 0 <= figures["id_accuracy"] <= 1
 
 
 def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"train\.pretrain tok"):
-        pretrain.train_stage("dense", tmp_path, steps=1, workers=0)
+        pretrain.train_stage(RECIPES["cpu"], "dense", tmp_path, steps=1, workers=0)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_stages")
-def test_samples_come_from_another_process(tmp_path: Path) -> None:
-    pretrain.train_stage("tok", tmp_path / "here", steps=1, workers=0)
-    pretrain.train_stage("tok", tmp_path / "there", steps=1, workers=1)
+@only_cpu
+def test_samples_come_from_another_process(recipe: Recipe, tmp_path: Path) -> None:
+    pretrain.train_stage(recipe, "tok", tmp_path / "here", steps=1, workers=0)
+    pretrain.train_stage(recipe, "tok", tmp_path / "there", steps=1, workers=1)
     here, there = (tmp_path / name / "tok.safetensors" for name in ("here", "there"))
     assert here.read_bytes() == there.read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_stages")
-def test_an_interrupted_stage_continues_to_the_same_weights(tmp_path: Path, monkeypatch) -> None:
-    pretrain.train_stage("tok", tmp_path / "whole", steps=3, workers=0)
+@only_cpu
+def test_an_interrupted_stage_continues_to_the_same_weights(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrain.train_stage(recipe, "tok", tmp_path / "whole", steps=3, workers=0)
     whole = (tmp_path / "whole" / "tok.safetensors").read_bytes()
 
     real_step = pretrain._step
+    done = []
 
     def killed(*args):
-        if args[6] == 2:
+        if len(done) == 2:
             raise KeyboardInterrupt
-        real_step(*args)
+        done.append(1)
+        return real_step(*args)
 
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
     monkeypatch.setattr(pretrain, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        pretrain.train_stage("tok", tmp_path / "cut", steps=3, workers=0)
+        pretrain.train_stage(recipe, "tok", tmp_path / "cut", steps=3, workers=0)
     monkeypatch.setattr(pretrain, "_step", real_step)
-    pretrain.train_stage("tok", tmp_path / "cut", steps=3, workers=0)
+    with pytest.raises(SystemExit, match="other settings"):
+        pretrain.train_stage(recipe, "tok", tmp_path / "cut", steps=4, workers=0)
+    pretrain.train_stage(recipe, "tok", tmp_path / "cut", steps=3, workers=0)
     assert (tmp_path / "cut" / "tok.safetensors").read_bytes() == whole
+    steps = [json.loads(x)["step"] for x in (tmp_path / "cut" / "tok.jsonl").open()]
+    assert steps == [0, 1, 2]
+
+
+@pytest.mark.slow
+@only_cpu
+def test_a_full_disk_leaves_the_last_good_weights(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrain.train_stage(recipe, "tok", tmp_path, steps=1, workers=0)
+    good = (tmp_path / "tok.safetensors").read_bytes()
+
+    def full(state, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pretrain, "save_file", full)
+    with pytest.raises(SystemExit, match="Make room"):
+        pretrain.train_stage(recipe, "tok", tmp_path, steps=1, workers=0)
+    assert (tmp_path / "tok.safetensors").read_bytes() == good
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.slow
+@only_cpu
+def test_a_finished_model_can_be_started_from(recipe: Recipe, tmp_path: Path, processor) -> None:
+    pretrain.train_stage(recipe, "tok", tmp_path / "run", steps=1, workers=0)
+    pretrain.export(recipe, tmp_path / "run", tmp_path / "bundle", stage="tok")
+    trainee = pretrain.Trainee(processor)
+    said = pretrain.take_over(trainee, processor.tokenizer, tmp_path / "bundle")
+    n = len(processor.tokenizer)
+    assert said.endswith(f"{n} of {n} tokens")
+    with pytest.raises(SystemExit, match="Cannot start"):
+        pretrain.take_over(trainee, processor.tokenizer, tmp_path / "nothing")
+    other = pretrain.Trainee(processor, LARGE)
+    with pytest.raises(SystemExit, match="another model"):
+        pretrain.load_stage(other, tmp_path / "run" / "tok.safetensors", "tok")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_answer_is_said_in_the_grammar_that_the_parser_reads(level: str) -> None:
+    from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
+
+    for number in range(60):
+        scene = sample_scene(level, (11, number))
+        answer = parse_answer(draw_dialogue(level, (11, number)).answer)
+        if scene.answer_range is None:
+            assert answer.problem and answer.problem.startswith(SAYS_NOTHING)
+        else:
+            assert (answer.start_seconds, answer.end_seconds) == scene.answer_range
+
+
+@pytest.mark.parametrize("size", list(SIZES.values()), ids=list(SIZES))
+def test_words_and_numbers_are_single_tokens_and_answers_fit(size, processor) -> None:
+    limit = bundle_config(size).generation.max_new_tokens
+    for word in KINDS:
+        assert len(processor.tokenizer(f" {word}").input_ids) == 1
+    lengths = [
+        len(processor.tokenizer(draw_dialogue("hard", (12, i)).answer).input_ids)
+        for i in range(100)
+    ]
+    assert max(lengths) < limit
 
 
 @pytest.mark.slow
@@ -162,9 +248,13 @@ def test_the_detector_trains_and_its_file_says_the_same(tmp_path: Path) -> None:
     import onnxruntime
 
     model = detector.train(tmp_path, steps=2, batch_size=2, workers=0)
-    figures = detector.evaluate(model, n_images=3)
+    detector.train(tmp_path, 1, 2, workers=0, start_from=tmp_path / "detector.pt")
+    with pytest.raises(SystemExit, match="Cannot start"):
+        detector.train(tmp_path, 1, 2, workers=0, start_from=tmp_path / "none.pt")
+    model = detector.train(tmp_path, steps=2, batch_size=2, workers=0)
+    figures = detector.evaluate(model, "hard", n_images=3)
     assert 0 <= figures["recall"] <= 1
-    detector.export(model, tmp_path / "detector", figures)
+    detector.export(model, tmp_path / "detector", {"hard": figures})
     session = onnxruntime.InferenceSession(tmp_path / "detector" / "detector.onnx")
     images = torch.randint(0, 256, (3, 3, 192, 192)).float()
     boxes, scores = session.run(None, {"images": images.numpy()})

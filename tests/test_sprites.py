@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import STVGError, TrackerError
+from stvg_r1_hub.evaluation.sprites.backdrops import background
 from stvg_r1_hub.evaluation.sprites.benchmark import (
+    TrueTracker,
+    breakdown,
     matching_track,
+    no_answer,
     run_sprites,
     score_answer,
+    score_result,
     summarize,
 )
 from stvg_r1_hub.evaluation.sprites.clips import (
@@ -22,13 +28,21 @@ from stvg_r1_hub.evaluation.sprites.clips import (
     object_boxes,
     true_tracks,
     true_tube,
+    write_clip,
     write_clips,
 )
-from stvg_r1_hub.evaluation.sprites.render import background, render
-from stvg_r1_hub.evaluation.sprites.scene import KINDS, TIME_STEP, Scene, sample_scene
+from stvg_r1_hub.evaluation.sprites.easy import KINDS
+from stvg_r1_hub.evaluation.sprites.levels import HARD, LEVELS, MEDIUM, sample_scene
+from stvg_r1_hub.evaluation.sprites.render import render
+from stvg_r1_hub.evaluation.sprites.scene import KINDS as ALL_KINDS
+from stvg_r1_hub.evaluation.sprites.scene import TIME_STEP, Scene
+from stvg_r1_hub.evaluation.sprites.statistics import level_statistics
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import Tracks
 from stvg_r1_hub.video import open_video
+from stvg_r1_hub.vlm.scripted import ScriptedVLM
+
+EASY_1_2 = ("the walking ball", 2, (2.0, 3.75))
 
 
 def scenes(n: int = 60) -> list[Scene]:
@@ -44,7 +58,7 @@ def test_scenes_are_reproducible_and_differ() -> None:
 def test_the_query_has_one_answer() -> None:
     for scene in scenes():
         casts = [(o.kind, o.events[0].name if o.events else None) for o in scene.objects]
-        target = (scene.target.kind, scene.answer_event.name)
+        target = (scene.target.kind, scene.question.action)
         assert casts.count(target) == 1
         assert scene.target.kind in scene.query
         assert 2 <= len(scene.objects) <= 4
@@ -68,7 +82,7 @@ def test_distractors_share_the_kind_or_the_action() -> None:
 
 def test_objects_stay_inside_and_apart() -> None:
     for scene in scenes(20):
-        boxes = np.stack([object_boxes(scene, o) for o in scene.objects])
+        boxes = np.stack([object_boxes(scene, o)[0] for o in scene.objects])
         assert boxes.min() >= 0 and boxes.max() <= SIDE
         for i in range(len(boxes)):
             for j in range(i):
@@ -83,7 +97,7 @@ def test_true_boxes_are_tight_around_the_pixels() -> None:
     """The boxes equal the extent of the pixels that differ from the background."""
     for number in range(8):
         scene = sample_scene("easy", (9, number))
-        seconds = (scene.answer_event.start_seconds + scene.answer_event.end_seconds) / 2
+        seconds = float(np.mean(scene.answer_range))
         alone = Scene(**{**scene.__dict__, "objects": (scene.target,)})
         frame = next(render(alone, SIDE, [seconds])).astype(int)
         changed = np.abs(frame - background(scene, SIDE)).max(-1) > 24
@@ -91,7 +105,7 @@ def test_true_boxes_are_tight_around_the_pixels() -> None:
         seen = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
         index = int(np.searchsorted(frame_times(scene), seconds - 1e-9))
         moment = frame_times(scene)[index]
-        true = object_boxes(alone, scene.target)[index]
+        true = object_boxes(alone, scene.target)[0][index]
         slack = 6 if abs(moment - seconds) < 1e-6 else 14  # the object moved in between
         assert np.abs(seen - true).max() <= slack, (scene.query, seen, true)
 
@@ -107,7 +121,8 @@ def test_written_clips_and_their_truth(tmp_path: Path) -> None:
             assert np.allclose(source.info.frame_times, frame_times(scene), atol=1e-3)
             assert (source.info.width, source.info.height) == (SIDE, SIDE)
         assert set(record) == {
-            "video", "query", "object_id", "start_seconds", "end_seconds", "boxes", "objects",
+            "video", "query", "object_id", "start_seconds", "end_seconds", "boxes", "traits",
+            "objects",
         }  # fmt: skip
         times = frame_times(scene)
         frames = [box["frame_index"] for box in record["boxes"]]
@@ -158,23 +173,23 @@ def test_a_clip_that_fails_counts_for_model_and_baseline(monkeypatch: pytest.Mon
 def test_a_perfect_answer_scores_one() -> None:
     scene = clip_scene("easy", 2, 0)
     tracks = true_tracks(scene)
-    event = scene.answer_event
+    start, end = scene.answer_range
     assert matching_track(tracks, scene) == scene.target_id
-    score = score_answer(scene, tracks, scene.target_id, event.start_seconds, event.end_seconds)
+    score = score_answer(scene, tracks, scene.target_id, start, end)
     assert (score.id_correct, score.tiou, score.viou) == (True, 1.0, 1.0)
 
 
 def test_a_wrong_object_or_time_scores_less() -> None:
     scene = clip_scene("easy", 2, 0)
     tracks = true_tracks(scene)
-    event = scene.answer_event
+    start, end = scene.answer_range
     other = next(o.object_id for o in scene.objects if o.object_id != scene.target_id)
-    wrong = score_answer(scene, tracks, other, event.start_seconds, event.end_seconds)
+    wrong = score_answer(scene, tracks, other, start, end)
     assert (wrong.id_correct, wrong.tiou) == (False, 1.0) and wrong.viou < 0.1
     whole = score_answer(scene, tracks, scene.target_id, 0.0, scene.duration_seconds)
     share = len(true_tube(scene)) / len(frame_times(scene))
     assert whole.viou == pytest.approx(share)
-    missing = score_answer(scene, tracks, 99, event.start_seconds, event.end_seconds)
+    missing = score_answer(scene, tracks, 99, start, end)
     assert (missing.id_correct, missing.viou) == (False, 0.0)
 
 
@@ -188,8 +203,8 @@ def test_no_track_matches_when_none_follows_the_target() -> None:
 def test_summary_counts_every_clip() -> None:
     scene = clip_scene("easy", 2, 0)
     tracks = true_tracks(scene)
-    event = scene.answer_event
-    right = score_answer(scene, tracks, scene.target_id, event.start_seconds, event.end_seconds)
+    start, end = scene.answer_range
+    right = score_answer(scene, tracks, scene.target_id, start, end)
     wrong = score_answer(scene, tracks, 99, 0, 1)
     assert summarize([right, wrong])["id_accuracy"] == 0.5
     assert summarize([right, wrong])["viou_05"] == 0.5
@@ -203,3 +218,131 @@ def test_the_bundled_model_answers(tmp_path: Path) -> None:
     assert figures["m_viou"] >= 0.4
     assert figures["m_viou"] > figures["baseline"]["m_viou"]
     assert json.loads((tmp_path / "f.json").read_text())["n"] == figures["n"] == 10
+
+
+def test_easy_scenes_stay_what_they_were() -> None:
+    """Figures that were published for the easy level keep their clips."""
+    scene = clip_scene("easy", 1, 2)
+    assert (scene.query, scene.target_id, scene.answer_range) == EASY_1_2
+
+
+@pytest.mark.parametrize("level", ["medium", "hard"])
+def test_rich_scenes_have_the_answer_that_they_say(level: str) -> None:
+    for number in range(120):
+        scene = clip_scene(level, 6, number)
+        assert scene == clip_scene(level, 6, number)
+        answers = scene.question.answers(scene.objects, scene.duration_seconds)
+        if scene.traits["form"] == "none":
+            assert not answers and scene.target_id is None and scene.answer_range is None
+            assert not true_tube(scene)
+            with pytest.raises(ValueError, match="nothing"):
+                _ = scene.target
+        else:
+            ((thing, start, end),) = answers
+            assert (thing.object_id, (start, end)) == (scene.target_id, scene.answer_range)
+            assert true_tube(scene), scene.query
+
+
+@pytest.mark.parametrize("level", ["medium", "hard"])
+def test_rich_events_lie_inside_the_clip_and_never_overlap(level: str) -> None:
+    for number in range(80):
+        scene = clip_scene(level, 7, number)
+        for thing in scene.objects:
+            last = 0.0
+            for event in thing.events:
+                assert last < event.start_seconds < event.end_seconds < scene.duration_seconds
+                assert event.end_seconds - event.start_seconds >= 1.0
+                assert event.start_seconds % TIME_STEP == event.end_seconds % TIME_STEP == 0
+                last = event.end_seconds
+
+
+def test_the_hard_level_is_as_hard_as_promised() -> None:
+    figures = level_statistics("hard", 3, 300)
+    shares = figures["shares"]
+    assert shares["same kind"]["yes"] >= 0.6
+    assert shares["occluded"]["yes"] >= 0.3
+    assert set(shares["form"]) == {"plain", "attribute", "relation", "sequence", "rest", "none"}
+    assert set(shares["objects"]) == {"2", "3", "4", "5", "6"}
+    assert len(HARD.kinds) >= 40 and len(HARD.actions) >= 9
+    assert set(MEDIUM.kinds) <= set(HARD.kinds) <= set(ALL_KINDS)
+    assert figures["baselines"]["whole_clip"] <= figures["baselines"]["best_interval"] < 0.5
+    assert figures["baselines"]["random_object"] < 0.4
+
+
+def test_objects_come_and_go_and_have_no_box_outside() -> None:
+    absent = 0
+    for number in range(60):
+        scene = clip_scene("hard", 8, number)
+        for thing in scene.objects:
+            boxes, in_view = object_boxes(scene, thing)
+            names = [event.name for event in thing.events]
+            absent += bool((~in_view).any())
+            assert boxes[in_view].min() >= 0 and boxes[in_view].max() <= SIDE
+            if "enter" in names:
+                assert not in_view[0]
+            if "leave" in names:
+                assert not in_view[-1]
+    assert absent > 10
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_numbers_stay_readable_on_every_backdrop(level: str) -> None:
+    """No backdrop has the red of the numbers in more than a speck of it."""
+    for number in range(25):
+        pixels = background(clip_scene(level, 9, number), 112).astype(int)
+        red = (pixels[..., 0] > 180) & (pixels[..., 1:].max(-1) < 80)
+        assert red.mean() < 0.002
+
+
+def test_the_camera_moves_backdrop_and_boxes_alike() -> None:
+    scene = next(
+        s for s in (clip_scene("hard", 4, i) for i in range(50))
+        if abs(s.camera.pan[0]) > 0.06 and any(not o.events for o in s.objects)
+    )  # fmt: skip
+    still = next(o for o in scene.objects if not o.events)
+    times = np.array([0.0, scene.duration_seconds])
+    shift, scale = np.diff(scene.camera.view(times, scene.duration_seconds)[:, ::2], axis=0)[0]
+    moved = np.diff(scene.poses(still, times).x)[0]
+    assert np.sign(moved) == np.sign(scene.camera.pan[0]) or abs(scale) > 0.05
+    assert abs(shift) > 0.04
+
+
+def test_answers_to_questions_that_nothing_answers() -> None:
+    scene = next(s for i in range(50) if not (s := clip_scene("medium", 2, i)).answer_range)
+    assert score_answer(scene, true_tracks(scene), 1, 0.0, 1.0) == no_answer(scene)
+    assert no_answer(scene).viou is None
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("<answer>Target ID: none</answer>", True),
+        ("<answer>Target ID: 1, Time range: 0.00 to 1.00</answer>", False),
+        ("<answer>??</answer>", False),
+        ("", False),
+    ],
+)
+def test_none_must_be_said_outright(text: str, right: bool, tmp_path: Path) -> None:
+    scene = next(s for i in range(50) if not (s := clip_scene("medium", 2, i)).answer_range)
+    path = tmp_path / "clip.mp4"
+    write_clip(scene, path)
+    pipeline = STVGPipeline(STVGConfig(), TrueTracker(scene), ScriptedVLM([text]))
+    assert score_result(scene, pipeline(scene.query, path)).id_correct is right
+
+
+def test_breakdown_counts_every_clip_once_a_trait() -> None:
+    some = [clip_scene("hard", 5, i) for i in range(20)]
+    groups = breakdown(some, [no_answer(scene) for scene in some])
+    assert {"objects", "fps", "form", "action", "wording", "same kind", "occluded"} <= set(groups)
+    for values in groups.values():
+        assert sum(group["n"] for group in values.values()) == 20
+        assert all(group["id_accuracy"] == 0 for group in values.values())
+
+
+def test_the_command_prints_statistics() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stvg_r1_hub.evaluation.sprites", "--level", "medium", "--n", "30",
+         "--statistics"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["n"] == 30

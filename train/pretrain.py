@@ -260,9 +260,7 @@ def _whole_or_not(path: Path, write: Callable[[Path], None]) -> None:
         sys.exit(f"Could not write {path} ({error}); {kept}. Make room and start again.")
 
 
-def _save_state(
-    path: Path, fingerprint: str, trainee: Trainee, opts: list[Any], step: int
-) -> None:
+def _save_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any], step: int) -> None:
     state = {
         "recipe": fingerprint,
         "model": trainee.state_dict(),
@@ -383,12 +381,18 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=40, help="check: how many clips")
     args = parser.parse_args()
     recipe = RECIPES[args.recipe]
-    for name in SEEDS if args.stage == "all" else [args.stage]:
-        if name in SEEDS and not (args.stage == "all" and (args.out / f"{name}.safetensors").exists()):
-            train_stage(
-                recipe, name, args.out, steps=args.steps, workers=args.workers,
-                warm_start=args.warm_start if name == "tok" else None,
-            )  # fmt: skip
+    stages = [name for name in SEEDS if args.stage in (name, "all")]
+    for name in stages:
+        if args.stage == "all" and (args.out / f"{name}.safetensors").exists():
+            continue  # a run that was interrupted in a later stage
+        train_stage(
+            recipe,
+            name,
+            args.out,
+            steps=args.steps,
+            workers=args.workers,
+            warm_start=args.warm_start if name == "tok" else None,
+        )
     if args.stage in ("all", "check"):
         print(json.dumps(check(recipe, args.out, args.from_stage, n=args.n)))
     if args.stage in ("all", "export"):

@@ -55,6 +55,7 @@ class Recipe:
 
 _SHORT = (3.0, 4.0, 5.0)
 _LONG = (4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
+_EASY = {"easy": 1.0}
 _CPU_MIX = {"easy": 0.25, "medium": 0.75}
 _GPU_MIX = {"easy": 0.15, "medium": 0.25, "hard": 0.6}
 _GOALS = {
@@ -81,10 +82,10 @@ RECIPES = {
     "easy": Recipe(
         SMALL,
         {
-            "tok": Stage(None, 1000, 32, {"easy": 1.0}, (3.0,), 1.0, 2, 3e-3, 0.3, 1.0, 0.0),
-            "dense": Stage("tok", 500, 16, {"easy": 1.0}, (3.0,), 1.0, 0, 2.5e-3, 0.6, 0.3, 1.0),
-            "mix": Stage("dense", 400, 24, {"easy": 1.0}, _SHORT, 0.2, 0, 2e-3, 0.7, 0.3, 1.0),
-            "read": Stage("mix", 650, 20, {"easy": 1.0}, _SHORT, 0.1, 0, 1.3e-3, 0.02, 0.3, 1.0, 80),
+            "tok": Stage(None, 1000, 32, _EASY, (3.0,), 1.0, 2, 3e-3, 0.3, 1.0, 0.0),
+            "dense": Stage("tok", 500, 16, _EASY, (3.0,), 1.0, 0, 2.5e-3, 0.6, 0.3, 1.0),
+            "mix": Stage("dense", 400, 24, _EASY, _SHORT, 0.2, 0, 2e-3, 0.7, 0.3, 1.0),
+            "read": Stage("mix", 650, 20, _EASY, _SHORT, 0.1, 0, 1.3e-3, 0.02, 0.3, 1.0, 80),
         },
         _GOALS,
         "easy",

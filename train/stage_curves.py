@@ -43,7 +43,9 @@ def draw_curves(out: Path, stages: list[str]) -> Path:
                     x, y = np.array(points).T
                     width = min(_SMOOTHED_OVER, len(y))
                     smooth = np.convolve(y, np.ones(width) / width, "valid")
-                    axis.plot(x[width - 1 :], smooth, color=f"C{i}", label=name if not begun else "")
+                    axis.plot(
+                        x[width - 1 :], smooth, color=f"C{i}", label=name if not begun else ""
+                    )
         axes[0].annotate(stage, (begun, 1.02), xycoords=("data", "axes fraction"))
         begun += len(lines)
     for axis, (title, names) in zip(axes, PANELS.items(), strict=True):

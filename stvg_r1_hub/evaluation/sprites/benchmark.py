@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
 from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.evaluation.sprites.clips import (
@@ -34,11 +35,15 @@ class Score:
     """One clip's scores, fractions in 0..1; all 0 when nothing usable was answered."""
 
     id_correct: bool
-    tiou: float
-    viou: float
+    """The right object; or the answer that there is none, where that is right."""
+    tiou: float | None
+    """None where the right answer is that there is none."""
+    viou: float | None
 
 
-NOTHING = Score(False, 0.0, 0.0)
+def no_answer(scene: Scene) -> Score:
+    """The score of a clip about which nothing was answered."""
+    return Score(False, 0.0, 0.0) if scene.answer_range else Score(False, None, None)
 
 
 class TrueTracker:
@@ -90,21 +95,34 @@ def matching_track(tracks: Tracks, scene: Scene) -> int | None:
 def score_answer(
     scene: Scene, tracks: Tracks, object_id: int, start_seconds: float, end_seconds: float
 ) -> Score:
-    """Compare one object during one time range with the truth."""
-    event = scene.answer_event
+    """Compare one object during one time range with the truth.
+
+    Frames where the object has no box and the target is not in view count for nothing.
+    """
+    if scene.answer_range is None:
+        return no_answer(scene)
     track = tracks.get(object_id)
+    tube = true_tube(scene)
     frames = frames_in_range(tracks.frame_times, start_seconds, end_seconds)
     predicted = {i: track.box_at(i) if track is not None else None for i in frames}
+    absent = [i for i in frames_in_range(tracks.frame_times, *scene.answer_range) if i not in tube]
+    for i in absent:
+        if predicted.get(i) is None:
+            predicted.pop(i, None)
     return Score(
         object_id == matching_track(tracks, scene),
-        temporal_iou((start_seconds, end_seconds), (event.start_seconds, event.end_seconds)),
-        tube_iou(predicted, true_tube(scene)),
+        temporal_iou((start_seconds, end_seconds), scene.answer_range),
+        tube_iou(predicted, tube),
     )
 
 
-def _score_result(scene: Scene, result: GroundingResult) -> Score:
+def score_result(scene: Scene, result: GroundingResult) -> Score:
+    """Compare a result with the truth; saying that there is none must be said outright."""
+    if scene.answer_range is None:
+        problem = parse_answer(result.raw_text).problem or ""
+        return Score(not result.found and problem.startswith(SAYS_NOTHING), None, None)
     if not result.found or result.tracks is None:
-        return NOTHING
+        return no_answer(scene)
     assert result.start_seconds is not None and result.end_seconds is not None
     return score_answer(
         scene, result.tracks, result.object_ids[0], result.start_seconds, result.end_seconds
@@ -113,20 +131,57 @@ def _score_result(scene: Scene, result: GroundingResult) -> Score:
 
 def _score_baseline(scene: Scene, tracks: Tracks | None, rng: np.random.Generator) -> Score:
     if tracks is None or not tracks.tracks:
-        return NOTHING
+        return no_answer(scene)
     object_id = int(rng.choice(np.array(tracks.object_ids)))
     return score_answer(scene, tracks, object_id, 0.0, scene.duration_seconds)
 
 
 def summarize(scores: Sequence[Score]) -> dict[str, float]:
-    """Means over all clips; `viou_03` and `viou_05` are shares with vIoU above 0.3 and 0.5."""
-    viou = np.array([score.viou for score in scores])
+    """Means: `id_accuracy` over all clips, the others over the clips with an answer.
+
+    `viou_03` and `viou_05` are shares with vIoU above 0.3 and 0.5; `none_accuracy`, over the
+    clips without an answer, is there when such clips are.
+    """
+    answerable = [score for score in scores if score.viou is not None]
+    viou = np.array([score.viou for score in answerable] or [0.0])
+    tiou = np.array([score.tiou for score in answerable] or [0.0])
+    figures = {
+        "id_accuracy": float(np.mean([score.id_correct for score in scores])),
+        "m_tiou": float(tiou.mean()),
+        "m_viou": float(viou.mean()),
+        "viou_03": float((viou > 0.3).mean()),
+        "viou_05": float((viou > 0.5).mean()),
+    }
+    rejected = [score.id_correct for score in scores if score.viou is None]
+    if rejected:
+        figures["none_accuracy"] = float(np.mean(rejected))
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def breakdown(
+    scenes: Sequence[Scene], scores: Sequence[Score]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Means by each trait's values: number of objects, fps, form of question, action, ..."""
+    groups: dict[str, dict[str, list[Score]]] = {}
+    for scene, score in zip(scenes, scores, strict=True):
+        for trait, value in traits(scene).items():
+            groups.setdefault(trait, {}).setdefault(value, []).append(score)
     return {
-        "id_accuracy": round(float(np.mean([score.id_correct for score in scores])), 4),
-        "m_tiou": round(float(np.mean([score.tiou for score in scores])), 4),
-        "m_viou": round(float(viou.mean()), 4),
-        "viou_03": round(float((viou > 0.3).mean()), 4),
-        "viou_05": round(float((viou > 0.5).mean()), 4),
+        trait: {
+            value: {"n": len(members), **summarize(members)}
+            for value, members in sorted(values.items())
+        }
+        for trait, values in groups.items()
+    }
+
+
+def traits(scene: Scene) -> dict[str, str]:
+    """What kind of clip and question this is, by name."""
+    return {
+        "objects": str(len(scene.objects)),
+        "fps": f"{scene.fps:g}",
+        "backdrop": scene.backdrop,
+        **scene.traits,
     }
 
 
@@ -145,7 +200,7 @@ def run_sprites(
     Every clip counts: one that fails scores 0 and is listed with its reason.
 
     Args:
-        level: one of `scene.LEVELS`.
+        level: one of `levels.LEVELS`.
         seed: which clips.
         n: how many.
         model: as for `STVGPipeline.from_pretrained`.
@@ -156,13 +211,15 @@ def run_sprites(
     Returns:
         `n`, `n_failed` (nothing usable answered), the means of `summarize`, the same for the
         `baseline` (a random track through the whole clip) and for `true_tracks` when asked for,
-        `seconds_per_clip`, and `samples` with every clip's query, answer and scores.
+        `seconds_per_clip`, `breakdown` by traits, and `samples` with every clip's query, answer
+        and scores.
 
     Raises:
         ConfigError: a level, seed or number that is not allowed.
     """
     check_request(level, seed, n)
     pipeline = STVGPipeline.from_pretrained(model)
+    scenes: list[Scene] = []
     scores: list[Score] = []
     baseline: list[Score] = []
     oracle: list[Score] = []
@@ -171,12 +228,13 @@ def run_sprites(
     with tempfile.TemporaryDirectory() as folder:
         for number in range(n):
             scene = clip_scene(level, seed, number)
+            scenes.append(scene)
             path = Path(folder) / f"{number}.mp4"
             write_clip(scene, path)
             begun = time.perf_counter()
             result, reason = _ask(pipeline, scene, path)
             seconds += time.perf_counter() - begun
-            scores.append(_score_result(scene, result) if result else NOTHING)
+            scores.append(score_result(scene, result) if result else no_answer(scene))
             tracks = result.tracks if result else None
             baseline.append(_score_baseline(scene, tracks, np.random.default_rng([seed, number])))
             if with_true_tracks:
@@ -189,7 +247,7 @@ def run_sprites(
         "level": level,
         "seed": seed,
         "n": n,
-        "n_failed": sum(1 for sample in samples if not sample["found"]),
+        "n_failed": sum(1 for sample in samples if sample["failed"]),
         **summarize(scores),
         "baseline": {
             "n": n,
@@ -197,6 +255,7 @@ def run_sprites(
             **summarize(baseline),
         },
         "seconds_per_clip": round(seconds / n, 3),
+        "breakdown": breakdown(scenes, scores),
         "samples": samples,
     }
     if with_true_tracks:
@@ -223,19 +282,41 @@ def _ask(
 def _oracle_score(pipeline: STVGPipeline, scene: Scene, path: Path) -> Score:
     with_truth = STVGPipeline(pipeline.config, TrueTracker(scene), pipeline.vlm)
     result, _ = _ask(with_truth, scene, path)
-    return _score_result(scene, result) if result else NOTHING
+    return score_result(scene, result) if result else no_answer(scene)
+
+
+def run_with_true_tracks(model: Path, level: str, *, seed: int, n: int) -> dict[str, Any]:
+    """Means of a language model's answers to `n` clips, the tracks given; no detector is needed.
+
+    Raises:
+        ConfigError: a level, seed or number that is not allowed.
+    """
+    check_request(level, seed, n)
+    tracker = TrueTracker(clip_scene(level, seed, 0))
+    pipeline = STVGPipeline.from_pretrained(model, tracker=tracker)
+    scores = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        for number in range(n):
+            scene = clip_scene(level, seed, number)
+            write_clip(scene, path)
+            scores.append(_oracle_score(pipeline, scene, path))
+    return {"level": level, "seed": seed, "n": n, **summarize(scores)}
 
 
 def _sample(
     scene: Scene, result: GroundingResult | None, reason: str | None, score: Score
 ) -> dict[str, Any]:
-    event = scene.answer_event
+    found = bool(result and result.found)
+    says_none = scene.answer_range is None and score.id_correct
     return {
         "query": scene.query,
-        "true_range": [event.start_seconds, event.end_seconds],
-        "n_objects": len(scene.objects),
+        "true_id": scene.target_id,
+        "true_range": list(scene.answer_range) if scene.answer_range else None,
         "n_tracks": len(result.tracks.tracks) if result and result.tracks else 0,
-        "found": bool(result and result.found),
+        "traits": traits(scene),
+        "found": found,
+        "failed": not found and not says_none,
         "raw_text": result.raw_text if result else "",
         "reason": reason,
         **asdict(score),

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ConfigError
-from stvg_r1_hub.evaluation.sprites.render import render, true_box
-from stvg_r1_hub.evaluation.sprites.scene import LEVELS, Scene, SceneObject, sample_scene
+from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
+from stvg_r1_hub.evaluation.sprites.motion import SceneObject
+from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
+from stvg_r1_hub.evaluation.sprites.scene import Scene
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.structures import Progress, Track, Tracks
@@ -49,69 +51,76 @@ def frame_times(scene: Scene) -> NDArray[np.float64]:
 def write_clip(scene: Scene, path: Path) -> None:
     """Render a scene to an mp4 file."""
     times = frame_times(scene).tolist()
-    frames = render(scene, SIDE, times)
-    write_video(path, frames, times, duration_seconds=len(times) / scene.fps)
+    write_video(
+        path,
+        render(scene, SIDE, times),
+        times,
+        duration_seconds=len(times) / scene.fps,
+        rate_factor=20 + scene.compression,
+    )
 
 
-def object_boxes(scene: Scene, thing: SceneObject) -> NDArray[np.float32]:
-    """`(F, 4)` true xyxy boxes of an object in every native frame."""
-    return np.stack([true_box(thing, thing.pose(t), SIDE) for t in frame_times(scene).tolist()])
+def object_boxes(scene: Scene, thing: SceneObject) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """True boxes of an object in every native frame, `(F, 4)` xyxy, and where it is in view."""
+    return true_boxes(thing, scene.poses(thing, frame_times(scene)), SIDE)
 
 
 def true_tracks(scene: Scene) -> Tracks:
-    """What a perfect tracker would report."""
-    times = frame_times(scene)
-    everywhere = np.arange(len(times))
-    tracks = tuple(
-        Track(
-            thing.object_id,
-            thing.kind,
-            1.0,
-            everywhere,
-            object_boxes(scene, thing),
-            np.zeros(len(times), dtype=bool),
-        )
-        for thing in scene.objects
-    )
-    return Tracks(SIDE, SIDE, times, tracks)
+    """What a perfect tracker would report: objects that are covered too, but not those outside."""
+    tracks = []
+    for thing in scene.objects:
+        boxes, in_view = object_boxes(scene, thing)
+        seen = np.flatnonzero(in_view)
+        if len(seen):
+            filled = np.zeros(len(seen), dtype=bool)
+            tracks.append(
+                Track(thing.object_id, thing.kind, 1.0, seen, boxes[seen], filled)
+            )  # fmt: skip
+    return Tracks(SIDE, SIDE, frame_times(scene), tuple(tracks))
 
 
 def true_tube(scene: Scene) -> dict[int, NDArray[np.float32]]:
-    """Native frame index to the target's `(4,)` box, over the answer's half-open time range."""
-    event = scene.answer_event
-    boxes = object_boxes(scene, scene.target)
-    return {
-        i: boxes[i]
-        for i in frames_in_range(frame_times(scene), event.start_seconds, event.end_seconds)
-    }
+    """Native frame index to the target's `(4,)` box, over the answer's half-open time range.
+
+    Frames in which the target is not in view are left out; all are, when nothing is the answer.
+    """
+    if scene.answer_range is None:
+        return {}
+    boxes, in_view = object_boxes(scene, scene.target)
+    frames = frames_in_range(frame_times(scene), *scene.answer_range)
+    return {int(i): boxes[i] for i in frames if in_view[i]}
 
 
 def record(scene: Scene, video: str) -> dict[str, Any]:
-    """Everything true about a clip, as plain JSON values."""
-    event = scene.answer_event
+    """Everything true about a clip, as plain JSON values; an answer that is none is null."""
+    start, end = scene.answer_range or (None, None)
     return {
         "video": video,
         "query": scene.query,
         "object_id": scene.target_id,
-        "start_seconds": event.start_seconds,
-        "end_seconds": event.end_seconds,
+        "start_seconds": start,
+        "end_seconds": end,
         "boxes": [_box(i, box) for i, box in true_tube(scene).items()],
-        "objects": [
+        "traits": dict(scene.traits),
+        "objects": [_object(scene, thing) for thing in scene.objects],
+    }
+
+
+def _object(scene: Scene, thing: SceneObject) -> dict[str, Any]:
+    boxes, in_view = object_boxes(scene, thing)
+    return {
+        "id": thing.object_id,
+        "kind": thing.kind,
+        "tint": thing.tint,
+        "actions": [
             {
-                "id": thing.object_id,
-                "kind": thing.kind,
-                "actions": [
-                    {
-                        "name": action.name,
-                        "start_seconds": action.start_seconds,
-                        "end_seconds": action.end_seconds,
-                    }
-                    for action in thing.events
-                ],
-                "boxes": [_box(i, box) for i, box in enumerate(object_boxes(scene, thing))],
+                "name": action.name,
+                "start_seconds": action.start_seconds,
+                "end_seconds": action.end_seconds,
             }
-            for thing in scene.objects
+            for action in thing.events
         ],
+        "boxes": [_box(int(i), boxes[i]) for i in np.flatnonzero(in_view)],
     }
 
 
@@ -125,7 +134,7 @@ def write_clips(
     """Write `n` clips and `clips.json` into a folder; the same arguments write the same clips.
 
     Args:
-        level: one of `scene.LEVELS`.
+        level: one of `levels.LEVELS`.
         seed: 0 or larger.
         n: how many clips.
         out: folder, made when missing.

@@ -16,7 +16,7 @@ import numpy as np
 
 from stvg_r1_hub.evaluation.sprites import easy
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS, Camera, Event, SceneObject
-from stvg_r1_hub.evaluation.sprites.placing import Placing, is_occluded
+from stvg_r1_hub.evaluation.sprites.placing import Placing, Role, is_occluded
 from stvg_r1_hub.evaluation.sprites.question import BIGGER, Question
 from stvg_r1_hub.evaluation.sprites.scene import KINDS, TIME_STEP, TINTS, Scene
 
@@ -54,7 +54,7 @@ class Level:
 
 MEDIUM = Level(
     kinds=KINDS[:20],
-    actions=ACTIONS[:5] + ("shrink", "rise", "sink", "fade"),
+    actions=(*ACTIONS[:5], "shrink", "rise", "sink", "fade"),
     durations=(3.0, 4.0, 5.0),
     n_objects=(2, 4),
     most_events=2,
@@ -205,16 +205,6 @@ def _reads_otherwise(question: Question, objects: list[SceneObject], form: str) 
             for o in objects
         )
     return False
-
-
-@dataclass(frozen=True)
-class Role:
-    """An object before it has a place."""
-
-    kind: str
-    tint: str
-    size: float
-    events: tuple[Event, ...]
 
 
 def _draw_cast(

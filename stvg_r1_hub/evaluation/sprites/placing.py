@@ -1,10 +1,9 @@
-"""Where the objects of a clip stand: inside the frame, apart, or one before the other on purpose."""
+"""Where the objects of a clip stand: inside the frame, apart, or before another on purpose."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +13,20 @@ from stvg_r1_hub.evaluation.sprites.motion import Event, SceneObject
 OCCLUDED = 0.3
 """A target is occluded when nearer objects cover at least this share of it at some instant."""
 _MOST_COVERED = 0.75
+_CAMERA_MARGIN = 0.1
+"""How far outside objects wait, so that no pan or shake of the camera shows them."""
 _CANDIDATES = 48
 _STEP = 0.25
 
 
-class Role(Protocol):
+@dataclass(frozen=True)
+class Role:
     """An object before it has a place."""
 
-    @property
-    def kind(self) -> str: ...
-    @property
-    def tint(self) -> str: ...
-    @property
-    def size(self) -> float: ...
-    @property
-    def events(self) -> tuple[Event, ...]: ...
+    kind: str
+    tint: str
+    size: float
+    events: tuple[Event, ...]
 
 
 def extents(thing: SceneObject, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -130,9 +128,10 @@ class Placing:
         k = int(np.argmax(fits))
         x, y = xy[k]
         size = role.size * float(scale[k])
+        grown = float(np.prod([1 + e.amount for e in role.events if e.name == "grow"]))
         walked = sum(e.amount for e in role.events if e.name == "walk")
         events = tuple(
-            _crossing(e, float(x) + walked * (e.name == "leave"), size) for e in role.events
+            _crossing(e, float(x) + walked * (e.name == "leave"), size * grown) for e in role.events
         )
         start_x = float(x) - sum(e.amount for e in events if e.name == "enter")
         thing = SceneObject(
@@ -152,7 +151,7 @@ class Placing:
                 here &= self.times >= event.end_seconds
             elif event.name == "leave":
                 here &= self.times <= event.start_seconds
-        inside: NDArray[np.bool_] = (
+        inside: NDArray[np.bool_] = np.asarray(
             (boxes[:, here, :2] >= -0.01).all((1, 2)) & (boxes[:, here, 2:] <= 1.01).all((1, 2))
         )  # fmt: skip
         return inside
@@ -163,7 +162,7 @@ def _crossing(event: Event, x: float, size: float) -> Event:
     if event.name not in ("enter", "leave"):
         return event
     to_left = x < 0.5
-    distance = (x if to_left else 1 - x) + 0.6 * size
+    distance = (x if to_left else 1 - x) + 0.6 * size + _CAMERA_MARGIN
     leaves = event.name == "leave"
     sign = -1.0 if to_left == leaves else 1.0
     return replace(event, amount=sign * distance)

@@ -29,6 +29,8 @@ TINTS = {
 TIME_STEP = 0.25
 """Events start and end on this grid, in seconds."""
 
+STANDING = Camera()
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -47,7 +49,7 @@ class Scene:
     """None when nothing in the clip is what the query describes."""
     answer_range: tuple[float, float] | None
     """`[start, end)` in seconds of what the query describes; None with `target_id`."""
-    camera: Camera = Camera()
+    camera: Camera = STANDING
     backdrop: str = "smooth"
     """`"smooth"`, `"texture"` or `"photo"`."""
     compression: int = 0
