@@ -12,7 +12,10 @@ from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
 from stvg_r1_hub.structures import Frames, MarkedFrames
 from stvg_r1_hub.vlm.local import LocalVLM
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
-from train.tiny_model import CONFIG, build_model, build_processor, save_bundle
+from train.sizes import SMALL, bundle_config
+from train.tiny_model import build_model, build_processor, save_bundle
+
+CONFIG = bundle_config(SMALL)
 
 
 @pytest.fixture(scope="module")

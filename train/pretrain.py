@@ -36,11 +36,11 @@ from tqdm import tqdm
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from train.collate import ID_WEIGHT, Collator
-from train.stage_curves import draw_curves
 from train.fast_forward import TokenHeads, patchify, text_forward, vision_forward
 from train.recipes import RECIPES, Recipe, Stage
 from train.sizes import SMALL, ModelSize
 from train.sprite_samples import IGNORED, MAX_DRAWN_ID, SampleBatches
+from train.stage_curves import draw_curves
 from train.tiny_model import build_model, build_processor, save_bundle
 
 SAVE_EVERY = 50
