@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.geometry import box_iou
+from stvg_r1_hub.geometry import box_area, box_iou, mask_area
+from stvg_r1_hub.marking import kept_by_size
 from stvg_r1_hub.structures import Tracks
 
 BoxesByFrame = Mapping[int, Mapping[int, ArrayLike]]
@@ -23,17 +24,32 @@ BoxesByFrame = Mapping[int, Mapping[int, ArrayLike]]
 NO_MARKER = "Skip: no marker found"
 
 
-def boxes_by_frame(tracks: Tracks) -> dict[int, dict[int, ArrayLike]]:
-    """All boxes of the tracks, frame by frame."""
+def boxes_by_frame(
+    tracks: Tracks, *, min_area_ratio: float = 0.0
+) -> dict[int, dict[int, ArrayLike]]:
+    """The boxes of the tracks, frame by frame.
+
+    Args:
+        tracks: the objects.
+        min_area_ratio: leave out, in each frame, objects smaller than this share of the largest
+            one: they get no number there (`marking.kept_by_size`).
+    """
     frames: dict[int, dict[int, ArrayLike]] = {}
+    areas: dict[int, dict[int, float]] = {}
     for track in tracks.tracks:
-        for frame, box in zip(track.frame_indices.tolist(), track.boxes, strict=True):
-            frames.setdefault(frame, {})[track.object_id] = box
+        for i, frame in enumerate(track.frame_indices.tolist()):
+            mask = track.masks[i] if track.masks is not None else None
+            frames.setdefault(frame, {})[track.object_id] = track.boxes[i]
+            area = mask_area(mask) if mask is not None else float(box_area(track.boxes[i]))
+            areas.setdefault(frame, {})[track.object_id] = area
+    for frame, boxes in frames.items():
+        kept = kept_by_size(areas[frame], min_area_ratio)
+        frames[frame] = {object_id: boxes[object_id] for object_id in kept}
     return frames
 
 
 def frame_winners(
-    boxes_xywh: Sequence[Sequence[float]], first_frame: float, objects: BoxesByFrame
+    boxes_xywh: Sequence[Sequence[float]], frames: Sequence[int], objects: BoxesByFrame
 ) -> list[int | None]:
     """The official choice in each annotated frame: highest IoU above 0, the first one of equals.
 
@@ -42,13 +58,13 @@ def frame_winners(
     trainjson.py, XiaowZhang00/stvg-r1 @ 0bea9e5).
 
     Args:
-        boxes_xywh: annotated boxes of consecutive frames, left, top, width, height in pixels.
-        first_frame: frame of the first box, cut to an integer.
+        boxes_xywh: annotated boxes, left, top, width, height in pixels.
+        frames: the native frame of each box.
         objects: the tracked objects.
     """
     winners = []
-    for i, (x, y, w, h) in enumerate(boxes_xywh):
-        candidates = objects.get(int(first_frame) + i, {})
+    for frame, (x, y, w, h) in zip(frames, boxes_xywh, strict=True):
+        candidates = objects.get(frame, {})
         best_id, best = None, 0.0
         for object_id, box in candidates.items():
             overlap = float(box_iou(np.reshape(box, (1, 4)), [[x, y, x + w + 1, y + h + 1]])[0, 0])
@@ -59,10 +75,10 @@ def frame_winners(
 
 
 def official_object_id(
-    boxes_xywh: Sequence[Sequence[float]], first_frame: float, objects: BoxesByFrame
+    boxes_xywh: Sequence[Sequence[float]], frames: Sequence[int], objects: BoxesByFrame
 ) -> int | None:
     """The ID that wins most annotated frames, the earliest one of equals; None without any."""
-    seen = [i for i in frame_winners(boxes_xywh, first_frame, objects) if i is not None]
+    seen = [i for i in frame_winners(boxes_xywh, frames, objects) if i is not None]
     return Counter(seen).most_common(1)[0][0] if seen else None
 
 

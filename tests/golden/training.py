@@ -26,7 +26,9 @@ def _object_id(video_key, annotation, frames):
         int(frame): {int(key): box for key, rle in masks.items() if (box := _box(rle)) is not None}
         for frame, masks in frames.items()
     }
-    truth = annotation["bbox"], annotation.get("st_frame", 0), objects
+    first = int(annotation.get("st_frame", 0))  # the official scripts cut it
+    boxes = annotation["bbox"]
+    truth = boxes, range(first, first + len(boxes)), objects
     winner = official_object_id(*truth)
     name, status, entry = official_record(video_key, annotation, winner)
     return {

@@ -38,11 +38,17 @@ def test_mean_over_the_tube_with_a_minimum():
 
 def test_the_official_vote_has_no_minimum():
     objects = boxes_by_frame(TRACKS)
-    assert official_object_id([[9, 9, 50, 50]], 0, objects) == 1
-    assert official_object_id([[0, 0, 20, 10]], 2, objects) == 2
-    assert official_object_id([[50, 50, 9, 9]], 0, objects) is None
+    assert official_object_id([[9, 9, 50, 50]], [0], objects) == 1
+    assert official_object_id([[0, 0, 20, 10]], [2], objects) == 2
+    assert official_object_id([[50, 50, 9, 9]], [0], objects) is None
 
 
 def test_a_record_without_frames_is_refused():
     with pytest.raises(AnnotationError, match=r"'a\.mp4'.*img_num"):
         official_record("a.mp4", {"bbox": []}, 3)
+
+
+def test_the_vote_leaves_out_what_gets_no_number():
+    # In frame 2 track 1 has half the area of track 2.
+    assert set(boxes_by_frame(TRACKS, min_area_ratio=0.5)[2]) == {1, 2}
+    assert set(boxes_by_frame(TRACKS, min_area_ratio=0.6)[2]) == {2}

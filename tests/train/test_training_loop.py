@@ -218,12 +218,11 @@ def test_the_trained_folder_loads(world, tmp_path, merge):
         learning_rate=0.05,
     )  # fmt: skip
     assert (folder / "adapter_config.json").is_file() != merge
-    if merge:
-        loaded = STVGPipeline.from_pretrained(folder, device="cpu")
-        assert loaded.config.prompt_id == "sprites-v1"
-        weight = loaded.vlm.model.model.language_model.layers[0].mlp.up_proj.weight
-        start = STVGPipeline.from_pretrained(world / "base", device="cpu").vlm.model
-        assert not torch.equal(weight, start.model.language_model.layers[0].mlp.up_proj.weight)
+    loaded = STVGPipeline.from_pretrained(folder, device="cpu")
+    assert loaded.config.prompt_id == "sprites-v1"
+    weight = loaded.vlm.model.model.language_model.layers[0].mlp.up_proj.weight
+    base = STVGPipeline.from_pretrained(world / "base", device="cpu").vlm.model
+    assert not torch.equal(weight, base.model.language_model.layers[0].mlp.up_proj.weight)
 
 
 def test_what_a_run_leaves_to_look_at(world, tmp_path):

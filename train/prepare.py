@@ -1,0 +1,429 @@
+"""Annotations and videos to training samples: tracks, the right number, frames with numbers drawn.
+
+    python -m train.prepare --dataset hcstvg --annotations train_v2.json --videos videos \\
+        --model Qwen/Qwen2.5-VL-7B-Instruct --out prepared
+    accelerate launch --num_processes 8 -m train.prepare ...
+
+Each process takes its share of the videos. A finished video is a folder that appears whole, so a
+killed run goes on where it was when started again. A video that cannot be used is listed in
+`failed.jsonl` with its reason and does not stop the run; a sentence whose object no track follows
+is listed in `set_aside.jsonl`. The format is described in `train/samples.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from stvg_r1_hub import hub
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import AnnotationError, ConfigError, STVGError
+from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
+from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.geometry import decode_mask, encode_mask
+from stvg_r1_hub.marking import mark_frames
+from stvg_r1_hub.outputs import make_folder, replacing
+from stvg_r1_hub.pipeline import STVGPipeline, load_tracker
+from stvg_r1_hub.structures import Frames, MarkedFrames, Track, Tracks
+from stvg_r1_hub.track_selection import fit_to_sample
+from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, save_tracks
+from stvg_r1_hub.video import VideoSource, open_video
+from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from train.dataset import normalize_query
+from train.ground_truth import best_overlapping_id, boxes_by_frame, official_object_id
+from train.rewards import mirrored_query
+from train.samples import (
+    FAILED,
+    FORMAT_VERSION,
+    FRAMES,
+    MIRRORED,
+    RECORD,
+    SAMPLES,
+    SET_ASIDE,
+    SETTINGS,
+    TRACKS,
+    write_frames,
+)
+
+DATASETS = {"hcstvg": read_hcstvg, "vidstg": read_vidstg}
+LONGEST_WAIT = timedelta(days=7)
+"""How long processes that are done wait for the others."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How samples are made; kept in `prepare.json`, and a folder holds one kind only."""
+
+    dataset: str
+    annotations: str
+    """Digest of the annotation file's content."""
+    tracker: str
+    match: Literal["mean-iou", "official"]
+    """How the annotated object's track is found: see `train/ground_truth.py`."""
+    minimum_iou: float
+    """For `"mean-iou"`: a worse track is none."""
+    mirror: bool
+    """Also keep the clip flipped left to right."""
+    first_frame_number: int
+    version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minimum_iou <= 1:
+            raise ConfigError(f"minimum_iou must be in (0, 1], got {self.minimum_iou}.")
+
+
+@dataclass(frozen=True)
+class Work:
+    """The sentences about one clip, and where they go."""
+
+    name: str
+    samples: tuple[AnnotatedSample, ...]
+
+    def folder(self, out: Path) -> Path:
+        """Where the finished clip lies."""
+        return out / "videos" / self.name
+
+    def failure(self, out: Path) -> Path:
+        """The file that says why the clip could not be used."""
+        return out / "failed" / f"{self.name}.json"
+
+    def is_done(self, out: Path) -> bool:
+        """Whether an earlier run has finished it, well or not."""
+        return (self.folder(out) / RECORD).is_file() or self.failure(out).is_file()
+
+
+def divide(samples: Sequence[AnnotatedSample]) -> list[Work]:
+    """Sentences about the same part of the same video together, in order of first mention."""
+    groups: dict[object, list[AnnotatedSample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.video, sample.clip_seconds), []).append(sample)
+    return [
+        Work(f"{i:06d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', group[0].video.stem)[:80]}", tuple(group))
+        for i, group in enumerate(groups.values())
+    ]
+
+
+class Preparer:
+    """Makes the samples of one clip after the other."""
+
+    def __init__(
+        self,
+        preparation: Preparation,
+        config: STVGConfig,
+        tracker: Tracker,
+        out: Path,
+        *,
+        tracks: Path | None = None,
+    ) -> None:
+        """Take how it is done, and where to.
+
+        Args:
+            preparation: the settings.
+            config: sampling, marker style and prompt of the checkpoint to train.
+            tracker: finds the objects, unless `tracks` has them.
+            out: the prepared folder.
+            tracks: folder with `<video>.json` or official mask folders of the videos' names.
+        """
+        self.preparation = preparation
+        self.config = config
+        self.tracker = tracker
+        self.out = out
+        self.tracks = tracks
+
+    def prepare(self, work: Work) -> None:
+        """Make one clip's folder, or note why it cannot be made."""
+        temporary = self.out / "videos" / f".{work.name}.partial"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            self._write(work, temporary)
+        except STVGError as error:
+            shutil.rmtree(temporary)
+            names = [sample.sample_id for sample in work.samples]
+            note = {"video": str(work.samples[0].video), "samples": names, "reason": str(error)}
+            _write_json(work.failure(self.out), note)
+            return
+        os.replace(temporary, work.folder(self.out))
+
+    def _write(self, work: Work, folder: Path) -> None:
+        first = work.samples[0]
+        with _opened(first) as source:
+            tracker = self._tracker_of(first)
+            pipeline = STVGPipeline(self.config, tracker, ScriptedVLM(["unused"]))
+            frames, tracks = pipeline.read(source)
+            info, shift = source.info, getattr(source, "first_frame", 0)
+        fitted = fit_to_sample(tracks, frames)
+        marked = mark_frames(frames, fitted, self.config.marker)
+        write_frames(folder / FRAMES, model_frames(marked.frames))
+        if self.preparation.mirror:
+            flipped = mark_frames(*mirrored(frames, fitted), self.config.marker)
+            write_frames(folder / MIRRORED, model_frames(flipped.frames))
+        save_tracks(tracks, folder / TRACKS)
+        usable, aside = [], []
+        for sample in work.samples:
+            found = self._object_id(sample, tracks, marked, info.n_frames, shift)
+            if isinstance(found, str):
+                aside.append({"sample_id": sample.sample_id, "reason": found})
+            else:
+                usable.append(
+                    {
+                        "folder": work.name,
+                        **_record(sample, found, shift, float(info.frame_times[0])),
+                        "duration_seconds": info.duration_seconds,
+                        "sample_fps": frames.sample_fps,
+                        "n_frames": len(frames),
+                    }
+                )
+        _write_json(folder / RECORD, {"samples": usable, "set_aside": aside})
+
+    def _tracker_of(self, sample: AnnotatedSample) -> Tracker:
+        if self.tracks is None:
+            return self.tracker
+        for name in (sample.video.stem, Path(sample.sample_id).stem):
+            for path in (self.tracks / f"{name}.json", self.tracks / name):
+                if path.exists():
+                    return PrecomputedTracks(path)
+        raise AnnotationError(f"There are no tracks of {sample.video.stem} in {self.tracks}.")
+
+    def _object_id(
+        self, sample: AnnotatedSample, tracks: Tracks, marked: MarkedFrames, n_frames: int,
+        shift: int,
+    ) -> int | str:  # fmt: skip
+        """The number of the annotated object, or why there is none."""
+        if not sample.answerable or not sample.has_boxes:
+            return "it has no annotated boxes"
+        frames = sample.frame_indices - shift
+        if frames[0] < 0 or frames[-1] >= n_frames:
+            return (
+                f"its boxes are in frames {frames[0]}..{frames[-1]} but the video has frames "
+                f"0..{n_frames - 1}"
+            )
+        if self.preparation.match == "official":
+            sizes = sample.boxes[:, 2:] - sample.boxes[:, :2]
+            xywh = np.concatenate([sample.boxes[:, :2], sizes], axis=1)
+            objects = boxes_by_frame(tracks, min_area_ratio=self.config.marker.min_area_ratio)
+            found = official_object_id(xywh.tolist(), frames.tolist(), objects)
+        else:
+            truth = dict(zip(frames.tolist(), sample.boxes, strict=True))
+            found = best_overlapping_id(truth, tracks, minimum_iou=self.preparation.minimum_iou)
+        if found is None:
+            return f"none of {len(tracks)} tracks follows the annotated object"
+        if found not in marked.offered_ids:
+            return f"the annotated object's number {found} is drawn in no sampled frame"
+        return found
+
+
+def _record(
+    sample: AnnotatedSample, object_id: int, shift: int, clip_start: float
+) -> dict[str, Any]:
+    offset = sample.clip_seconds[0] if sample.clip_seconds else clip_start
+    assert sample.start_seconds is not None and sample.end_seconds is not None
+    return {
+        "sample_id": sample.sample_id,
+        "query": normalize_query(sample.query),
+        "mirrored_query": mirrored_query(normalize_query(sample.query)),
+        "object_ids": [object_id],
+        "start_seconds": sample.start_seconds - offset,
+        "end_seconds": sample.end_seconds - offset,
+        "boxes": {
+            str(frame - shift): [round(float(v), 2) for v in box]
+            for frame, box in sample.tube.items()
+        },
+    }
+
+
+@contextmanager
+def _opened(sample: AnnotatedSample) -> Iterator[VideoSource]:
+    """The annotated part of a video."""
+    if not sample.video.exists():
+        raise AnnotationError(f"There is no video {sample.video}.")
+    with open_video(sample.video) as source:
+        whole = (0.0, source.info.duration_seconds)
+        if sample.clip_seconds is None or np.allclose(sample.clip_seconds, whole, atol=0.05):
+            yield source
+        else:
+            from stvg_r1_hub.evaluation.window import WindowSource
+
+            yield WindowSource(source, *sample.clip_seconds)
+
+
+def model_frames(frames: Frames) -> NDArray[np.uint8]:
+    """`(T, h, w, 3)` uint8 at the model's size, resized as the model's backend does."""
+    import torch
+    from torchvision.transforms.v2 import functional as resizing
+
+    tall = torch.from_numpy(np.ascontiguousarray(frames.pixels)).permute(0, 3, 1, 2)
+    small = resizing.resize(
+        tall,
+        [frames.model_height, frames.model_width],
+        interpolation=resizing.InterpolationMode.BICUBIC,
+        antialias=True,
+    )
+    resized: NDArray[np.uint8] = small.permute(0, 2, 3, 1).numpy()
+    return resized
+
+
+def mirrored(frames: Frames, tracks: Tracks) -> tuple[Frames, Tracks]:
+    """Sample and tracks flipped left to right; numbers are drawn afterwards, so they read well."""
+    flipped = dataclasses.replace(frames, pixels=np.ascontiguousarray(frames.pixels[:, :, ::-1]))
+    return flipped, dataclasses.replace(
+        tracks, tracks=tuple(_mirrored(track, tracks.width) for track in tracks.tracks)
+    )
+
+
+def _mirrored(track: Track, width: int) -> Track:
+    boxes = track.boxes.copy()
+    boxes[:, 0], boxes[:, 2] = width - track.boxes[:, 2], width - track.boxes[:, 0]
+    masks = track.masks and tuple(
+        encode_mask(decode_mask(mask)[:, ::-1]) if mask else None for mask in track.masks
+    )
+    return dataclasses.replace(track, boxes=boxes, masks=masks)
+
+
+def begin(out: Path, preparation: Preparation, config: STVGConfig) -> None:
+    """Make the folder, or check that it was begun in the same way.
+
+    Raises:
+        ConfigError: it holds samples that were made otherwise.
+    """
+    make_folder(out)
+    (out / "failed").mkdir(exist_ok=True)
+    values = dataclasses.asdict(preparation)
+    path = out / SETTINGS
+    if not path.exists():
+        config.save(out)
+        _write_json(path, values)
+        return
+    earlier = {**json.loads(path.read_text(encoding="utf-8")), "stvg_config": STVGConfig.load(out)}
+    for name, value in {**values, "stvg_config": config}.items():
+        if earlier.get(name) != value:
+            raise ConfigError(
+                f"{out} was begun with {name} = {earlier.get(name)}, now it is {value}; "
+                "name another --out."
+            )
+
+
+def finish(out: Path, works: Sequence[Work]) -> dict[str, int]:
+    """Gather the finished clips into the three index files.
+
+    Returns:
+        How many samples are usable, set aside and failed.
+    """
+    lines: dict[str, list[dict[str, Any]]] = {SAMPLES: [], SET_ASIDE: [], FAILED: []}
+    for work in works:
+        if work.failure(out).is_file():
+            lines[FAILED].append(json.loads(work.failure(out).read_text(encoding="utf-8")))
+            continue
+        record = json.loads((work.folder(out) / RECORD).read_text(encoding="utf-8"))
+        lines[SAMPLES] += record["samples"]
+        lines[SET_ASIDE] += record["set_aside"]
+    for name, values in lines.items():
+        with replacing(out / name) as temporary:
+            text = "".join(json.dumps(value) + "\n" for value in values)
+            temporary.write_text(text, encoding="utf-8")
+    failed = sum(len(line["samples"]) for line in lines[FAILED])
+    return {"usable": len(lines[SAMPLES]), "set aside": len(lines[SET_ASIDE]), "failed": failed}
+
+
+def _write_json(path: Path, values: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--dataset", choices=sorted(DATASETS), required=True)
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--videos", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--model", help="checkpoint to train: its stvg_config.json says how; else the official way"
+    )
+    parser.add_argument("--tracker", default="auto", help="as for stvg ground")
+    parser.add_argument("--tracks", type=Path, help="folder of ready tracks, one a video")
+    parser.add_argument("--match", choices=("mean-iou", "official"), default="mean-iou")
+    parser.add_argument("--minimum-iou", type=float, default=0.5)
+    parser.add_argument("--mirror", action="store_true", help="for the mirror reward")
+    parser.add_argument("--first-frame", type=int, default=1, help="HC-STVG counts from 1 or 0")
+    parser.add_argument("--retry-failed", action="store_true")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare this process's share; the main process gathers.
+
+    Raises:
+        STVGError: annotations, model or tracker cannot be used.
+    """
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
+    extra = {"first_frame_number": args.first_frame} if args.dataset == "hcstvg" else {}
+    works = divide(DATASETS[args.dataset](args.annotations, args.videos, **extra))
+    bundle = hub.load_bundle(args.model) if args.model else None
+    config = bundle.config if bundle else STVGConfig()
+    preparation = Preparation(
+        dataset=args.dataset,
+        annotations=hashlib.sha256(args.annotations.read_bytes()).hexdigest(),
+        tracker=str(args.tracks or args.tracker),
+        match=args.match,
+        minimum_iou=args.minimum_iou,
+        mirror=args.mirror,
+        first_frame_number=args.first_frame,
+    )
+    tracker, choice = load_tracker(
+        args.tracker,
+        config=config.tracking,
+        bundle=bundle and Path(bundle.folder),
+        device=str(state.device.type),
+    )
+    if state.is_main_process:
+        sys.stderr.write(f"{choice if args.tracks is None else args.tracks}\n")
+        begin(args.out, preparation, config)
+        for work in works if args.retry_failed else ():
+            work.failure(args.out).unlink(missing_ok=True)
+    state.wait_for_everyone()
+    preparer = Preparer(preparation, config, tracker, args.out, tracks=args.tracks)
+    mine = works[state.process_index :: state.num_processes]
+    left = [work for work in mine if not work.is_done(args.out)]
+    for work in tqdm(left, initial=len(mine) - len(left), total=len(mine), unit="video",
+                     desc="prepare", disable=not state.is_main_process):  # fmt: skip
+        preparer.prepare(work)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        counts = finish(args.out, works)
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        sys.stderr.write(f"{told}; see {args.out / SAMPLES}, {SET_ASIDE}, {FAILED}\n")
+        return 0 if counts["usable"] else 2
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of this module; returns the exit code."""
+    try:
+        return run(_parser().parse_args(arguments))
+    except STVGError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
