@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stvg_r1_hub import hub
 from stvg_r1_hub.errors import ConfigError, STVGError
 from train.dry_run import describe_run
 from train.loop import ObjectiveMaker, TrainingLoop
@@ -47,7 +48,7 @@ def run_training(
             return 0 if report.fits else 2
         if args.data is None or args.out is None:
             raise ConfigError("--data and --out are needed, except with --dry-run.")
-        samples = open_samples(args.data)
+        samples = open_samples(args.data, config)
         folder = TrainingLoop(config, samples, args.out, objective).run(resume=args.resume)
     except STVGError as error:
         sys.stderr.write(f"{error}\n")
@@ -56,8 +57,8 @@ def run_training(
     return 0
 
 
-def open_samples(data: str) -> SampleSource:
-    """The samples that `--data` names.
+def open_samples(data: str, config: TrainingConfig) -> SampleSource:
+    """The samples that `--data` names; sprite world is rendered at the size of the model's frames.
 
     Raises:
         ConfigError: a sprite-world request that is not understood.
@@ -65,9 +66,11 @@ def open_samples(data: str) -> SampleSource:
     """
     if not data.startswith(SPRITES):
         return PreparedSamples(data)
-    from train.sprite_questions import SpriteQuestions
+    from train.sprite_questions import SpriteQuestions, size_of
 
     level, *numbers = data.removeprefix(SPRITES).split(":")
     if len(numbers) > 2 or not all(number.isdigit() for number in numbers):
         raise ConfigError(f"Got --data {data!r}; write sprites:LEVEL[:SEED[:COUNT]].")
-    return SpriteQuestions(level, *(int(number) for number in numbers))
+    bundle = hub.load_bundle(config.model, revision=config.revision)
+    size = size_of(bundle.config.sampling.max_pixels)
+    return SpriteQuestions(level, *(int(number) for number in numbers), size=size)

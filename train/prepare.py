@@ -45,6 +45,7 @@ from stvg_r1_hub.structures import Frames, MarkedFrames, Track, Tracks
 from stvg_r1_hub.track_selection import fit_to_sample
 from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, save_tracks
 from stvg_r1_hub.video import VideoSource, open_video
+from stvg_r1_hub.vlm.local import LocalVLM
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from train.dataset import normalize_query
 from train.ground_truth import best_overlapping_id, boxes_by_frame, official_object_id
@@ -266,16 +267,7 @@ def _opened(sample: AnnotatedSample) -> Iterator[VideoSource]:
 
 def model_frames(frames: Frames) -> NDArray[np.uint8]:
     """`(T, h, w, 3)` uint8 at the model's size, resized as the model's backend does."""
-    import torch
-    from torchvision.transforms.v2 import functional as resizing
-
-    tall = torch.from_numpy(np.ascontiguousarray(frames.pixels)).permute(0, 3, 1, 2)
-    small = resizing.resize(
-        tall,
-        [frames.model_height, frames.model_width],
-        interpolation=resizing.InterpolationMode.BICUBIC,
-        antialias=True,
-    )
+    small = LocalVLM.resized(frames.pixels, (frames.model_height, frames.model_width))
     resized: NDArray[np.uint8] = small.permute(0, 2, 3, 1).numpy()
     return resized
 

@@ -9,10 +9,16 @@ import pytest
 
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.evaluation.sprites.clips import (
+    clip_scene,
+    frame_times,
+    true_tracks,
+    true_tube,
+    write_clip,
+)
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.tracking import load_tracks
+from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.video import open_video
-from tests.evaluation import layouts
 from tests.train.runs import start
 from train import prepare
 from train.samples import PreparedSamples, read_frames, write_frames
@@ -20,17 +26,70 @@ from train.samples import PreparedSamples, read_frames, write_frames
 MODEL = ("--model", "tiny")
 
 
+def xywh(box):
+    x1, y1, x2, y2 = box.tolist()
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def hcstvg(scenes):
+    """The JSON values of an HC-STVG v2 annotation file."""
+    return {
+        f"{i}_clip.mp4": {
+            "bbox": [xywh(box) for box in true_tube(scene).values()],
+            "st_frame": min(true_tube(scene)) + 1,
+            "st_time": scene.answer_range[0],
+            "ed_time": scene.answer_range[1],
+            "img_num": len(frame_times(scene)),
+            "img_size": [336, 336],
+            "English": scene.query,
+        }
+        for i, scene in enumerate(scenes)
+    }
+
+
+def vidstg(scene):
+    """The JSON values of a VidSTG annotation file in TubeDETR's form, with one sentence."""
+    tube = true_tube(scene)
+    video = {
+        "video_id": 100,
+        "original_video_id": "0_clip",
+        "caption": scene.query,
+        "qtype": "declarative",
+        "fps": scene.fps,
+        "frame_count": len(frame_times(scene)),
+        "start_frame": 0,
+        "end_frame": len(frame_times(scene)),
+        "tube_start_frame": min(tube),
+        "tube_end_frame": max(tube) + 1,
+        "target_id": 7,
+    }
+    boxes = {str(frame): {"bbox": xywh(box)} for frame, box in tube.items()}
+    return {"videos": [video], "trajectories": {"0_clip": {"7": boxes}}}
+
+
+def write_json(path, values):
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("videos")
-    return folder, layouts.write_videos(folder, 3)
+    (folder / "clips").mkdir()
+    made = [clip_scene("easy", 21, i) for i in range(3)]
+    for i, scene in enumerate(made):
+        write_clip(scene, folder / "clips" / f"{i}_clip.mp4")
+        save_tracks(true_tracks(scene), folder / f"{i}_clip.json")
+    for name in ("beyond", "empty_corner", "broken"):
+        save_tracks(true_tracks(made[0]), folder / f"{name}.json")
+    return folder / "clips", made
 
 
 @pytest.fixture
 def annotated(scenes, tmp_path):
     """An HC-STVG file with three good clips, a missing, a broken and a hopeless one."""
     videos, listed = scenes
-    records = layouts.hcstvg(listed)
+    records = hcstvg(listed)
     good = records["0_clip.mp4"]
     (videos / "broken.mp4").write_bytes(b"no video at all")
     shutil.copy(videos / "0_clip.mp4", videos / "beyond.mp4")
@@ -39,20 +98,24 @@ def annotated(scenes, tmp_path):
     frames = good["img_num"] + len(good["bbox"])
     records["beyond.mp4"] = {**good, "st_frame": good["img_num"], "img_num": frames}
     records["empty_corner.mp4"] = {**good, "bbox": [[0, 0, 2, 2]] * len(good["bbox"])}
-    return layouts.write_json(tmp_path / "train.json", records), videos
+    return write_json(tmp_path / "train.json", records), videos
 
 
-def run(annotations, videos, out, *options, dataset="hcstvg"):
-    arguments = ["--dataset", dataset, "--annotations", annotations, "--videos", videos,
-                 "--out", out, *MODEL, *options]  # fmt: skip
-    return prepare.main([*map(str, arguments)])
+def arguments(annotations, videos, out, *options, dataset="hcstvg", detect=False):
+    """Of the command line; tracks are ready unless the detector shall find them."""
+    tracks = () if detect else ("--tracks", videos.parent)
+    return ["--dataset", dataset, "--annotations", annotations, "--videos", videos,
+            "--out", out, *MODEL, *tracks, *options]  # fmt: skip
+
+
+def run(*given, **options):
+    return prepare.main([*map(str, arguments(*given, **options))])
 
 
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.slow
 def test_from_annotations_to_samples(annotated, scenes, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(*annotated, out, "--mirror") == 0
@@ -69,37 +132,44 @@ def test_from_annotations_to_samples(annotated, scenes, tmp_path, capsys):
     assert [s["sample_id"] for s in samples.records] == [f"{i}_clip.mp4" for i in range(3)]
     for i, scene in enumerate(scenes[1]):
         sample = samples[i]
-        event = scene.answer_event
-        assert sample.truth.time_range == (event.start_seconds, event.end_seconds)
+        assert sample.truth.time_range == scene.answer_range
         assert sample.query == scene.query.lower()
-        track = sample.truth.tracks.get(sample.truth.object_ids[0])
-        overlaps = [
-            float(box_iou(np.reshape(box, (1, 4)), track.box_at(frame).reshape(1, 4))[0, 0])
-            for frame, box in sample.truth.boxes.items()
-            if track.box_at(frame) is not None
-        ]
-        assert np.mean(overlaps) > 0.7
+        assert sample.truth.object_ids == (scene.target_id,)
     same_as_the_pipeline(samples[0], annotated[1] / "0_clip.mp4")
+
+
+@pytest.mark.slow
+def test_the_models_own_detector_finds_the_objects(scenes, tmp_path):
+    records = hcstvg(scenes[1][:1])
+    path = write_json(tmp_path / "one.json", records)
+    assert run(path, scenes[0], tmp_path / "out", detect=True) == 0
+    truth = PreparedSamples(tmp_path / "out")[0].truth
+    track = truth.tracks.get(truth.object_ids[0])
+    overlaps = [
+        float(box_iou(np.reshape(box, (1, 4)), track.box_at(frame).reshape(1, 4))[0, 0])
+        for frame, box in truth.boxes.items()
+    ]
+    assert np.mean(overlaps) > 0.7
 
 
 def same_as_the_pipeline(sample, video):
     """A checkpoint sees in training what it sees when it is asked."""
-    pipeline = STVGPipeline.from_pretrained("tiny", device="cpu")
+    tracks = video.parent.parent / "0_clip.json"
+    pipeline = STVGPipeline.from_pretrained("tiny", device="cpu", tracker=tracks)
     with open_video(video) as source:
         frames, tracks = pipeline.read(source)
     marked = pipeline.mark(frames, tracks)
     size = (frames.model_height, frames.model_width)
-    seen = pipeline.vlm._resized(marked.frames.pixels, size).permute(0, 2, 3, 1).numpy()
+    seen = pipeline.vlm.resized(marked.frames.pixels, size).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(sample.frames, seen)
     assert sample.sample_fps == frames.sample_fps
-    plain = pipeline.vlm._resized(frames.pixels, size).permute(0, 2, 3, 1).numpy()
+    plain = pipeline.vlm.resized(frames.pixels, size).permute(0, 2, 3, 1).numpy()
     # Unmarked parts of the flipped clip are those of the clip; the numbers are not mirrored.
     flipped = np.abs(sample.mirrored_frames[:, :, ::-1].astype(int) - plain).max(axis=-1)
     assert 0.5 < (flipped <= 3).mean() < 0.999
     assert not np.array_equal(sample.mirrored_frames[:, :, ::-1], sample.frames)
 
 
-@pytest.mark.slow
 def test_a_second_run_goes_on_where_the_first_stopped(annotated, tmp_path):
     out = tmp_path / "out"
     assert run(*annotated, out) == 0
@@ -118,7 +188,6 @@ def test_a_second_run_goes_on_where_the_first_stopped(annotated, tmp_path):
     assert len(PreparedSamples(out)) == 3
 
 
-@pytest.mark.slow
 def test_other_settings_need_another_folder(annotated, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(*annotated, out) == 0
@@ -134,29 +203,18 @@ def test_other_settings_need_another_folder(annotated, tmp_path, capsys):
 @pytest.mark.slow
 def test_two_processes_share_the_videos(annotated, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    annotations, videos = annotated
-    process = start(
-        "train.prepare", "--dataset", "hcstvg", "--annotations", annotations, "--videos", videos,
-        "--out", tmp_path / "out", *MODEL, launcher=launcher,
-    )  # fmt: skip
+    process = start("train.prepare", *arguments(*annotated, tmp_path / "out"), launcher=launcher)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-2000:]
     assert len(PreparedSamples(tmp_path / "out")) == 3
     assert len(lines(tmp_path / "out" / "failed.jsonl")) == 2
 
 
-@pytest.mark.slow
 def test_vidstg_and_ready_tracks(scenes, tmp_path):
     videos, listed = scenes
-    first = layouts.vidstg(listed[:1])
-    path = layouts.write_json(tmp_path / "vidstg.json", first)
-    tracks = tmp_path / "tracks"
-    tracks.mkdir()
-    from stvg_r1_hub.evaluation.sprites.clips import true_tracks
-    from stvg_r1_hub.tracking import save_tracks
-
-    save_tracks(true_tracks(listed[0]), tracks / "0_clip.json")
-    assert run(path, videos, tmp_path / "out", "--tracks", tracks, dataset="vidstg") == 0
+    first = vidstg(listed[0])
+    path = write_json(tmp_path / "vidstg.json", first)
+    assert run(path, videos, tmp_path / "out", dataset="vidstg") == 0
     (record,) = lines(tmp_path / "out" / "samples.jsonl")
     assert record["object_ids"] == [listed[0].target_id]
     stored = load_tracks(tmp_path / "out" / "videos" / record["folder"] / "tracks.json")
@@ -164,9 +222,9 @@ def test_vidstg_and_ready_tracks(scenes, tmp_path):
 
 
 def test_a_record_that_contradicts_itself_is_named(scenes, tmp_path, capsys):
-    records = layouts.hcstvg(scenes[1])
+    records = hcstvg(scenes[1])
     del records["1_clip.mp4"]["st_frame"]
-    path = layouts.write_json(tmp_path / "x.json", records)
+    path = write_json(tmp_path / "x.json", records)
     assert run(path, scenes[0], tmp_path / "out") == 2
     assert "1_clip.mp4" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

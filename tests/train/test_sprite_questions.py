@@ -1,0 +1,29 @@
+"""Sprite-world questions: reproducible, answerable, and told right."""
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub.errors import ConfigError
+from train.rewards import REWARDS, Completion
+from train.samples import sample_order
+from train.sprite_questions import SpriteQuestions, size_of
+
+
+@pytest.mark.parametrize("level", ["easy", "medium"])
+def test_the_taught_answer_earns_everything(level):
+    questions = SpriteQuestions(level, 3, 20)
+    for i in sample_order(20, 0, 0, 3):
+        sample = questions[i]
+        said = Completion(sample.target_text)
+        assert [REWARDS[name](said, sample.truth) for name in ("tiou", "id", "format")] == [1, 1, 1]
+        assert sample.frames.shape == (4 * sample.truth.duration_seconds, 140, 140, 3)
+        again = questions[i]
+        assert again.query == sample.query and np.array_equal(again.frames, sample.frames)
+    assert SpriteQuestions(level, 4, 20)[0].query != questions[0].query or level == "easy"
+
+
+def test_requests_that_make_no_sense():
+    with pytest.raises(ConfigError, match="levels are"):
+        SpriteQuestions("impossible")
+    with pytest.raises(ConfigError, match="140x140"):
+        size_of(999)

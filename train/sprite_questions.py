@@ -1,0 +1,80 @@
+"""Sprite-world questions as training samples for GRPO and supervised training.
+
+Clips are rendered when asked for, at the model's own size, as in pre-training. Questions that
+nothing in the clip answers are left out: the rewards need a right number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.evaluation.sprites.clips import check_request
+from stvg_r1_hub.evaluation.sprites.levels import sample_scene
+from train.rewards import Truth
+from train.samples import TrainingSample
+from train.sizes import SIZES, SMALL, ModelSize, bundle_config
+from train.sprite_samples import draw_sample
+
+WORLD = 41
+"""First part of the seeds: scenes of pre-training and of evaluation have other ones."""
+DURATIONS = (3.0, 4.0, 5.0)
+
+
+class SpriteQuestions:
+    """`count` questions about clips of a level; the same arguments give the same ones."""
+
+    def __init__(
+        self, level: str, seed: int = 0, count: int = 10_000, *, size: ModelSize = SMALL
+    ) -> None:
+        """Check the request.
+
+        Raises:
+            ConfigError: an unknown level, or a number that is not allowed.
+        """
+        check_request(level, seed, count)
+        self.level = level
+        self.seed = seed
+        self.count = count
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        for attempt in range(100):
+            key = (WORLD, self.seed, index, attempt)
+            duration = float(np.random.default_rng(key).choice(DURATIONS))
+            scene = sample_scene(self.level, key, duration_seconds=duration)
+            if scene.target_id is not None:
+                break
+        else:
+            raise ConfigError(f"The level {self.level} has no answerable question at {index}.")
+        drawn = draw_sample(self.level, key, duration_seconds=duration, dense=False, size=self.size)
+        right = parse_answer(drawn.dialogue.answer, strict=True)
+        assert right.start_seconds is not None and right.end_seconds is not None
+        return TrainingSample(
+            sample_id=f"{self.level}-{self.seed}-{index}",
+            query=scene.query,
+            prompt=drawn.dialogue.prompt,
+            frames=drawn.frames,
+            sample_fps=bundle_config(self.size).sampling.fps,
+            truth=Truth(right.object_ids, right.start_seconds, right.end_seconds, duration),
+            target=drawn.dialogue.answer,
+        )
+
+
+def size_of(max_pixels: int) -> ModelSize:
+    """The model size whose frames have so many pixels.
+
+    Raises:
+        ConfigError: sprite world is not rendered at that size.
+    """
+    for size in SIZES.values():
+        if size.side**2 == max_pixels:
+            return size
+    sides = ", ".join(f"{size.side}x{size.side}" for size in SIZES.values())
+    raise ConfigError(
+        f"The model's frames have up to {max_pixels} pixels; sprite world is rendered at {sides}."
+    )
