@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub import __version__
 from stvg_r1_hub.errors import ConfigError, ModelError, OutputError, STVGError
+from stvg_r1_hub.evaluation.command import add_eval
 from stvg_r1_hub.outputs import check_output, make_folder
 from stvg_r1_hub.progress_bars import ProgressBars
 
@@ -74,18 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     track.add_argument("--json", help="tracks to write as JSON; - prints them")
     _add_tracker(track)
 
-    evaluate = commands.add_parser("eval", help="measure a model")
-    benchmarks = evaluate.add_subparsers(required=True, metavar="BENCHMARK")
-    sprites = benchmarks.add_parser("sprites", help="on rendered clips of the sprite world")
-    sprites.set_defaults(run=_eval_sprites)
-    sprites.add_argument("--level", default="easy", help="difficulty (default: easy)")
-    sprites.add_argument("--seed", type=int, default=0, help="which clips (default: 0)")
-    sprites.add_argument("--n", type=int, default=20, help="how many clips (default: 20)")
-    sprites.add_argument(
-        "--true-tracks", action="store_true", help="also ask with the true boxes as tracks"
-    )
-    sprites.add_argument("--json", help="figures to write as JSON; - prints them")
-    sprites.add_argument("--model", default="tiny", help="model (default: tiny)")
+    add_eval(commands)
 
     demo = commands.add_parser("demo", help="ground the bundled clip with the bundled model")
     demo.set_defaults(run=_demo)
@@ -211,44 +201,6 @@ def _track(options: argparse.Namespace) -> int:
     )
     _say_paths(out, None if options.json == "-" else options.json)
     return 0
-
-
-def _eval_sprites(options: argparse.Namespace) -> int:
-    _check_outputs(options)
-    from stvg_r1_hub.evaluation.sprites.benchmark import run_sprites
-
-    path = None if options.json in (None, "-") else Path(options.json)
-    with ProgressBars() as progress:
-        figures = run_sprites(
-            options.level,
-            options.seed,
-            options.n,
-            model=options.model,
-            with_true_tracks=options.true_tracks,
-            json_path=path,
-            progress=progress,
-        )
-    if options.json == "-":
-        _write_json(figures, "-")
-    else:
-        _print_lines(_table(figures), to_stderr=False)
-    _say_paths(path)
-    return 0
-
-
-def _table(figures: dict[str, Any]) -> list[str]:
-    """The model's figures beside those of the comparisons, one line each."""
-    columns = {"model": figures} | {
-        name.replace("_", " "): figures[name]
-        for name in ("baseline", "true_tracks")
-        if name in figures
-    }
-    names = [name for name, value in figures["baseline"].items() if isinstance(value, int | float)]
-    lines = [" " * 14 + "".join(f"{title:>14}" for title in columns)]
-    for name in names:
-        values = (str(column.get(name, "")) for column in columns.values())
-        lines.append(f"{name:<14}" + "".join(f"{value:>14}" for value in values))
-    return lines
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -57,6 +57,13 @@ PROMPTS: dict[str, str] = {
         'format "start time to end time" within the <answer> </answer> tags. For example: '
         '"12.54 to 17.83".'
     ),
+    # For plain vision-language models that write boxes themselves, a baseline of the paper; our
+    # own wording, with the key that Qwen2.5-VL uses for boxes.
+    "boxes": (
+        'When and where in this video is "[EVENT]"? Answer with JSON only: {"start": seconds, '
+        '"end": seconds, "boxes": [{"time": seconds, "bbox_2d": [x1, y1, x2, y2]}, ...]}, with '
+        "one box a second from start to end, in pixels of the frames you see."
+    ),
     # Short form for the bundled small models, which are trained from scratch.
     "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
 }

@@ -33,7 +33,10 @@ ASSEMBLING = {
     "pipeline": {*STAGES, "result", "clip", "device", "track_selection"},
     "web": {"pipeline", "result", "rendering", "pictures", "drawing", "video", "hub", "tracking"},
     "cli": {"pipeline", "result", "evaluation", "web", "doctor", "progress_bars"},
-    "evaluation": {"pipeline", "result", "video", "answer", "tracking"},
+    "evaluation": {
+        *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
+        *{"drawing", "progress_bars"},
+    },
 }
 
 

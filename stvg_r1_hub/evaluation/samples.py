@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.structures import RLE
+from stvg_r1_hub.structures import RLE, VideoInfo
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,38 @@ class AnnotatedSample:
             raise AnnotationError(
                 f"{name} has a box in frame {frames[-1]} of a video with {self.n_frames} frames."
             )
+
+    def check_video(self, info: VideoInfo) -> list[str]:
+        """What the video says otherwise than the annotation, one sentence each.
+
+        Raises:
+            AnnotationError: the boxes cannot be of this video: other frame size, or no frame of
+                the true range exists.
+        """
+        name, notes = f"Sample {self.sample_id}", []
+        if self.width and self.height and (self.width, self.height) != (info.width, info.height):
+            raise AnnotationError(
+                f"{name} is annotated for {self.width}x{self.height} pixels but its video has "
+                f"{info.width}x{info.height}; use the video that was annotated."
+            )
+        if self.n_frames is not None and abs(self.n_frames - info.n_frames) > 1:
+            notes.append(
+                f"{name} is annotated for {self.n_frames} frames but its video has {info.n_frames}."
+            )
+        if self.has_boxes and self.frame_indices[0] >= info.n_frames:
+            raise AnnotationError(
+                f"{name} has its first box in frame {self.frame_indices[0]} but its video ends "
+                f"with frame {info.n_frames - 1}; use the video that was annotated."
+            )
+        beyond = int((self.frame_indices >= info.n_frames).sum())
+        if beyond:
+            notes.append(f"{name} has {beyond} boxes after the end of its video; they count.")
+        if self.start_seconds is not None and self.start_seconds >= info.duration_seconds:
+            raise AnnotationError(
+                f"{name} starts at {self.start_seconds:.2f} s but its video ends at "
+                f"{info.duration_seconds:.2f} s; use the video that was annotated."
+            )
+        return notes
 
     @property
     def answerable(self) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from stvg_r1_hub.evaluation.sprites.clips import (
     SIDE,
     clip_scene,
@@ -9,6 +11,10 @@ from stvg_r1_hub.evaluation.sprites.clips import (
     true_tube,
     write_clip,
 )
+from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
+from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.structures import Track, Tracks
+from stvg_r1_hub.tracking import save_tracks
 
 
 def write_videos(folder, n, suffix=".mp4", seed=21):
@@ -30,12 +36,12 @@ def hcstvg(scenes, *, version=2, first_frame_number=1):
     records = {}
     for i, scene in enumerate(scenes):
         tube = true_tube(scene)
-        event = scene.answer_event
+        start, end = scene.answer_range
         record = {
             "bbox": [xywh(box) for box in tube.values()],
             "st_frame": min(tube) + first_frame_number,
-            "st_time": event.start_seconds,
-            "ed_time": event.end_seconds,
+            "st_time": start,
+            "ed_time": end,
             "img_num": len(frame_times(scene)),
         }
         if version == 1:
@@ -76,3 +82,111 @@ def vidstg(scenes):
 def write_json(path, values):
     path.write_text(json.dumps(values), encoding="utf-8")
     return path
+
+
+def stalign(scenes):
+    """The JSON values of ST-Align's stvg.json."""
+    records = []
+    for i, scene in enumerate(scenes):
+        tube = true_tube(scene)
+        records.append(
+            {
+                "video_path": f"{i}_clip.mp4",
+                "conversations": [
+                    {"from": "human", "value": f"<video>\n{scene.query}"},
+                    {"from": "gpt", "value": "From <s> to <e>, <bboxes>"},
+                ],
+                "meta": {
+                    "width": SIDE,
+                    "height": SIDE,
+                    "split": [0, len(frame_times(scene)) - 1],
+                    "time_token": {"<s>": min(tube), "<e>": max(tube)},
+                    "spatial_token": {
+                        "<bboxes>": {str(frame): xywh(box) for frame, box in tube.items()}
+                    },
+                },
+            }
+        )
+    return records
+
+
+def charades_lines(scenes):
+    """The text of a Charades-STA file."""
+    return "".join(
+        f"{i}_clip {s.answer_range[0]} {s.answer_range[1]}##{s.query}.\n"
+        for i, s in enumerate(scenes)
+    )
+
+
+def charades_json(scenes):
+    """The same in Time-R1's JSON form."""
+    return {
+        f"{i}_clip": {
+            "duration": s.duration_seconds,
+            "timestamps": [list(s.answer_range)],
+            "sentences": [s.query],
+        }
+        for i, s in enumerate(scenes)
+    }
+
+
+def tvgbench(scenes):
+    """The JSON values of TVGBench; the second item shows only a part of its video."""
+    items = []
+    for i, scene in enumerate(scenes):
+        start, end = scene.answer_range
+        shown = 0.25 if i == 1 else 0.0
+        item = {
+            "path": f"{i}_clip.mp4",
+            "question": scene.query,
+            "answer": f"{start - shown}-{end - shown}",
+            "duration": scene.duration_seconds - shown,
+        }
+        if shown:
+            item |= {"start": shown, "end": scene.duration_seconds}
+        items.append(item)
+    return items
+
+
+MEVIS_FPS = 5
+
+
+def mevis(folder, scenes):
+    """A MeViS split folder, and a folder of prepared tracks with masks; both are returned."""
+    from PIL import Image
+
+    meta, masks = {}, {}
+    (folder / "tracks").mkdir(parents=True)
+    for i, scene in enumerate(scenes):
+        video = f"vid{i:03d}"
+        times = np.arange(int(scene.duration_seconds * MEVIS_FPS)) / MEVIS_FPS
+        pictures = folder / "valid_u/JPEGImages" / video
+        pictures.mkdir(parents=True)
+        for t, frame in enumerate(render(scene, SIDE, times.tolist())):
+            Image.fromarray(frame).save(pictures / f"{t:05d}.jpg", quality=92)
+        tracks = []
+        for thing in scene.objects:
+            boxes, _ = true_boxes(thing, scene.poses(thing, times), SIDE)
+            runs = tuple(filled(box) for box in boxes)
+            masks[str(10 * i + thing.object_id)] = list(runs)
+            everywhere, flags = np.arange(len(times)), np.zeros(len(times), bool)
+            tracks.append(Track(thing.object_id, thing.kind, 1.0, everywhere, boxes, flags, runs))
+        save_tracks(Tracks(SIDE, SIDE, times, tuple(tracks)), folder / f"tracks/{video}.json")
+        names = [f"{t:05d}" for t in range(len(times))]
+        target = {"exp": scene.query, "obj_id": [0], "anno_id": [10 * i + scene.target_id]}
+        everything = {
+            "exp": "all objects",
+            "obj_id": list(range(len(scene.objects))),
+            "anno_id": [10 * i + thing.object_id for thing in scene.objects],
+        }
+        meta[video] = {"frames": names, "expressions": {"0": target, "1": everything}}
+    write_json(folder / "valid_u/meta_expressions.json", {"videos": meta})
+    write_json(folder / "valid_u/mask_dict.json", masks)
+    return folder / "valid_u", folder / "tracks"
+
+
+def filled(box):
+    left, top, right, bottom = (round(float(v)) for v in box)
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[top:bottom, left:right] = True
+    return encode_mask(mask)

@@ -4,12 +4,28 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS, read_benchmark
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
+from stvg_r1_hub.evaluation.benchmarks.mevis import read_mevis, save_submission
+from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
+from stvg_r1_hub.evaluation.benchmarks.stalign import read_stalign
+from stvg_r1_hub.evaluation.benchmarks.temporal import read_charades, read_tvgbench
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
 from stvg_r1_hub.evaluation.sprites.clips import SIDE, clip_scene, true_tube
-from tests.evaluation.layouts import hcstvg, vidstg, write_json
+from stvg_r1_hub.geometry import mask_area
+from tests.evaluation.layouts import (
+    charades_json,
+    charades_lines,
+    hcstvg,
+    mevis,
+    stalign,
+    tvgbench,
+    vidstg,
+    write_json,
+)
 
 SCENES = [clip_scene("easy", 21, i) for i in range(3)]
 
@@ -26,7 +42,7 @@ def test_hcstvg(tmp_path, version, base):
         assert sample.query == scene.query
         assert sample.frame_indices.tolist() == list(tube)
         assert np.allclose(sample.boxes, list(tube.values()), atol=0.011)
-        assert sample.start_seconds == scene.answer_event.start_seconds
+        assert sample.start_seconds == scene.answer_range[0]
         assert (sample.width, sample.height, sample.frame_base) == (SIDE, SIDE, base)
 
 
@@ -129,3 +145,113 @@ def test_two_vidstg_sentences_with_one_id_are_refused(tmp_path):
     values["videos"][1]["video_id"] = 100
     with pytest.raises(AnnotationError, match="two records with the id '100'"):
         read_vidstg(write_json(tmp_path / "val.json", values), tmp_path)
+
+
+def test_stalign(tmp_path):
+    path = write_json(tmp_path / "stvg.json", stalign(SCENES))
+    for sample, scene in zip(read_stalign(path, tmp_path), SCENES, strict=True):
+        tube = true_tube(scene)
+        assert sample.query == scene.query
+        assert sample.frame_indices.tolist() == list(tube)
+        # Without the videos any rate does: these samples cannot be asked.
+        assert sample.end_seconds * sample.fps == pytest.approx(max(tube) + 1)
+
+
+def test_stalign_takes_its_rate_from_the_video(tmp_path):
+    from stvg_r1_hub.evaluation.sprites.clips import write_clip
+
+    write_clip(SCENES[0], tmp_path / "0_clip.mp4")
+    sample = read_stalign(write_json(tmp_path / "s.json", stalign(SCENES[:1])), tmp_path)[0]
+    assert sample.fps == pytest.approx(SCENES[0].fps)
+    assert sample.start_seconds == pytest.approx(SCENES[0].answer_range[0], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"time_token": {"<s>": 9, "<e>": 2}}, "inside"),
+        ({"time_token": {"<s>": 9}}, "<e> = None"),
+        ({"spatial_token": {}}, "<bboxes>"),
+        ({"spatial_token": {"<bboxes>": {}}}, "no box"),
+        ({"split": []}, "split"),
+    ],
+)
+def test_a_wrong_stalign_record_is_named(tmp_path, change, said):
+    values = stalign(SCENES)
+    values[1]["meta"] |= change
+    with pytest.raises(AnnotationError, match="record 1") as raised:
+        read_stalign(write_json(tmp_path / "stvg.json", values), tmp_path)
+    assert said in str(raised.value)
+
+
+def test_charades_in_both_forms(tmp_path):
+    (tmp_path / "test.txt").write_text(charades_lines(SCENES) + "\n")
+    lines = read_charades(tmp_path / "test.txt", tmp_path)
+    records = read_charades(write_json(tmp_path / "t.json", charades_json(SCENES)), tmp_path)
+    for one, other, scene in zip(lines, records, SCENES, strict=True):
+        assert (one.start_seconds, one.end_seconds) == scene.answer_range
+        assert (other.start_seconds, other.end_seconds) == scene.answer_range
+        assert one.query == scene.query + "." and other.query == scene.query
+        assert one.video == other.video and not one.has_boxes
+
+
+@pytest.mark.parametrize("line", ["AO8RW 0.0 6.9", "AO8RW 0.0##a", "AO8RW x 6.9##a", "A 5 2##a"])
+def test_a_wrong_charades_line_is_named(tmp_path, line):
+    (tmp_path / "test.txt").write_text(f"{charades_lines(SCENES)}{line}\n")
+    with pytest.raises(AnnotationError, match=r"line 4|A:4"):
+        read_charades(tmp_path / "test.txt", tmp_path)
+
+
+def test_tvgbench(tmp_path):
+    path = write_json(tmp_path / "tvgbench.json", tvgbench(SCENES))
+    samples = read_tvgbench(path, tmp_path)
+    for sample, scene in zip(samples, SCENES, strict=True):
+        assert (sample.start_seconds, sample.end_seconds) == scene.answer_range
+    assert samples[1].clip_seconds == (0.25, SCENES[1].duration_seconds)
+    assert samples[0].clip_seconds is None
+    values = tvgbench(SCENES)
+    values[2]["answer"] = "from 3 to 5"
+    with pytest.raises(AnnotationError, match=r"item 2.*'from 3 to 5'"):
+        read_tvgbench(write_json(path, values), tmp_path)
+
+
+def test_mevis(tmp_path):
+    split, _ = mevis(tmp_path, SCENES[:1])
+    one, everything = read_mevis(split, split / "JPEGImages")
+    assert (one.sample_id, everything.sample_id) == ("vid000_0", "vid000_1")
+    assert one.query == SCENES[0].query and one.n_frames == len(one.masks)
+    areas = [[mask_area(mask) for mask in sample.masks] for sample in (one, everything)]
+    assert all(a <= b for a, b in zip(*areas, strict=True)) and areas[0] < areas[1]
+    assert read_mevis(split, split, with_masks=False)[0].masks is None
+
+    save_submission({1: one.masks[1]}, ["00000", "00001"], (SIDE, SIDE), tmp_path / "sub/v/0")
+    first, second = (np.asarray(Image.open(tmp_path / f"sub/v/0/0000{i}.png")) for i in range(2))
+    assert first.max() == 0 and set(np.unique(second)) == {0, 255}
+    assert (second > 0).sum() == areas[0][1]
+
+    masks = json.loads((split / "mask_dict.json").read_text())
+    masks[next(iter(masks))].pop()
+    write_json(split / "mask_dict.json", masks)
+    with pytest.raises(AnnotationError, match=r"vid000.*masks of annotation"):
+        read_mevis(split, split)
+    (split / "mask_dict.json").unlink()
+    with pytest.raises(AnnotationError, match="CC BY-NC-SA"):
+        read_mevis(split, split)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_says_where_to_get_it(tmp_path, name):
+    with pytest.raises(AnnotationError, match="https://"):
+        read_benchmark(name, tmp_path / "none.json", tmp_path)
+    with pytest.raises(AnnotationError, match="https://"):
+        read_benchmark(name, tmp_path / "none.json", tmp_path / "nowhere")
+
+
+def test_sprites_with_and_without_an_answer(tmp_path):
+    samples = read_sprites("medium", 3, 30, tmp_path)
+    assert len({sample.sample_id for sample in samples}) == 30
+    assert {sample.answerable for sample in samples} == {True, False}
+    for sample in samples:
+        assert sample.answerable == sample.has_boxes
+        assert {"objects", "fps"} <= sample.groups.keys()
+        assert all(isinstance(value, str) for value in sample.groups.values())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.evaluation.community import (
     HCSTVG_CLIP_SECONDS,
     frame_scores,
@@ -27,7 +27,6 @@ from stvg_r1_hub.evaluation.official import (
     spatial_iou,
     summarize_official,
 )
-from stvg_r1_hub.evaluation.time_answers import parse_time_range
 from stvg_r1_hub.geometry import decode_mask, paired_iou
 from tests.golden.compare import cases_of, differences, need
 
@@ -398,7 +397,7 @@ def check_times(data, folder, where):
         yield (
             f"parse {output[:30]!r}",
             lambda output=output, expected=expected: differences(
-                expected, list(parse_time_range(output) or (None, None))
+                expected, list(_time_range(output) or (None, None))
             ),
         )
     for i, case in enumerate(cases_of(data, "tvgbench_cases", where)):
@@ -407,8 +406,13 @@ def check_times(data, folder, where):
         yield name, lambda items=items, expected=expected: _times(items, expected, strict=True)
 
 
+def _time_range(text):
+    answer = parse_time_answer(text, strict=True)
+    return None if answer.start_seconds is None else (answer.start_seconds, answer.end_seconds)
+
+
 def _times(items, expected, *, strict=False):
-    parsed = [parse_time_range(item["model_output"]) for item in items]
+    parsed = [_time_range(item["model_output"]) for item in items]
     ious = temporal_ious([p or (np.nan, np.nan) for p in parsed], [item["gt"] for item in items])
     problems = differences(
         [(item["expected_parse"], float(item["expected_iou"])) for item in items],

@@ -1,0 +1,252 @@
+"""A sample and a model in, a `Prediction` out; every clip is read, tracked and encoded once."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stvg_r1_hub.clip import Clip
+from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.evaluation.protocols import Prediction
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
+from stvg_r1_hub.evaluation.written_boxes import parse_written_tube
+from stvg_r1_hub.geometry import union_of_masks
+from stvg_r1_hub.pipeline import STVGPipeline, open_video
+from stvg_r1_hub.prompting import build_prompt, clean_query
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import RLE
+from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.tracking.precomputed import PrecomputedTracks, is_official_folder
+from stvg_r1_hub.video import VideoSource
+
+ANSWERS = ("ids", "boxes")
+"""How a model answers: with an object's ID, or by writing boxes as text."""
+OWN_STAGES = ("answer",)
+"""Stages that every question pays; the others are shared by the questions about a clip."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A prediction with what is worth keeping beside it."""
+
+    prediction: Prediction
+    timings: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def group_by_video(samples: Sequence[AnnotatedSample]) -> list[list[AnnotatedSample]]:
+    """Samples that show the same part of the same file together, in order of first mention."""
+    groups: dict[object, list[AnnotatedSample]] = {}
+    for sample in samples:
+        key = (sample.video, sample.clip_seconds, sample.image_folder_fps)
+        groups.setdefault(key, []).append(sample)
+    return list(groups.values())
+
+
+class Asker:
+    """Asks a pipeline about the samples of one clip after the other."""
+
+    def __init__(
+        self,
+        pipeline: STVGPipeline,
+        task: str,
+        *,
+        answers: str = "ids",
+        tracks: Path | None = None,
+        seed: int = 0,
+        renders: bool = False,
+    ) -> None:
+        """Prepare to ask.
+
+        Args:
+            pipeline: the model with its tracker.
+            task: `"tube"`, `"time"` or `"mask"`.
+            answers: one of `ANSWERS`.
+            tracks: folder of prepared tracks: `<sample id>.json`, `<video name>.json`, or a folder
+                of official mask files of one of these names.
+            seed: of the model's sampling, mixed with each sample's id.
+            renders: the videos are sprite-world clips that are made when they are asked about.
+        """
+        self.pipeline = pipeline
+        self.task = task
+        self.answers = answers
+        self.tracks = tracks
+        self.seed = seed
+        self.renders = renders
+
+    @contextmanager
+    def open(self, sample: AnnotatedSample) -> Iterator[OpenClip]:
+        """Read and track the clip of a sample; ask it about this and others of its group.
+
+        Raises:
+            STVGError: the video, the tracks or the annotation cannot be used.
+        """
+        if not sample.video.exists():
+            raise AnnotationError(f"There is no video {sample.video}.")
+        markers = self.task != "time" and self.answers == "ids"
+        with open_video(sample.video, fps=sample.image_folder_fps) as whole:
+            notes = sample.check_video(whole.info)
+            shown = WindowSource(whole, *sample.clip_seconds) if sample.clip_seconds else whole
+            pipeline = self._with_prepared_tracks(sample, whole, shown)
+            with pipeline.open(shown, masks=self.task == "mask", markers=markers) as clip:
+                yield OpenClip(self, pipeline, clip, shown, tuple(notes))
+
+    def _with_prepared_tracks(
+        self, sample: AnnotatedSample, whole: VideoSource, shown: VideoSource
+    ) -> STVGPipeline:
+        if self.tracks is None:
+            return self.pipeline
+        tracker: Tracker = PrecomputedTracks(prepared_tracks(self.tracks, sample))
+        if isinstance(shown, WindowSource):
+            tracker = WholeVideoTracks(tracker, whole.info, shown.first_frame)
+        return STVGPipeline(self.pipeline.config, tracker, self.pipeline.vlm)
+
+
+def prepared_tracks(folder: Path, sample: AnnotatedSample) -> Path:
+    """Where the tracks of a sample lie.
+
+    Raises:
+        AnnotationError: nowhere; the names that were looked for are said.
+    """
+    names = dict.fromkeys([sample.sample_id, Path(sample.sample_id).stem, sample.video.stem])
+    for name in names:
+        for path in (folder / f"{name}.json", folder / name):
+            if path.is_file() or is_official_folder(path):
+                return path
+    raise AnnotationError(
+        f"There are no prepared tracks for sample {sample.sample_id} in {folder}; looked for "
+        f"{', '.join(f'{name}.json' for name in names)} and folders of mask files."
+    )
+
+
+class OpenClip:
+    """A clip that is ready for the questions of its group."""
+
+    def __init__(
+        self,
+        asker: Asker,
+        pipeline: STVGPipeline,
+        clip: Clip,
+        shown: VideoSource,
+        notes: tuple[str, ...],
+    ) -> None:
+        """Use `Asker.open`."""
+        self._asker = asker
+        self._pipeline = pipeline
+        self._clip = clip
+        self._shown = shown
+        self._notes = notes
+        self._asked = False
+        self._encoded: object = None
+
+    def ask(self, sample: AnnotatedSample) -> Reply:
+        """The model's answer to one sample; the same however often and in whatever order asked."""
+        from transformers import set_seed
+
+        set_seed(zlib.crc32(f"{self._asker.seed} {sample.sample_id}".encode()))
+        if self._asker.answers == "boxes":
+            reply = self._ask_for_boxes(sample)
+        else:
+            reply = self._as_reply(self._clip.ground(sample.query))
+        self._asked = True
+        return reply
+
+    def _as_reply(self, result: GroundingResult) -> Reply:
+        answer = result.answer
+        problem = answer.problem if answer is not None else None
+        shared = {} if not self._asked else {"total": result.timings.get("answer", 0.0)}
+        timings = {**result.timings, **shared}
+        if self._asked:
+            timings = {k: v for k, v in timings.items() if k in (*OWN_STAGES, "total")}
+        times, first, offset = self._clock()
+        prediction = Prediction(
+            text=result.raw_text,
+            start_seconds=_plus(result.start_seconds, offset) if result.found else None,
+            end_seconds=_plus(result.end_seconds, offset) if result.found else None,
+            object_ids=result.object_ids,
+            declined=bool(problem and problem.startswith("the model says")),
+            frame_times=times,
+            first_frame=first,
+            tracks=result.tracks,
+            masks=_masks(result) if self._asker.task == "mask" else None,
+            **self._boxes(result, first),
+        )
+        return Reply(prediction, timings, (*self._notes, *result.warnings))
+
+    def _clock(self) -> tuple[np.ndarray, int, float]:
+        """Frame times on the file's clock, and the first shown frame and moment."""
+        if isinstance(self._shown, WindowSource):
+            offset = self._shown.offset_seconds
+            return self._shown.info.frame_times + offset, self._shown.first_frame, offset
+        return self._shown.info.frame_times, 0, 0.0
+
+    def _boxes(self, result: GroundingResult, first: int) -> dict[str, np.ndarray]:
+        track = None
+        if result.found and result.object_ids and result.tracks is not None:
+            track = result.tracks.get(result.object_ids[0])
+        if track is None:
+            return {}
+        return {
+            "frame_indices": track.frame_indices + first,
+            "boxes": track.boxes.astype(np.float64),
+        }
+
+    def _ask_for_boxes(self, sample: AnnotatedSample) -> Reply:
+        began = time.perf_counter()
+        frames = self._clip.marked.frames
+        if self._encoded is None:
+            self._encoded = self._pipeline.encode(self._clip.marked)
+        prompt = build_prompt(clean_query(sample.query), "boxes")
+        limit = self._pipeline.config.generation.max_new_tokens
+        (text,) = self._pipeline.vlm.generate([prompt], self._encoded, max_new_tokens=limit)
+        times, first, offset = self._clock()
+        written = parse_written_tube(text)
+        prediction = Prediction(text=text, frame_times=times, first_frame=first)
+        if written is not None:
+            end = self._shown.info.duration_seconds
+            info = self._shown.info
+            scale = info.width / frames.model_width, info.height / frames.model_height
+            indices, boxes = written.spread(info.frame_times, scale)
+            prediction = Prediction(
+                text=text,
+                start_seconds=min(written.start_seconds, end) + offset,
+                end_seconds=min(written.end_seconds, end) + offset,
+                frame_times=times,
+                first_frame=first,
+                frame_indices=indices + first,
+                boxes=boxes,
+            )
+        spent = time.perf_counter() - began
+        shared = {} if self._asked else self._clip.timings
+        timings = {**shared, "answer": spent}
+        timings["total"] = sum(timings.values())
+        reason = () if written else ("The text holds no time range with boxes.",)
+        return Reply(prediction, timings, (*self._notes, *reason))
+
+
+def _plus(seconds: float | None, offset: float) -> float | None:
+    return None if seconds is None else seconds + offset
+
+
+def _masks(result: GroundingResult) -> dict[int, RLE] | None:
+    """Union masks of the answered objects, wherever in the clip the tracks have them.
+
+    Mask benchmarks ask which objects, not when. Masks of a segmenter exist for the answered range
+    alone.
+    """
+    found: dict[int, list[RLE]] = {}
+    for object_id in result.object_ids if result.tracks is not None else ():
+        track = result.tracks.get(object_id) if result.tracks is not None else None
+        if track is None or track.masks is None:
+            return result.union_masks
+        for frame, mask in zip(track.frame_indices.tolist(), track.masks, strict=True):
+            if mask is not None:
+                found.setdefault(frame, []).append(mask)
+    return {frame: union_of_masks(masks) for frame, masks in found.items()}

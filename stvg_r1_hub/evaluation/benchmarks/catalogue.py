@@ -1,0 +1,93 @@
+"""The benchmarks by name: what they ask, how they are read, where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stvg_r1_hub.errors import AnnotationError, ConfigError
+from stvg_r1_hub.evaluation.benchmarks import hcstvg, mevis, stalign, temporal, vidstg
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
+
+Reader = Callable[[Path, Path], list[AnnotatedSample]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One annotated benchmark."""
+
+    name: str
+    title: str
+    task: str
+    """`"tube"` (when and where), `"time"` (when) or `"mask"` (which pixels)."""
+    read: Reader
+    """Annotation file or folder, and videos -> samples."""
+    source: str
+    """Where to get it, and under which terms."""
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark("hcstvg-v1", "HC-STVG v1", "tube", hcstvg.read_hcstvg, hcstvg.SOURCE),
+        Benchmark("hcstvg-v2", "HC-STVG v2", "tube", hcstvg.read_hcstvg, hcstvg.SOURCE),
+        Benchmark("vidstg", "VidSTG", "tube", vidstg.read_vidstg, vidstg.SOURCE),
+        Benchmark(
+            "vidstg-declarative",
+            "VidSTG, declarative",
+            "tube",
+            lambda path, folder: vidstg.read_vidstg(path, folder, qtype="declarative"),
+            vidstg.SOURCE,
+        ),
+        Benchmark(
+            "vidstg-interrogative",
+            "VidSTG, interrogative",
+            "tube",
+            lambda path, folder: vidstg.read_vidstg(path, folder, qtype="interrogative"),
+            vidstg.SOURCE,
+        ),
+        Benchmark("st-align", "ST-Align STVG", "tube", stalign.read_stalign, stalign.SOURCE),
+        Benchmark("mevis", "MeViS", "mask", mevis.read_mevis, mevis.SOURCE),
+        Benchmark(
+            "charades-sta",
+            "Charades-STA",
+            "time",
+            temporal.read_charades,
+            temporal.CHARADES_SOURCE,
+        ),
+        Benchmark("tvgbench", "TVGBench", "time", temporal.read_tvgbench, temporal.TVGBENCH_SOURCE),
+    )
+}
+"""Benchmarks that are read from files, by name; sprite world is apart, see `sprites`."""
+
+
+def read_benchmark(
+    name: str, annotations: Path | None, videos: Path | None, *, first_frame_number: int = 1
+) -> tuple[Benchmark, list[AnnotatedSample]]:
+    """A benchmark and its samples.
+
+    Args:
+        name: one of `BENCHMARKS`.
+        annotations: its annotation file, or the split's folder for MeViS.
+        videos: folder of its videos.
+        first_frame_number: see `hcstvg.read_hcstvg`; for HC-STVG only.
+
+    Raises:
+        ConfigError: an unknown benchmark, or paths that are not given.
+        AnnotationError: files that are missing or wrong; what and where is said.
+    """
+    if name not in BENCHMARKS:
+        raise ConfigError(f"Got benchmark {name!r}; known are {', '.join(BENCHMARKS)} and sprites.")
+    benchmark = BENCHMARKS[name]
+    if annotations is None or videos is None:
+        raise ConfigError(
+            f"{benchmark.title} needs --annotations FILE and --videos FOLDER. {benchmark.source}"
+        )
+    if not videos.is_dir():
+        raise AnnotationError(f"There is no folder of videos {videos}. {benchmark.source}")
+    if benchmark.read is hcstvg.read_hcstvg:
+        return benchmark, hcstvg.read_hcstvg(
+            annotations, videos, first_frame_number=first_frame_number
+        )
+    return benchmark, benchmark.read(annotations, videos)

@@ -1,0 +1,139 @@
+"""MeViS: expressions that may mean several objects, answered with masks.
+
+Layout of a split folder such as `valid_u`: `meta_expressions.json` (`{"videos": {video: {"frames":
+[...], "expressions": {number: {"exp", "obj_id", "anno_id"}}}}}`), `mask_dict.json` (annotation id
+-> one RLE or null a frame), and `JPEGImages/<video>/<frame>.jpg`. The `valid` and `test` splits
+have no `mask_dict.json`: for them write a submission with `save_submission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.errors import AnnotationError, OutputError
+from stvg_r1_hub.evaluation.benchmarks.reading import (
+    check_unique,
+    list_of,
+    read_json,
+    record_of,
+    text_of,
+)
+from stvg_r1_hub.evaluation.mask_metrics import union_mask
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.geometry import decode_mask
+from stvg_r1_hub.outputs import make_folder
+from stvg_r1_hub.structures import RLE
+
+SOURCE = (
+    "MeViS is at https://github.com/henghuiding/MeViS (CC BY-NC-SA 4.0): unpack the split, such "
+    "as valid_u, and name its folder."
+)
+NOMINAL_FPS = 5.0
+"""MeViS gives pictures without times; this only decides how densely they are sampled."""
+
+
+def read_mevis(
+    annotations: str | Path, videos: str | Path, *, with_masks: bool = True
+) -> list[AnnotatedSample]:
+    """Every expression of a MeViS split, in file order.
+
+    Args:
+        annotations: the split's folder, or its `meta_expressions.json`.
+        videos: folder of the videos' picture folders, such as `valid_u/JPEGImages`.
+        with_masks: read `mask_dict.json`; False for splits that have none, whose samples can be
+            answered and submitted but not scored.
+
+    Raises:
+        AnnotationError: a missing file, or a record that contradicts itself; its name is said.
+    """
+    path, folder = Path(annotations), Path(videos)
+    meta_path = path / "meta_expressions.json" if path.is_dir() else path
+    meta = record_of(read_json(meta_path, source=SOURCE), str(meta_path))
+    records = record_of(meta.get("videos"), f"{meta_path}: videos")
+    masks: dict[str, Any] = {}
+    if with_masks:
+        mask_path = meta_path.with_name("mask_dict.json")
+        masks = record_of(read_json(mask_path, source=SOURCE), str(mask_path))
+    samples = []
+    for video, record in records.items():
+        where = f"{meta_path}, video {video!r}"
+        record = record_of(record, where)
+        frames = list_of(record.get("frames"), f"{where}: frames")
+        expressions = record_of(record.get("expressions"), f"{where}: expressions")
+        for name, expression in expressions.items():
+            here = f"{where}, expression {name!r}"
+            expression = record_of(expression, here)
+            samples.append(
+                AnnotatedSample(
+                    sample_id=f"{video}_{name}",
+                    video=folder / video,
+                    query=text_of(expression, ("exp",), here),
+                    start_seconds=0.0,
+                    end_seconds=len(frames) / NOMINAL_FPS,
+                    masks=_masks(expression, masks, len(frames), here) if with_masks else None,
+                    n_frames=len(frames),
+                    groups=_groups(expression),
+                    image_folder_fps=NOMINAL_FPS,
+                )
+            )
+    return check_unique(samples, meta_path)
+
+
+def _groups(expression: dict[str, Any]) -> dict[str, str]:
+    ids = expression.get("anno_id")
+    return {"true objects": str(len(ids))} if isinstance(ids, list) else {}
+
+
+def _masks(
+    expression: dict[str, Any], masks: dict[str, Any], n_frames: int, where: str
+) -> tuple[RLE | None, ...]:
+    """Union over the expression's objects, one a frame."""
+    of_objects: list[list[RLE | None]] = []
+    for name in list_of(expression.get("anno_id"), f"{where}: anno_id"):
+        listed = masks.get(str(name))
+        if not isinstance(listed, list) or len(listed) != n_frames:
+            got = f"{len(listed)} masks" if isinstance(listed, list) else "none"
+            raise AnnotationError(
+                f"{where} needs the {n_frames} masks of annotation {name} in mask_dict.json, "
+                f"which has {got}."
+            )
+        of_objects.append(listed)
+    union: list[RLE | None] = []
+    for frame, present in enumerate(zip(*of_objects, strict=True)):
+        shown = [mask for mask in present if mask is not None]
+        try:
+            size = shown[0]["size"] if shown else (0, 0)
+            union.append(union_mask(shown, size[0], size[1]) if shown else None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise AnnotationError(f"{where}, frame {frame}: unusable mask ({error}).") from error
+    return tuple(union)
+
+
+def save_submission(
+    masks: Mapping[int, RLE], frames: list[str], size: tuple[int, int], folder: str | Path
+) -> None:
+    """Write one expression's masks as MeViS takes them: `<folder>/<frame>.png`, 0 or 255.
+
+    Args:
+        masks: frame position to mask; other frames are written empty.
+        frames: names of all frames, in order.
+        size: height and width.
+        folder: `<submission>/<video>/<expression>`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from PIL import Image
+
+    target = make_folder(folder)
+    blank = np.zeros(size, dtype=bool)
+    for i, name in enumerate(frames):
+        mask = decode_mask(masks[i]) if i in masks else blank
+        try:
+            Image.fromarray(mask.astype(np.uint8) * 255).save(target / f"{name}.png")
+        except OSError as error:
+            raise OutputError(f"Cannot write {target / name}.png: {error}.") from error

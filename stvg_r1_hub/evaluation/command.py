@@ -1,0 +1,263 @@
+"""The `stvg eval` sub-command: options, and what they start."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.outputs import check_output
+from stvg_r1_hub.progress_bars import ProgressBars
+
+if TYPE_CHECKING:
+    from stvg_r1_hub.evaluation.samples import AnnotatedSample
+
+ANSWERS = ("ids", "boxes")
+NAMES = (
+    "hcstvg-v1", "hcstvg-v2", "vidstg", "vidstg-declarative", "vidstg-interrogative", "st-align",
+    "mevis", "charades-sta", "tvgbench",
+)  # fmt: skip
+"""`catalogue.BENCHMARKS`, repeated so that asking for help loads nothing heavy; a test holds it."""
+
+
+def add_eval(commands: Any) -> None:
+    """Add `eval` to the sub-commands of `stvg`."""
+    evaluate: argparse.ArgumentParser = commands.add_parser(
+        "eval",
+        help="measure a model, or compare two measurements",
+        description="Ask a model about every sample of a benchmark; results, report and pictures "
+        "go to --out. Run the same command again to take up a run that was stopped; start it with "
+        "`accelerate launch -m stvg_r1_hub.cli eval ...` to share the work among devices.",
+    )
+    evaluate.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="two results folders: paired differences with 95 %% bootstrap intervals",
+    )
+    evaluate.add_argument(
+        "--report", type=Path, metavar="DIR", help="write the report of a results folder again"
+    )
+    evaluate.set_defaults(run=_without_benchmark)
+    benchmarks = evaluate.add_subparsers(metavar="BENCHMARK")
+    for name in NAMES:
+        parser = benchmarks.add_parser(name, help=f"{name}, from its annotation file")
+        parser.set_defaults(run=_eval_files, benchmark=name)
+        parser.add_argument(
+            "--annotations", type=Path, help="annotation file, or the split's folder (mevis)"
+        )
+        parser.add_argument("--videos", type=Path, help="folder of the videos")
+        if name.startswith("hcstvg"):
+            parser.add_argument(
+                "--first-frame-number",
+                type=int,
+                choices=(0, 1),
+                default=1,
+                help="what st_frame calls the first frame of a clip (default: 1)",
+            )
+        parser.add_argument("--out", type=Path, required=True, help="results folder")
+        _add_run(parser)
+    sprites = benchmarks.add_parser("sprites", help="on rendered clips of the sprite world")
+    sprites.set_defaults(run=_eval_sprites)
+    sprites.add_argument("--level", default="easy", help="difficulty (default: easy)")
+    sprites.add_argument("--seed", type=int, default=0, help="which clips (default: 0)")
+    sprites.add_argument("--n", type=int, default=20, help="how many clips (default: 20)")
+    sprites.add_argument(
+        "--true-tracks", action="store_true", help="also ask with the true boxes as tracks"
+    )
+    sprites.add_argument("--json", help="figures to write as JSON; - prints them")
+    sprites.add_argument("--out", type=Path, help="results folder, with the full report")
+    _add_run(sprites)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default="tiny",
+        help="model, or a plain vision-language model as baseline (default: tiny)",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
+    parser.add_argument(
+        "--answers",
+        choices=ANSWERS,
+        default="ids",
+        help="how the model answers: with an object's number, or by writing boxes as text",
+    )
+    parser.add_argument("--tracker", default="auto", help="as for `stvg track` (default: auto)")
+    parser.add_argument("--tracks", type=Path, help="folder of prepared tracks, one a video")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    parser.add_argument("--max-samples", type=int, help="only the first so many samples")
+    if not any("--seed" in action.option_strings for action in parser._actions):
+        parser.add_argument("--seed", type=int, default=0, help="of the model's sampling")
+
+
+def _without_benchmark(options: argparse.Namespace) -> int:
+    if options.compare is not None:
+        from stvg_r1_hub.evaluation.compare import compare_runs, comparison_table
+
+        a, b = options.compare
+        for line in comparison_table(compare_runs(a, b), ("A", "B")):
+            print(line)  # noqa: T201
+        return 0
+    if options.report is not None:
+        from stvg_r1_hub.evaluation.report import write_report
+
+        _say(f"wrote {write_report(options.report)}")
+        return 0
+    raise ConfigError(
+        f"Name a benchmark ({', '.join(NAMES)}, sprites), or --compare A B, or --report DIR."
+    )
+
+
+def _eval_files(options: argparse.Namespace) -> int:
+    from stvg_r1_hub.evaluation.benchmarks.catalogue import read_benchmark
+
+    base = getattr(options, "first_frame_number", 1)
+    benchmark, samples = read_benchmark(
+        options.benchmark, options.annotations, options.videos, first_frame_number=base
+    )
+    return _run(options, benchmark.name, benchmark.title, benchmark.task, samples, base)
+
+
+def _eval_sprites(options: argparse.Namespace) -> int:
+    if options.out is None:
+        return _sprite_figures(options)
+    from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
+
+    if options.true_tracks:
+        raise ConfigError(
+            "--true-tracks is for the figures without --out; the report's oracle table says what "
+            "the tracker allows."
+        )
+    samples = read_sprites(options.level, options.seed, options.n, options.out / "videos")
+    name, title = f"sprites-{options.level}", f"Sprite world, level {options.level}"
+    return _run(options, name, title, "tube", samples, 1)
+
+
+def _run(
+    options: argparse.Namespace,
+    name: str,
+    title: str,
+    task: str,
+    samples: list[AnnotatedSample],
+    base: int,
+) -> int:
+    from stvg_r1_hub.evaluation.asking import Asker
+    from stvg_r1_hub.evaluation.report import write_report
+    from stvg_r1_hub.evaluation.results import RunSettings, digest_of, model_fingerprint
+    from stvg_r1_hub.evaluation.runner import run, this_process
+    from stvg_r1_hub.pipeline import STVGPipeline
+
+    if options.max_samples is not None:
+        if options.max_samples < 1:
+            raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
+        samples = samples[: options.max_samples]
+    if options.tracks is not None and not options.tracks.is_dir():
+        raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
+    process = this_process()
+    pipeline = STVGPipeline.from_pretrained(
+        options.model,
+        revision=options.revision,
+        tracker=options.tracker,
+        device=process.device or options.device,
+    )
+    if process.rank == 0:
+        _say(*pipeline.warnings)
+    asker = Asker(
+        pipeline,
+        task,
+        answers=options.answers,
+        tracks=options.tracks,
+        seed=options.seed,
+        renders=name.startswith("sprites-"),
+    )
+    settings = RunSettings(
+        benchmark=name,
+        title=title,
+        task=task,
+        model=str(options.model),
+        model_fingerprint=model_fingerprint(options.model, options.revision, pipeline.config),
+        tracker=options.tracker if options.tracker != "auto" else pipeline.tracker.name,
+        answers=options.answers,
+        tracks=str(options.tracks or ""),
+        seed=options.seed,
+        annotations_sha256=digest_of(samples),
+        first_frame_number=base,
+        n_samples=len(samples),
+    )
+    lines = run(asker, samples, settings, options.out, process=process)
+    if process.rank == 0:
+        page = write_report(options.out)
+        _print_figures(options, settings, lines)
+        _say(f"wrote {page}")
+    return 0
+
+
+def _print_figures(options: argparse.Namespace, settings: Any, lines: Any) -> None:
+    """Every protocol's figures on stdout, a line each; as JSON too when asked for."""
+    from stvg_r1_hub.evaluation.report import shown_names, summary_of
+    from stvg_r1_hub.result import write_json
+
+    summary = summary_of(settings, lines)
+    target = getattr(options, "json", None)
+    if target is not None:
+        text = write_json(summary, None if target == "-" else target)
+        if target == "-":
+            sys.stdout.write(text)
+            return
+    names = shown_names(summary, settings.task)
+    rows = [f"{'protocol':<10}{'n':>6}" + "".join(f"{name:>14}" for name in names)]
+    for protocol, figures in summary["protocols"].items():
+        cells = (f"{figures[name]:.4f}" if name in figures else "" for name in names)
+        rows.append(f"{protocol:<10}{figures['n']:>6}" + "".join(f"{cell:>14}" for cell in cells))
+    if summary["n_failed"]:
+        rows.append(f"{summary['n_failed']} of {summary['n']} samples failed; see the report.")
+    sys.stdout.write("\n".join(rows) + "\n")
+
+
+def _sprite_figures(options: argparse.Namespace) -> int:
+    """Figures alone, without results folder and report."""
+    from stvg_r1_hub.evaluation.sprites.benchmark import run_sprites
+    from stvg_r1_hub.result import write_json
+
+    path = None if options.json in (None, "-") else check_output(options.json)
+    with ProgressBars() as progress:
+        figures = run_sprites(
+            options.level,
+            options.seed,
+            options.n,
+            model=options.model,
+            with_true_tracks=options.true_tracks,
+            json_path=path,
+            progress=progress,
+        )
+    if options.json == "-":
+        sys.stdout.write(write_json(figures, None))
+    else:
+        sys.stdout.write("\n".join(_table(figures)) + "\n")
+    if path is not None:
+        _say(f"wrote {path}")
+    return 0
+
+
+def _table(figures: dict[str, Any]) -> list[str]:
+    """The model's figures beside those of the comparisons, one line each."""
+    columns = {"model": figures} | {
+        name.replace("_", " "): figures[name]
+        for name in ("baseline", "true_tracks")
+        if name in figures
+    }
+    names = [name for name, value in figures["baseline"].items() if isinstance(value, int | float)]
+    lines = [" " * 14 + "".join(f"{title:>14}" for title in columns)]
+    for name in names:
+        values = (str(column.get(name, "")) for column in columns.values())
+        lines.append(f"{name:<14}" + "".join(f"{value:>14}" for value in values))
+    return lines
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)  # noqa: T201

@@ -1,0 +1,277 @@
+"""Results on disk: `run.json` says what is run, one JSON line a sample says what came out.
+
+A run can be killed at any moment and taken up again: lines are written whole, a cut last line is
+done again, and a folder that holds the results of another model or other settings is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from stvg_r1_hub import hub
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError
+from stvg_r1_hub.evaluation.asking import Reply
+from stvg_r1_hub.evaluation.oracles import oracle_scores
+from stvg_r1_hub.evaluation.protocols import Prediction, protocols_for
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.outputs import make_folder, replacing
+
+RUN_FILE = "run.json"
+RESULTS_FILE = "results.jsonl"
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides the results; two runs that differ in one are not the same run."""
+
+    benchmark: str
+    title: str
+    task: str
+    model: str
+    model_fingerprint: str
+    """Digest of the model's files and settings."""
+    tracker: str
+    answers: str
+    tracks: str
+    """Folder of prepared tracks, or empty."""
+    seed: int
+    annotations_sha256: str
+    """Digest of all samples' annotations."""
+    first_frame_number: int
+    n_samples: int
+
+    def save(self, folder: Path) -> None:
+        """Write `run.json`."""
+        with replacing(folder / RUN_FILE) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> RunSettings:
+        """Read `run.json` of a results folder.
+
+        Raises:
+            AnnotationError: the folder holds no results.
+        """
+        path = folder / RUN_FILE
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise AnnotationError(
+                f"{folder} holds no results: {path} cannot be read ({error}); name the --out "
+                "folder of an evaluation."
+            ) from error
+
+
+def start_or_resume(settings: RunSettings, folder: Path) -> None:
+    """Make a results folder, or check that the one there is of the same run.
+
+    Raises:
+        ConfigError: it holds results of another run; what differs is said.
+        OutputError: it cannot be made, or holds something else.
+    """
+    make_folder(folder)
+    if not (folder / RUN_FILE).exists():
+        if any(folder.glob("results*.jsonl")):
+            raise OutputError(f"{folder} holds results without {RUN_FILE}; name another folder.")
+        settings.save(folder)
+        return
+    before = asdict(RunSettings.load(folder))
+    now = asdict(settings)
+    other = [name for name in now if before[name] != now[name]]
+    if other:
+        said = "; ".join(f"{name} was {before[name]!r}, is {now[name]!r}" for name in other[:3])
+        raise ConfigError(
+            f"{folder} holds the results of another run ({said}); name another --out folder, or "
+            "remove this one to start again."
+        )
+
+
+def digest_of(samples: Iterable[AnnotatedSample]) -> str:
+    """SHA-256 of everything that is true about the samples."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        parts = (sample.sample_id, sample.query, sample.start_seconds, sample.end_seconds,
+                 sample.clip_seconds, sample.frame_base, sample.masks)  # fmt: skip
+        digest.update(repr(parts).encode())
+        digest.update(sample.frame_indices.tobytes() + sample.boxes.tobytes())
+    return digest.hexdigest()
+
+
+def model_fingerprint(model: str | Path, revision: str | None, config: STVGConfig) -> str:
+    """SHA-256 of a model's settings and of its files: names, sizes, content up to 64 MB each.
+
+    A Hub model's folder is that of its commit, so that another revision differs too.
+    """
+    folder = hub.resolve(model, revision=revision)
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    digest.update(folder.name.encode() if len(folder.name) == 40 else b"")
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if hidden or path.suffix not in (".safetensors", ".json", ".onnx", ".txt", ".jinja"):
+            continue
+        size = path.stat().st_size
+        digest.update(f"{name} {size}\n".encode())
+        if size <= 64 * 1024**2:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def read_lines(folder: Path) -> dict[str, Line]:
+    """All finished samples of a results folder by id; a cut line is left out.
+
+    Raises:
+        AnnotationError: a file that is no results file.
+    """
+    lines: dict[str, Line] = {}
+    for path in sorted(folder.glob("results*.jsonl")):
+        # What follows the last line break was cut by a kill.
+        for i, text in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+            try:
+                line = json.loads(text)
+                lines.setdefault(str(line["sample_id"]), line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise AnnotationError(f"{path}, line {i} is no result ({error}).") from error
+    return lines
+
+
+class LineWriter:
+    """Appends lines to this process's file; each is on the disk before the next is asked."""
+
+    def __init__(self, folder: Path, rank: int, world_size: int) -> None:
+        """Open the file, after taking off a line that was cut."""
+        name = RESULTS_FILE if world_size == 1 else f"results.{rank}.jsonl"
+        self._path = folder / name
+        _cut_unfinished_line(self._path)
+        self._file: TextIO = self._path.open("a", encoding="utf-8")
+
+    def write(self, line: Line) -> None:
+        """Add one line.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._path}: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+def merge_lines(folder: Path, order: Sequence[str]) -> list[Line]:
+    """Put all lines into one file in the benchmark's order; other result files go.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    lines = read_lines(folder)
+    ordered = [lines[sample_id] for sample_id in order if sample_id in lines]
+    target = folder / RESULTS_FILE
+    with replacing(target) as temporary:
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ordered)
+        temporary.write_text(text, encoding="utf-8")
+    for path in folder.glob("results.*.jsonl"):
+        path.unlink()
+    return ordered
+
+
+def line_of(
+    sample: AnnotatedSample,
+    task: str,
+    reply: Reply | None,
+    *,
+    seed: int,
+    error: str | None = None,
+) -> Line:
+    """What is kept of one sample: question, answer, scores under every protocol, error."""
+    prediction = reply.prediction if reply is not None else Prediction()
+    scores = {protocol.name: protocol.score(sample, prediction) for protocol in protocols_for(task)}
+    return {
+        "sample_id": sample.sample_id,
+        "video": str(sample.video),
+        "query": sample.query,
+        "qtype": sample.qtype,
+        "groups": dict(sample.groups),
+        "truth": _truth(sample, prediction),
+        "text": prediction.text,
+        "answer": {
+            "object_ids": list(prediction.object_ids),
+            "start_seconds": _rounded(prediction.start_seconds),
+            "end_seconds": _rounded(prediction.end_seconds),
+            "declined": prediction.declined,
+        },
+        "tube": _tube(prediction),
+        "scores": scores,
+        "oracles": oracle_scores(sample, prediction, seed) if reply is not None else {},
+        "n_tracks": len(prediction.tracks) if prediction.tracks is not None else None,
+        "timings": {k: round(v, 4) for k, v in (reply.timings if reply else {}).items()},
+        "notes": list(reply.notes) if reply is not None else [],
+        "error": error,
+    }
+
+
+def _truth(sample: AnnotatedSample, prediction: Prediction) -> dict[str, Any]:
+    boxes, size = sample.boxes, None
+    if sample.has_boxes and sample.width and sample.height:
+        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        size = round(float(areas.mean()) / (sample.width * sample.height), 5)
+    shown = None
+    if len(prediction.frame_times) > 1:
+        times = prediction.frame_times
+        shown = round(float(2 * times[-1] - times[-2] - times[0]), 3)
+    return {
+        "start_seconds": _rounded(sample.start_seconds),
+        "end_seconds": _rounded(sample.end_seconds),
+        "shown_seconds": shown,
+        "target_size": size,
+        "boxes": _sparse(sample.frame_indices.tolist(), boxes.tolist()),
+    }
+
+
+def _tube(prediction: Prediction) -> list[list[float]]:
+    first, stop = prediction.frame_range if prediction.answered else (0, 0)
+    inside = (prediction.frame_indices >= first) & (prediction.frame_indices < stop)
+    return _sparse(prediction.frame_indices[inside].tolist(), prediction.boxes[inside].tolist())
+
+
+def _sparse(frames: Sequence[int], boxes: Sequence[Sequence[float]]) -> list[list[float]]:
+    """`[frame, x1, y1, x2, y2]` of at most 25 frames, spread evenly: enough to draw."""
+    step = max(1, -(-len(frames) // 25))
+    picked = range(0, len(frames), step)
+    return [[frames[i], *(round(v, 1) for v in boxes[i])] for i in picked]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def scores_of(lines: Iterable[Line], protocol: str) -> list[Mapping[str, float] | None]:
+    """One protocol's scores of all lines; None where it drops the sample."""
+    return [line["scores"].get(protocol) for line in lines]
+
+
+def honest_values(lines: Iterable[Line], metric: str) -> list[float]:
+    """Our protocol's values of one score, of all samples that have it."""
+    scores = (line["scores"]["honest"] for line in lines)
+    return [values[metric] for values in scores if metric in values]

@@ -1,0 +1,395 @@
+"""Whole runs with the bundled model: every layout, resumed, sharded, compared, reported."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stvg_r1_hub.cli import main
+from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.evaluation import command
+from stvg_r1_hub.evaluation.asking import Asker
+from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS, read_benchmark
+from stvg_r1_hub.evaluation.compare import compare_runs, paired_bootstrap
+from stvg_r1_hub.evaluation.published import PUBLISHED
+from stvg_r1_hub.evaluation.report import write_report
+from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_lines
+from stvg_r1_hub.evaluation.runner import run
+from stvg_r1_hub.evaluation.written_boxes import as_text
+from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from tests.evaluation import layouts
+
+ROOT = Path(__file__).parents[2]
+RIGHT = {"tube": "viou", "time": "tiou", "mask": "j&f"}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return STVGPipeline.from_pretrained("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two clips in every layout."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    videos = folder / "videos"
+    scenes = layouts.write_videos(videos, 2)
+    split, tracks = layouts.mevis(folder / "mevis", scenes[:1])
+    vidstg = layouts.write_json(folder / "vidstg.json", layouts.vidstg(scenes))
+    (folder / "charades.txt").write_text(layouts.charades_lines(scenes))
+    hcstvg = [layouts.hcstvg(scenes, version=version) for version in (1, 2)]
+    return {
+        "scenes": scenes,
+        "videos": videos,
+        "tracks": tracks,
+        "hcstvg-v1": (layouts.write_json(folder / "v1.json", hcstvg[0]), videos),
+        "hcstvg-v2": (layouts.write_json(folder / "v2.json", hcstvg[1]), videos),
+        "vidstg": (vidstg, videos),
+        "vidstg-declarative": (vidstg, videos),
+        "vidstg-interrogative": (vidstg, videos),
+        "st-align": (layouts.write_json(folder / "a.json", layouts.stalign(scenes)), videos),
+        "mevis": (split, split / "JPEGImages"),
+        "charades-sta": (folder / "charades.txt", videos),
+        "tvgbench": (layouts.write_json(folder / "t.json", layouts.tvgbench(scenes)), videos),
+    }
+
+
+def settings_for(benchmark, samples, **other):
+    values = {
+        "benchmark": benchmark.name, "title": benchmark.title, "task": benchmark.task,
+        "model": "tiny", "model_fingerprint": "f" * 64, "tracker": "auto", "answers": "ids",
+        "tracks": "", "seed": 0, "annotations_sha256": digest_of(samples),
+        "first_frame_number": 1, "n_samples": len(samples),
+    }  # fmt: skip
+    return RunSettings(**values | other)
+
+
+def run_benchmark(name, world, pipeline, out, **options):
+    benchmark, samples = read_benchmark(name, *world[name])
+    asker = Asker(pipeline, benchmark.task, **options)
+    return run(asker, samples, settings_for(benchmark, samples), out), samples
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_layout_runs_to_its_report(name, world, tiny, tmp_path):
+    options = {"tracks": world["tracks"]} if name == "mevis" else {}
+    lines, samples = run_benchmark(name, world, tiny, tmp_path, **options)
+    assert [line["sample_id"] for line in lines] == [s.sample_id for s in samples]
+    assert [line["error"] for line in lines] == [None] * len(lines)
+    page = write_report(tmp_path)
+    for path in (page, page.with_suffix(".md")):
+        text = path.read_text(encoding="utf-8")
+        assert str(world["scenes"][-1 if "interrogative" in name else 0].query) in text
+        assert all(row.model in text for row in PUBLISHED.get(name, ()))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["n"] == len(samples) and summary["n_failed"] == 0
+    task = BENCHMARKS[name].task
+    best = max(line["scores"]["honest"][RIGHT[task]] for line in lines)
+    # The model answers these clips; it was never taught questions about time alone.
+    assert best > 0.7 if task != "time" else best >= 0
+    for picture in [*(tmp_path / "plots").glob("*.png"), *(tmp_path / "gallery").glob("*.png")]:
+        assert picture.stat().st_size > 1000
+
+
+def answers_of(scenes):
+    """A function from prompt to the right answer with true IDs."""
+
+    def answer(prompt):
+        scene = next(s for s in scenes if s.query in prompt)
+        start, end = scene.answer_range
+        return (
+            f"<think></think><answer>Target ID: {scene.target_id}, Time range: "
+            f"{start} to {end}</answer>"
+        )
+
+    return answer
+
+
+@pytest.mark.parametrize("name", ["charades-sta", "tvgbench"])
+def test_right_times_score_1_also_in_a_part_of_a_video(name, world, tiny, tmp_path):
+    items = layouts.tvgbench(world["scenes"])
+
+    def answer(prompt):
+        i, scene = next((i, s) for i, s in enumerate(world["scenes"]) if s.query in prompt)
+        if name == "tvgbench":
+            return items[i]["answer"].replace("-", " to ")
+        return f"{scene.answer_range[0]} to {scene.answer_range[1]}"
+
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answer))
+    lines, _ = run_benchmark(name, world, pipeline, tmp_path)
+    for line in lines:
+        assert line["scores"]["honest"]["tiou"] == pytest.approx(1, abs=0.02)
+        assert line["scores"]["time-r1"]["tiou"] == pytest.approx(1, abs=0.02)
+
+
+def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_path):
+    from stvg_r1_hub.evaluation.sprites.clips import true_tracks
+    from stvg_r1_hub.tracking.precomputed import save_official, save_tracks
+
+    tracks = tmp_path / "tracks"
+    tracks.mkdir()
+    save_tracks(true_tracks(world["scenes"][0]), tracks / "0_clip.json")
+    save_official(true_tracks(world["scenes"][1]), tracks / "1_clip" / "mask_data")
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"])))
+    # The second clip starts at frame 2, but the scripted answer counts from the file's start.
+    offset = 2 / world["scenes"][1].fps
+    lines, _ = run_benchmark("vidstg", world, pipeline, tmp_path / "out", tracks=tracks)
+    assert lines[0]["scores"]["honest"]["viou"] > 0.97
+    assert lines[0]["oracles"]["best track"] > 0.99 and lines[0]["oracles"]["id correct"] == 1
+    assert lines[1]["oracles"]["best track"] > 0.9
+    shifted = lines[1]["answer"]["start_seconds"] - world["scenes"][1].answer_range[0]
+    assert shifted == pytest.approx(offset, abs=1e-3)
+    (tracks / "0_clip.json").unlink()
+    lines, _ = run_benchmark("vidstg", world, pipeline, tmp_path / "without", tracks=tracks)
+    assert "no prepared tracks for sample 100" in lines[0]["error"]
+    assert lines[0]["scores"]["honest"] == {"tiou": 0, "viou": 0, "gt_viou": 0}
+    assert lines[0]["scores"]["stvg-r1"] is None
+
+
+def test_written_boxes_as_baseline(world, tiny, tmp_path):
+    """A model that writes the true boxes in the pixels it saw scores nearly 1."""
+    _, samples = read_benchmark("hcstvg-v2", *world["hcstvg-v2"])
+    seen = []
+
+    def answer(prompt):
+        sample, scene = next(
+            (a, b) for a, b in zip(samples, world["scenes"], strict=True) if a.query in prompt
+        )
+        frames = seen[-1]
+        scale = frames.model_width / layouts.SIDE
+        rows = [
+            (round(f / scene.fps, 2), [round(float(v) * scale) for v in box])
+            for f, box in list(sample.tube.items())[::5]
+        ]
+        return f"Sure: {as_text(sample.start_seconds, sample.end_seconds, rows)}"
+
+    class Watching(ScriptedVLM):
+        def encode(self, video):
+            seen.append(video.frames)
+            return super().encode(video)
+
+    vlm = Watching(answer)
+    pipeline = STVGPipeline(
+        replace(tiny.config, generation=replace(tiny.config.generation, max_new_tokens=10_000)),
+        tiny.tracker,
+        vlm,
+    )
+    lines, _ = run_benchmark("hcstvg-v2", world, pipeline, tmp_path, answers="boxes")
+    assert all("bbox_2d" in prompt for prompt in vlm.prompts)
+    for line in lines:
+        assert line["scores"]["honest"]["viou"] > 0.85
+        assert line["scores"]["stvg-r1"] == {"tiou": 0, "viou": 0}
+        assert line["oracles"] == {}
+    assert "boxes written as text" in replace_settings(tmp_path, answers="boxes")
+
+
+def replace_settings(folder, **changes):
+    """The report of a run with other settings."""
+    replace(RunSettings.load(folder), **changes).save(folder)
+    return write_report(folder).with_suffix(".md").read_text()
+
+
+def broken_world(world, folder):
+    """A copy of the v2 annotations with every kind of sample that cannot be asked."""
+    values = json.loads(world["hcstvg-v2"][0].read_text())
+    first = values["0_clip.mp4"]
+    other_size = {**first, "img_size": [999, 999]}
+    late = {**first, "st_frame": 9000, "img_num": 10_000}
+    videos = folder / "videos"
+    videos.mkdir()
+    for name in ("0_clip", "size", "late", "garbled"):
+        target = videos / f"{name}.mp4"
+        target.symlink_to(world["videos"] / "0_clip.mp4")
+    (videos / "garbled.mp4").unlink()
+    (videos / "garbled.mp4").write_bytes(b"no video at all" * 50)
+    records = {
+        "missing.mp4": first,
+        "size.mp4": other_size,
+        "late.mp4": late,
+        "garbled.mp4": first,
+        "0_clip.mp4": first,
+    }
+    return layouts.write_json(folder / "v2.json", records), videos
+
+
+def test_samples_that_cannot_be_asked_score_0_and_are_listed(world, tiny, tmp_path):
+    paths = broken_world(world, tmp_path)
+    lines, _ = run_benchmark("hcstvg-v2", {"hcstvg-v2": paths}, tiny, tmp_path / "out")
+    said = {line["sample_id"]: line["error"] for line in lines}
+    assert "There is no video" in said["missing.mp4"]
+    assert "999x999" in said["size.mp4"] and "size.mp4" in said["size.mp4"]
+    assert "late.mp4" in said["late.mp4"] and "frame 8999" in said["late.mp4"]
+    assert said["garbled.mp4"] and said["0_clip.mp4"] is None
+    text = write_report(tmp_path / "out").with_suffix(".md").read_text()
+    for name in ("missing.mp4", "size.mp4", "late.mp4", "garbled.mp4"):
+        assert f"| {name} |" in text
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["n"], summary["n_failed"]) == (5, 4)
+    assert summary["protocols"]["honest"]["n"] == 5
+    assert summary["protocols"]["stvg-r1"]["n"] == 1  # the official script drops the others
+    assert summary["protocols"]["honest"]["m_vIoU"] < 0.2 + 1e-6
+
+
+def test_a_crash_of_the_model_is_one_sample(world, tiny, tmp_path):
+    def answer(prompt):
+        if world["scenes"][0].query in prompt:
+            raise RuntimeError("CUDA error: an illegal memory access")
+        return answers_of(world["scenes"])(prompt)
+
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answer))
+    lines, _ = run_benchmark("hcstvg-v1", world, pipeline, tmp_path)
+    assert lines[0]["error"] == "RuntimeError: CUDA error: an illegal memory access"
+    assert lines[1]["error"] is None
+
+
+def test_results_of_another_run_are_refused(world, tiny, tmp_path):
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"])))
+    run_benchmark("hcstvg-v2", world, pipeline, tmp_path)
+    benchmark, samples = read_benchmark("hcstvg-v2", *world["hcstvg-v2"])
+    asker = Asker(pipeline, "tube")
+    for change in ({"model_fingerprint": "0" * 64}, {"seed": 4}, {"tracks": "other"}):
+        with pytest.raises(ConfigError, match=next(iter(change))):
+            run(asker, samples, settings_for(benchmark, samples, **change), tmp_path)
+    with pytest.raises(ConfigError, match="annotations_sha256"):
+        run(asker, samples[:1], settings_for(benchmark, samples[:1]), tmp_path)
+
+
+def sprites(out, *more):
+    return [
+        "eval",
+        "sprites",
+        "--seed",
+        "5",
+        "--n",
+        "5",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *more,
+    ]
+
+
+def without_times(folder):
+    """What depends on the answers alone."""
+    lines = read_lines(folder)
+    for line in lines.values():
+        del line["timings"], line["video"]
+    names = ("report.md", "report.html", "summary.json")
+    pictures = sorted([*(folder / "gallery").iterdir(), *(folder / "plots").iterdir()])
+    return (
+        list(lines.items()),
+        [(folder / name).read_text() for name in names],
+        [(path.name, path.read_bytes()) for path in pictures],
+    )
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_gives_the_identical_report(tmp_path, capsys):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command_line = [sys.executable, "-m", "stvg_r1_hub.cli", *sprites(killed)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command_line, env=environment, stderr=subprocess.DEVNULL)
+    results = killed / "results.jsonl"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        if results.is_file() and results.read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = results.read_bytes()
+    assert 2 <= before.count(b"\n") < 4
+    with results.open("ab") as file:
+        file.write(b'{"sample_id": "easy-5-0000')  # as a kill within a write leaves it
+    assert main(sprites(killed)) == 0
+    assert results.read_bytes().startswith(before)
+    shutil.copytree(killed / "videos", whole / "videos")
+    assert main(sprites(whole)) == 0
+    assert without_times(killed) == without_times(whole)
+    capsys.readouterr()
+
+    assert main(["eval", "--compare", str(killed), str(whole)]) == 0
+    table = capsys.readouterr().out
+    assert "honest" in table and "+0.0000" in table and "*" not in table
+    assert main(sprites(whole, "--answers", "boxes")) == 2
+    assert "answers was 'ids', is 'boxes'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_same_report_as_one(tmp_path, capsys):
+    several, one = tmp_path / "several", tmp_path / "one"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+              "--main_process_port", "0", "-m", "stvg_r1_hub.cli"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launch, *sprites(several)], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("honest") == 1
+    assert not list(several.glob("results.*.jsonl"))
+    shutil.copytree(several / "videos", one / "videos")
+    assert main(sprites(one)) == 0
+    assert without_times(several) == without_times(one)
+
+
+def test_compare_finds_a_difference_and_its_interval(world, tiny, tmp_path):
+    right = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"])))
+    wrong = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(["no idea"]))
+    for name, pipeline in (("a", wrong), ("b", right)):
+        run_benchmark("hcstvg-v2", world, pipeline, tmp_path / name)
+    rows = {(row.protocol, row.metric): row for row in compare_runs(tmp_path / "a", tmp_path / "b")}
+    time_row = rows["honest", "tIoU"]
+    assert time_row.mean_a == 0 and time_row.mean_b > 0.9 and time_row.beyond_chance
+    assert time_row.low <= time_row.difference <= time_row.high
+    run_benchmark("charades-sta", world, right, tmp_path / "c")
+    with pytest.raises(ConfigError, match="same benchmark"):
+        compare_runs(tmp_path / "a", tmp_path / "c")
+
+
+def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    held = 0
+    for i in range(200):
+        a = rng.uniform(0, 1, 60)
+        low, high = paired_bootstrap(a, a + rng.normal(0.1, 0.3, 60), seed=i, resamples=500)
+        held += low <= 0.1 <= high
+    assert 0.88 <= held / 200 <= 0.99
+    assert paired_bootstrap([0, 1], [0, 1]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["eval"], "Name a benchmark"),
+        (["eval", "hcstvg-v2", "--out", "x"], "--annotations"),
+        (["eval", "--compare", "/nowhere", "/nowhere"], "holds no results"),
+        (["eval", "--report", "/nowhere"], "holds no results"),
+        (["eval", "sprites", "--n", "0", "--out", "x"], "at least 1"),
+        (["eval", "sprites", "--out", "x", "--tracks", "/nowhere"], "prepared tracks"),
+        (["eval", "sprites", "--out", "x", "--max-samples", "0"], "--max-samples 0"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err and printed.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_names_the_benchmarks_that_exist():
+    assert command.NAMES == tuple(BENCHMARKS)
+    assert set(PUBLISHED) <= set(BENCHMARKS)
