@@ -3,10 +3,12 @@
     limits    what an upload may be, checked before a picture is decoded
     models    the models and trackers that the page offers, loaded once
     zerogpu   the same models on a GPU that is lent for seconds
-    jobs      long work in a thread: progress out, cancelling in
+    jobs      long work in a thread: progress out, cancelling in; a line to wait in
     grounding one question asked of one upload -> files and HTML
     markup    values -> escaped HTML
-    page      the widgets and what they do
+    layout    the widgets and where they stand
+    page      what the widgets do
+    api       the same for programs
     launching the server around it
 
 Needs the extra `app`: `pip install 'stvg-r1-hub[app]'`.

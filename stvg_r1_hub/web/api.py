@@ -10,9 +10,10 @@ import gradio as gr
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.web.jobs import in_background
+from stvg_r1_hub.web.layout import upload_only
 from stvg_r1_hub.web.limits import split_queries
 from stvg_r1_hub.web.models import Settings
-from stvg_r1_hub.web.page import CRASHED, Page, upload_only
+from stvg_r1_hub.web.page import CRASHED, Page
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,7 +21,6 @@ _LOG = logging.getLogger(__name__)
 def add_endpoints(page: Page) -> None:
     """Add `/ground` and `/choices` to a page, as events of widgets that nobody sees."""
     shelf = page.grounder.shelf
-    # Concurrency is shared with the page's own button: programs and people stand in one line.
     with page.blocks, gr.Row(visible=False):
         video = upload_only(gr.Video(label="video"))
         queries = gr.Textbox(label="queries", lines=2)
@@ -35,8 +35,7 @@ def add_endpoints(page: Page) -> None:
             [video, queries, model, tracker, masks, max_objects],
             [results, videos],
             api_name="ground",
-            concurrency_limit=page.at_once,
-            concurrency_id="ground",
+            concurrency_limit=None,  # Programs wait in the same line as people.
         )
         gr.Button().click(
             lambda: {"models": list(shelf.names), "trackers": list(shelf.trackers)},

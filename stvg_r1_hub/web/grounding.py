@@ -6,7 +6,9 @@ stays in memory afterwards is text and paths.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import logging
 import secrets
 import shutil
@@ -23,16 +25,18 @@ import numpy as np
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pictures import keyframe_indices
-from stvg_r1_hub.pipeline import open_video
+from stvg_r1_hub.pipeline import STVGPipeline, open_video
 from stvg_r1_hub.rendering import draw_objects
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress
 from stvg_r1_hub.video import VideoSource, write_video
 from stvg_r1_hub.web import markup
+from stvg_r1_hub.web.jobs import Line
 from stvg_r1_hub.web.limits import Limits, check_video
 from stvg_r1_hub.web.models import Settings, Shelf
 
 KEYFRAME_HEIGHT = 240
+DEMO = Path(__file__).parents[1] / "bundled" / "demo"
 _LOG = logging.getLogger(__name__)
 
 
@@ -57,11 +61,24 @@ class Answered:
     values: dict[str, object]
     """The result as plain JSON values."""
 
+    def files_exist(self) -> bool:
+        """Whether nothing has been deleted since."""
+        files = (self.overlay, self.marked, self.json, self.masks)
+        return all(path is None or path.is_file() for path in files)
+
 
 class Grounder:
     """Answers visitors with the models of a shelf, one at a time on one machine."""
 
-    def __init__(self, shelf: Shelf, limits: Limits, folder: Path, *, at_once: int = 1) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        limits: Limits,
+        folder: Path,
+        *,
+        at_once: int = 1,
+        most_waiting: int = 32,
+    ) -> None:
         """Answer questions.
 
         Args:
@@ -69,11 +86,13 @@ class Grounder:
             limits: what may be asked.
             folder: where results go, a new folder each.
             at_once: questions worked on side by side.
+            most_waiting: visitors in line behind these.
         """
         self.shelf = shelf
         self.limits = limits
         self.folder = folder
-        self._turns = threading.BoundedSemaphore(at_once)
+        self.line = Line(at_once, most_waiting)
+        self._examples: dict[tuple[bytes, tuple[str, ...], Settings], list[Answered]] = {}
 
     def ground(
         self,
@@ -94,36 +113,61 @@ class Grounder:
         Raises:
             STVGError: a video, a description, a model or a setting that cannot be used.
         """
-        info = check_video(video, self.limits)
+        check_video(video, self.limits)
         assert video is not None
+        key = (_digest(video), tuple(queries), settings)
+        known = self._examples.get(key)
+        if known is not None and all(answer.files_exist() for answer in known):
+            return known
         if not self.shelf.is_loaded(settings.model):
             progress("load", 0, None)
         pipeline, notes = self.shelf.pipeline(settings)
-        with self._turn(progress), _new_folder(self.folder) as folder, open_video(video) as source:
-            with pipeline.open(
-                source,
-                query=queries[0] if len(queries) == 1 else None,
-                masks=settings.masks,
-                max_objects=settings.max_objects,
-                progress=progress,
-            ) as clip:
-                results = clip.ground(list(queries), progress=progress)
-                marked = folder / "what-the-model-saw.mp4"
-                _write_marked(marked, clip.marked, info.duration_seconds)
-            return [
-                _files(result, source, folder, number, marked, notes, progress)
-                for number, result in enumerate(results, start=1)
-            ]
+        with self.line.turn(progress), _new_folder(self.folder) as folder:
+            answers = _ask(pipeline, Path(video), queries, settings, notes, folder, progress)
+        if key in _example_questions(self.shelf):
+            self._examples[key] = answers
+        return answers
 
-    @contextmanager
-    def _turn(self, progress: Progress) -> Iterator[None]:
-        """Wait in line; also for a question that was stopped and is still winding down."""
-        while not self._turns.acquire(timeout=0.2):
-            progress("wait", 0, None)
-        try:
-            yield
-        finally:
-            self._turns.release()
+
+def _example_questions(shelf: Shelf) -> set[tuple[bytes, tuple[str, ...], Settings]]:
+    """The questions that everybody asks: the bundled example, with each model as it comes."""
+    if not (DEMO / "clip.mp4").is_file():
+        return set()
+    query = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))["query"]
+    clip = _digest(DEMO / "clip.mp4")
+    return {(clip, (query,), Settings(name)) for name in shelf.names}
+
+
+def _digest(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _ask(
+    pipeline: STVGPipeline,
+    video: Path,
+    queries: Sequence[str],
+    settings: Settings,
+    notes: Sequence[str],
+    folder: Path,
+    progress: Progress,
+) -> list[Answered]:
+    """Run the pipeline and make everything that is shown of its results."""
+    with open_video(video) as source:
+        with pipeline.open(
+            source,
+            query=queries[0] if len(queries) == 1 else None,
+            masks=settings.masks,
+            max_objects=settings.max_objects,
+            progress=progress,
+        ) as clip:
+            results = clip.ground(list(queries), progress=progress)
+            marked = folder / "what-the-model-saw.mp4"
+            _write_marked(marked, clip.marked, source.info.duration_seconds)
+        return [
+            _files(result, source, folder, number, marked, notes, progress)
+            for number, result in enumerate(results, start=1)
+        ]
 
 
 @contextmanager

@@ -1,15 +1,16 @@
-"""Long work in a thread, seen from a generator: progress comes out, closing it cancels."""
+"""Long work in a thread: progress comes out, closing cancels, and visitors wait in line."""
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stvg_r1_hub.errors import Cancelled
+from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.structures import Progress
 
 Result = TypeVar("Result")
@@ -68,3 +69,52 @@ def in_background(
         return future.result()
     finally:
         cancelled.set()
+
+
+class Line:
+    """First come, first served: so many at work, so many waiting, the others sent away."""
+
+    def __init__(self, at_once: int, most_waiting: int) -> None:
+        """Let `at_once` work side by side and `most_waiting` wait for them."""
+        self.at_once = at_once
+        self.most_waiting = most_waiting
+        self._tickets: list[object] = []
+        self._moved = threading.Condition()
+
+    def __len__(self) -> int:
+        """How many are at work or waiting."""
+        return len(self._tickets)
+
+    @contextmanager
+    def turn(self, progress: Progress) -> Iterator[None]:
+        """Wait for a place, and keep it for the block.
+
+        Args:
+            progress: called with the stage `"wait"` and the number of those before.
+
+        Raises:
+            STVGError: too many wait already.
+        """
+        ticket = object()
+        with self._moved:
+            if len(self._tickets) >= self.at_once + self.most_waiting:
+                raise STVGError(
+                    "Too many visitors are waiting right now; try again in a few minutes, or run "
+                    "this page on your own computer with: stvg app"
+                )
+            self._tickets.append(ticket)
+        try:
+            while (before := self._before(ticket)) > 0:
+                progress("wait", before, None)
+            yield
+        finally:
+            with self._moved:
+                self._tickets.remove(ticket)
+                self._moved.notify_all()
+
+    def _before(self, ticket: object) -> int:
+        """How many must end before this one, after giving them a moment to do so."""
+        with self._moved:
+            if self._tickets.index(ticket) >= self.at_once:
+                self._moved.wait(timeout=0.2)
+            return max(0, self._tickets.index(ticket) - self.at_once + 1)

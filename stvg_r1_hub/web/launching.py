@@ -46,7 +46,7 @@ def launch(
         block: wait until the server ends; False returns while it runs.
 
     Returns:
-        The gradio `Blocks`, and the address of the page.
+        The `page.Page`, and its address.
 
     Raises:
         MissingPackageError: gradio is not installed.
@@ -76,7 +76,7 @@ def launch(
     # Inside gradio's own folder, so that results are served from where they are written.
     results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"
     at_once = 4 if borrowed else 1
-    page = Page(Grounder(shelf, limits, results, at_once=at_once), at_once=at_once)
+    page = Page(Grounder(shelf, limits, results, at_once=at_once, most_waiting=QUEUE_SIZE))
     add_endpoints(page)
     if borrowed:
         for name in shelf.names:
@@ -84,7 +84,7 @@ def launch(
     else:
         shelf.load_in_background()
     sweep_forever(results, limits.keep_seconds)
-    page.blocks.queue(max_size=QUEUE_SIZE, default_concurrency_limit=4)
+    page.blocks.queue(max_size=4 * QUEUE_SIZE, default_concurrency_limit=8)
     _, url, _ = page.blocks.launch(
         server_name=host,
         server_port=port,
@@ -94,6 +94,7 @@ def launch(
         show_error=False,
         allowed_paths=[],
         max_file_size=limits.max_bytes,
+        max_threads=4 * QUEUE_SIZE,  # Everybody who waits holds one.
         state_session_capacity=SESSIONS,
         enable_monitoring=False,
         run_history=False,
@@ -104,7 +105,7 @@ def launch(
         css_paths=[FOLDER / "page.css"],
         head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
     )
-    return page.blocks, url
+    return page, url
 
 
 def theme(gr: Any) -> Any:

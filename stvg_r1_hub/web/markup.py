@@ -17,7 +17,7 @@ from stvg_r1_hub.structures import Track, Tracks, VideoInfo
 STAGES = {
     "start": "Starting",
     "load": "Loading the model",
-    "wait": "Waiting for the visitor before you",
+    "wait": "Waiting in line",
     "decode/track": "Finding and following every object",
     "encode": "Looking at the numbered video",
     "answer": "Thinking",
@@ -25,6 +25,7 @@ STAGES = {
     "reading": "Drawing the answer",
 }
 UNITS = {
+    "wait": "visitors before you:",
     "decode/track": "frame",
     "answer": "word piece",
     "writing": "frame",

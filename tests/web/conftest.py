@@ -43,12 +43,24 @@ def demo() -> Demo:
     )
 
 
+@dataclass(frozen=True)
+class Served:
+    """A running page."""
+
+    url: str
+    grounder: Any
+
+
 @pytest.fixture(scope="session")
-def page() -> Iterator[str]:
-    """The address of the page."""
+def served() -> Iterator[Served]:
     from stvg_r1_hub.web import launch
 
-    blocks: Any
-    blocks, url = launch(["tiny"], block=False)
-    yield url
-    blocks.close(verbose=False)
+    page, url = launch(["tiny"], block=False)
+    yield Served(url, page.grounder)
+    page.blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def page(served: Served) -> str:
+    """The address of the page."""
+    return served.url
