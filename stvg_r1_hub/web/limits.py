@@ -43,8 +43,12 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoInfo:
             f"The video has {size / 1024**2:.0f} MB; at most {limits.max_bytes / 1024**2:.0f} MB "
             "can be uploaded here, so cut it or make it smaller."
         )
-    with open_video(path) as source:
-        info = source.info
+    try:
+        with open_video(path) as source:
+            info = source.info
+    except VideoError as error:
+        # Where the server keeps an upload is nobody's business.
+        raise VideoError(str(error).replace(str(path), Path(path).name)) from error
     if info.duration_seconds > limits.max_seconds:
         raise VideoError(
             f"The video is {info.duration_seconds:.0f} s long; at most {limits.max_seconds:.0f} s "

@@ -1,0 +1,124 @@
+import os
+import time
+import zipfile
+from dataclasses import replace
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from stvg_r1_hub.errors import Cancelled, VideoError
+from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.video import open_video
+from stvg_r1_hub.web import grounding
+from stvg_r1_hub.web.grounding import Grounder, sweep
+from stvg_r1_hub.web.limits import Limits
+from stvg_r1_hub.web.models import Settings, Shelf
+from tests.media import write_clip
+from tests.web.test_markup import result
+
+
+def silent(stage, done, total):
+    pass
+
+
+@pytest.fixture(scope="module")
+def shelf():
+    return Shelf(["tiny"], device="cpu")
+
+
+@pytest.fixture
+def grounder(shelf, tmp_path):
+    return Grounder(shelf, Limits(), tmp_path / "results")
+
+
+@pytest.mark.slow
+def test_everything_that_is_shown(grounder, demo):
+    stages = []
+    queries = [demo.query, "the frog"]
+    answers = grounder.ground(
+        demo.clip, queries, Settings("tiny"), lambda *step: stages.append(step)
+    )
+    assert [a.values["query"] for a in answers] == queries
+    first = answers[0]
+    assert first.values["found"] and len(first.rows) == len(first.values["boxes"])
+    assert first.files_exist() and first.masks is None
+    with open_video(demo.clip) as given, open_video(first.marked) as marked:
+        assert marked.info.duration_seconds == pytest.approx(given.info.duration_seconds, abs=0.1)
+    assert {"load", "decode/track", "encode", "answer", "writing"} <= {s[0] for s in stages}
+    assert "data:image/jpeg;base64," in first.keyframes and 'data-inside="true"' in first.keyframes
+    assert answers[0].overlay != answers[1].overlay
+
+
+@pytest.mark.slow
+def test_the_example_is_answered_once(grounder, demo, monkeypatch):
+    ask = Settings("tiny")
+    first = grounder.ground(demo.clip, [demo.query], ask, silent)
+    monkeypatch.setattr(grounding, "_ask", lambda *unused: pytest.fail("asked again"))
+    assert grounder.ground(demo.clip, [demo.query], ask, silent) is first
+    first[0].overlay.unlink()  # Deleted after its time: then it is made again.
+    monkeypatch.undo()
+    assert grounder.ground(demo.clip, [demo.query], ask, silent) is not first
+
+
+@pytest.mark.slow
+def test_videos_of_visitors_are_never_kept_for_others(grounder, demo):
+    grounder.ground(demo.clip, ["the frog"], Settings("tiny"), silent)
+    assert not grounder._examples
+
+
+@pytest.mark.slow
+def test_stopping_leaves_nothing(grounder, demo):
+    for stage in ("decode/track", "encode", "answer", "writing"):
+
+        def stop(now, done, total, stage=stage):
+            if now == stage:
+                raise Cancelled("enough")
+
+        with pytest.raises(Cancelled):
+            grounder.ground(demo.clip, ["the frog"], Settings("tiny"), stop)
+        assert not list(grounder.folder.iterdir()) and len(grounder.line) == 0
+
+
+def test_bad_video_takes_no_place_in_line(grounder, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    with pytest.raises(VideoError):
+        grounder.ground(bad, ["x"], Settings("tiny"), lambda *step: pytest.fail("work began"))
+    assert not grounder.folder.exists()
+
+
+def test_masks_as_pictures(tmp_path):
+    inside = np.zeros((48, 64), bool)
+    inside[5:9, 10:20] = True
+    answer = result()
+    answer = replace(answer, masks=(encode_mask(inside), None) * 5)
+    path = tmp_path / "masks.zip"
+    grounding._write_masks(path, answer)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        picture = imageio.imread(archive.read("frame-000020.png"), extension=".png")
+    assert len(names) == 5
+    assert np.array_equal(picture, inside * 1)
+
+
+def test_old_results_are_deleted(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "answer.mp4").write_bytes(b"x")
+    past = time.time() - 100
+    os.utime(old, (past, past))
+    assert sweep(tmp_path, keep_seconds=50) == 1
+    assert not old.exists() and new.exists()
+    assert sweep(tmp_path / "missing", 50) == 0
+
+
+def test_marked_video_of_a_short_clip(tmp_path, shelf):
+    """A sample that repeats its last frame still becomes a video with ascending times."""
+    path = write_clip(tmp_path / "two.mp4", 2)
+    answers = Grounder(shelf, Limits(), tmp_path / "out").ground(
+        path, ["the dog"], Settings("tiny"), silent
+    )
+    with open_video(answers[0].marked) as marked:
+        assert marked.info.n_frames == 2

@@ -1,0 +1,114 @@
+import threading
+import time
+
+import pytest
+
+from stvg_r1_hub.errors import Cancelled, STVGError
+from stvg_r1_hub.web.jobs import Line, Step, in_background
+
+
+def finish(steps):
+    """All steps, and what the work returned."""
+    seen = []
+    while True:
+        try:
+            seen.append(next(steps))
+        except StopIteration as end:
+            return seen, end.value
+
+
+def test_steps_and_result():
+    def work(progress):
+        for done in range(5):
+            progress("count", done, 5)
+            time.sleep(0.03)
+        return "done"
+
+    seen, value = finish(in_background(work, every_seconds=0.01))
+    assert value == "done"
+    assert seen[0].stage in ("start", "count") and seen[-1] == Step("count", 4, 5)
+
+
+def test_errors_reach_the_caller():
+    def work(progress):
+        raise TimeoutError("mine")
+
+    with pytest.raises(TimeoutError, match="mine"):
+        finish(in_background(work))
+
+
+def test_closing_stops_the_work():
+    stopped = threading.Event()
+
+    def work(progress):
+        try:
+            while True:
+                progress("turn", 1, None)
+                time.sleep(0.005)
+        except Cancelled:
+            stopped.set()
+            raise
+
+    steps = in_background(work, every_seconds=0.01)
+    next(steps)
+    steps.close()
+    assert stopped.wait(5)
+
+
+def test_line_is_first_come_first_served():
+    line, order, told = Line(at_once=1, most_waiting=5), [], []
+    inside = threading.Event()
+
+    def visit(name):
+        with line.turn(lambda stage, done, total: told.append((name, stage, done))):
+            order.append(name)
+            inside.set()
+            time.sleep(0.25)
+
+    threads = []
+    for name in range(4):
+        thread = threading.Thread(target=visit, args=(name,))
+        threads.append(thread)
+        thread.start()
+        while len(line) < name + 1 and name not in order:
+            time.sleep(0.005)
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3] and len(line) == 0
+    assert {(3, "wait", 3), (1, "wait", 1)} <= set(told)
+
+
+def test_line_works_on_several_at_once():
+    line, barrier = Line(at_once=2, most_waiting=0), threading.Barrier(2)
+
+    def visit():
+        with line.turn(lambda *unused: None):
+            barrier.wait(5)  # Passes only when both are inside.
+
+    threads = [threading.Thread(target=visit) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not barrier.broken
+
+
+def test_full_line_sends_away_and_leaving_frees_the_place():
+    line = Line(at_once=1, most_waiting=0)
+    with line.turn(lambda *unused: None), pytest.raises(STVGError, match="Too many visitors"):
+        with line.turn(lambda *unused: None):
+            pass
+    with line.turn(lambda *unused: None):
+        assert len(line) == 1
+
+
+def test_who_gives_up_leaves_the_line():
+    line = Line(at_once=1, most_waiting=3)
+
+    def give_up(stage, done, total):
+        raise Cancelled("enough")
+
+    with line.turn(lambda *unused: None):
+        with pytest.raises(Cancelled), line.turn(give_up):
+            pass
+        assert len(line) == 1
