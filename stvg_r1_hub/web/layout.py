@@ -113,7 +113,13 @@ class Layout:
             0, 99, 0, step=1, label="Most objects to consider", info="0: as the model was trained"
         )
         self.sample_fps = gr.Slider(
-            0, 8, 0, step=0.5, label="Frames a second that the model sees", info="0: as trained"
+            0,
+            8,
+            0,
+            step=0.5,
+            label="Frames a second that the model sees",
+            info="0: as trained",
+            elem_id="stvg-sample-fps",
         )
         self.megapixels = gr.Slider(
             0, 4, 0, step=0.1, label="Million pixels for all these frames", info="0: as trained"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.media import write_audio_only, write_clip
 from tests.web.browser import Browser
-from tests.web.conftest import Demo
+from tests.web.conftest import Demo, Served
 
 SCREENSHOTS = Path(__file__).parents[2] / "outputs" / "screenshots"
 PLAYING = (
@@ -148,20 +149,79 @@ def test_bad_questions_are_one_sentence_each(browser: Browser, page: str, demo: 
     assert browser.wait_for_answer(demo.query)
 
 
-def test_stop_and_ask_again(browser: Browser, page: str, demo: Demo, tmp_path: Path) -> None:
-    long = write_clip(tmp_path / "long.mp4", 900, size=(640, 360), fps=10.0)
+@pytest.fixture
+def endings(served: Served, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """How each question ended on the server, in order."""
+    seen: list[str] = []
+    ground = served.grounder.ground
+
+    def watched(*arguments: Any) -> Any:
+        try:
+            answers = ground(*arguments)
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+        seen.append("answered")
+        return answers
+
+    monkeypatch.setattr(served.grounder, "ground", watched)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("long") / "long.mp4", 1500, size=(320, 240))
+
+
+def test_stop_and_ask_again(
+    browser: Browser, page: str, demo: Demo, long_video: Path, endings: list[str]
+) -> None:
     browser.open(page)
-    browser.upload(long)
+    browser.upload(long_video)
     browser.ask("the dog jumping")
     browser.wait(lambda: "frame" in browser.text(".stvg-progress"), "real counts")
     browser.screenshot(SCREENSHOTS / "progress.png")
     browser.click("#stvg-stop")
     browser.wait(lambda: "Stopped" in browser.text("#stvg-status"), "the word that it stopped")
+    browser.wait(lambda: endings == ["Cancelled"], "the work to stop")
     browser.wait(lambda: browser.one("#stvg-find").is_enabled(), "the button again")
+    browser.ask("the frog resting")  # The same video again, without uploading it anew.
+    browser.wait(lambda: "frame" in browser.text(".stvg-progress"), "real counts")
+    browser.click("#stvg-stop")
+    browser.wait(lambda: endings == ["Cancelled"] * 2, "the work to stop again")
+
+
+def test_closing_the_tab_stops_the_work(
+    browser: Browser, page: str, demo: Demo, long_video: Path, endings: list[str]
+) -> None:
+    browser.open(page)
+    browser.upload(long_video)
+    browser.ask("the dog jumping")
+    browser.wait(lambda: "frame" in browser.text(".stvg-progress"), "real counts")
+    browser.driver.get("about:blank")
+    browser.wait(lambda: endings == ["Cancelled"], "the work to stop")
     browser.open(page)
     browser.upload(demo.clip)
     browser.ask(demo.query)
     assert browser.wait_for_answer(demo.query)
+
+
+def test_same_video_twice_and_other_settings(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask(demo.query)
+    first = browser.wait_for_answer(demo.query)
+    browser.ask("the frog")
+    browser.wait_for_answer("the frog")
+    browser.ask(demo.query)
+    assert browser.wait_for_answer(demo.query) == first
+    browser.click("#stvg-settings button")
+    slider = browser.wait(lambda: browser.one("#stvg-sample-fps input[type=number]"), "settings")
+    slider.clear()
+    slider.send_keys("2\t")
+    browser.screenshot(SCREENSHOTS / "settings.png")
+    browser.ask(demo.query)
+    browser.wait(lambda: "it was trained with" in browser.text("#stvg-card"), "the remark")
 
 
 def test_example_fills_the_question(browser: Browser, page: str, demo: Demo) -> None:
