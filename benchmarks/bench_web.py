@@ -1,0 +1,174 @@
+"""The page under load: start, first and later answers, then many users at once.
+
+    python benchmarks/bench_web.py [--users 8] [--minutes 5]
+
+Starts `stvg app` with the bundled model as its own process and asks it through `gradio_client`:
+every user has a video of their own, and every answer is held against the one that the package
+gives for that video. Needs the extra `app`, and psutil.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from stvg_r1_hub import STVGPipeline
+from stvg_r1_hub.evaluation.sprites.clips import clip_scene, write_clip
+from stvg_r1_hub.video import open_video, write_video
+
+QUERY = "the dog jumping"
+FIELDS = ("found", "object_ids", "start_seconds", "end_seconds", "raw_text")
+
+
+def doubled(path: Path, target: Path) -> None:
+    """The clip twice in a row, about 8 s of video."""
+    with open_video(path) as source:
+        frames = [frame.pixels for frame in source.stream()]
+        times, duration = source.info.frame_times, source.info.duration_seconds
+    write_video(
+        target,
+        iter([*frames, *frames]),
+        np.concatenate([times, times + duration]).tolist(),
+        duration_seconds=2 * duration,
+    )
+
+
+def wanted_of(path: Path, pipeline: STVGPipeline) -> dict[str, Any]:
+    values = pipeline(QUERY, path).to_dict()
+    return {name: values[name] for name in FIELDS}
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[bytes], str, float]:
+    """The server, its address, and the seconds until the page answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "stvg_r1_hub.cli", "app", "--model", "tiny"]
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "gradio")}
+    started = time.perf_counter()
+    server = subprocess.Popen(
+        [*command, "--port", str(port)], env=environment, stdout=subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}/"
+    while True:
+        if server.poll() is not None:
+            sys.exit("The server ended before the page answered.")
+        try:
+            urllib.request.urlopen(url, timeout=60).read()
+            return server, url, time.perf_counter() - started
+        except OSError:
+            time.sleep(0.05)
+
+
+class User(threading.Thread):
+    """Asks about one video again and again."""
+
+    def __init__(self, url: str, path: Path, wanted: dict[str, Any], until: float) -> None:
+        super().__init__()
+        self.url, self.path, self.wanted, self.until = url, path, wanted, until
+        self.seconds: list[float] = []
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        from gradio_client import Client, handle_file
+
+        while time.monotonic() < self.until:
+            started = time.monotonic()
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    client = Client(self.url, verbose=False, download_files=folder)
+                    (values,), _ = client.predict(
+                        video=handle_file(str(self.path)), queries=QUERY, api_name="/ground"
+                    )
+            except Exception as error:  # Whatever fails is a finding of the benchmark.
+                self.wrong.append(repr(error))
+                continue
+            self.seconds.append(time.monotonic() - started)
+            if {name: values[name] for name in FIELDS} != self.wanted:
+                self.wrong.append(f"{self.path.name}: {values['raw_text']}")
+
+
+def resident(server: subprocess.Popen[bytes]) -> float:
+    return psutil.Process(server.pid).memory_info().rss / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--users", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    options = parser.parse_args()
+    pipeline = STVGPipeline.from_pretrained("tiny")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = [folder / f"clip-{i}.mp4" for i in range(options.users)]
+        for i, clip in enumerate(clips):
+            write_clip(clip_scene("easy", 31, i), clip)
+        eight = folder / "eight.mp4"
+        doubled(clips[0], eight)
+        wanted = [wanted_of(clip, pipeline) for clip in clips]
+        eight_wanted = wanted_of(eight, pipeline)
+        server, url, page_seconds = start(folder)
+        try:
+            print("| what | measured | wanted |\n|---|---|---|")
+            print(f"| page answers after the start | {page_seconds:.1f} s | <= 20 s |")
+            alone = User(url, eight, eight_wanted, time.monotonic() + 0.01)
+            alone.run()
+            if not alone.seconds:
+                sys.exit(f"The first question failed: {alone.wrong}")
+            print(f"| first answer, 8 s clip | {alone.seconds[0]:.1f} s | <= 30 s |")
+            alone.until = time.monotonic() + 10
+            alone.run()
+            later = statistics.median(alone.seconds[1:])
+            print(f"| later answers, 8 s clip | {later:.1f} s | <= 10 s |", flush=True)
+            load(url, server, clips, wanted, options.minutes, alone.wrong)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def load(
+    url: str,
+    server: subprocess.Popen[bytes],
+    clips: list[Path],
+    wanted: list[dict[str, Any]],
+    minutes: float,
+    wrong: list[str],
+) -> None:
+    """All users at once, with the memory of the server at four moments."""
+    until = time.monotonic() + 60 * minutes
+    users = [User(url, *pair, until) for pair in zip(clips, wanted, strict=True)]
+    for user in users:
+        user.start()
+    memory = []
+    for _ in range(4):
+        time.sleep(60 * minutes / 4)
+        memory.append(resident(server))
+    for user in users:
+        user.join()
+    seconds = [value for user in users for value in user.seconds]
+    wrong = [*wrong, *(text for user in users for text in user.wrong)]
+    print(f"| {len(users)} users for {minutes:g} min: answers | {len(seconds)} | |")
+    print(f"| wrong, crossed or failed | {len(wrong)} | 0 |")
+    middle, slow = statistics.median(seconds), max(seconds)
+    print(f"| seconds a visitor waits, median and longest | {middle:.1f}, {slow:.1f} | |")
+    quarters = ", ".join(f"{value:.0f}" for value in memory)
+    print(f"| server memory after each quarter, MB | {quarters} | flat |")
+    for text in wrong[:5]:
+        print(f"wrong: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
