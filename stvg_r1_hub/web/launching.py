@@ -81,15 +81,13 @@ def launch(
     if borrowed:
         for name in shelf.names:
             shelf.load(name)
-    else:
-        shelf.load_in_background()
     sweep_forever(results, limits.keep_seconds)
     page.blocks.queue(max_size=4 * QUEUE_SIZE, default_concurrency_limit=8)
     _, url, _ = page.blocks.launch(
         server_name=host,
         server_port=port,
         inbrowser=open_browser,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         quiet=not block,
         show_error=False,
         allowed_paths=[],
@@ -105,6 +103,11 @@ def launch(
         css_paths=[FOLDER / "page.css"],
         head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
     )
+    if not borrowed:
+        # Not before: a busy machine would fail gradio's own check that the server answers.
+        shelf.load_in_background()
+    if block:
+        page.blocks.block_thread()
     return page, url
 
 
