@@ -183,6 +183,20 @@ def test_an_interrupted_stage_continues_to_the_same_weights(
     assert steps == [0, 1, 2]
 
 
+def test_a_run_keeps_its_vocabulary_when_the_worlds_text_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = RECIPES["cpu"]
+    before = pretrain.run_processor(recipe, tmp_path)
+    monkeypatch.setattr("train.tiny_model._corpus", lambda: ["quite other words"] * 9)
+    after = pretrain.run_processor(recipe, tmp_path)
+    text = draw_dialogue("medium", (4, 4)).answer
+    assert after.tokenizer(text).input_ids == before.tokenizer(text).input_ids
+    assert after.tokenizer.decode(after.tokenizer(text).input_ids) == text
+    fresh = pretrain.run_processor(recipe, tmp_path / "other")
+    assert fresh.tokenizer(text).input_ids != before.tokenizer(text).input_ids
+
+
 @pytest.mark.slow
 @only_cpu
 def test_a_full_disk_leaves_the_last_good_weights(

@@ -162,9 +162,9 @@ def train_stage(
     steps = steps or stage.steps
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    processor = build_processor(recipe.size)
-    trainee = Trainee(processor, recipe.size)
     out.mkdir(parents=True, exist_ok=True)
+    processor = run_processor(recipe, out)
+    trainee = Trainee(processor, recipe.size)
     state_path = out / f"{name}.state.pt"
     fingerprint = json.dumps([recipe.size.name, steps, dataclasses.asdict(stage)])
     if stage.previous and not state_path.exists():
@@ -214,6 +214,23 @@ def train_stage(
     state_path.unlink()
     draw_curves(out, list(recipe.stages))
     print(verdict(recipe, name, log_path))
+
+
+def run_processor(recipe: Recipe, out: Path) -> Any:
+    """The run's own processor, built once and kept in `out/processor`.
+
+    Its vocabulary follows from the world's text. Built anew for each stage, an edit of that text
+    in between would give every word another number, and the weights would read nonsense.
+    """
+    from transformers import Qwen2_5_VLProcessor
+
+    folder = out / "processor"
+    if not folder.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / "processor.tmp"
+        build_processor(recipe.size).save_pretrained(temporary)
+        temporary.replace(folder)
+    return Qwen2_5_VLProcessor.from_pretrained(folder)
 
 
 def verdict(recipe: Recipe, name: str, log: Path) -> str:
@@ -361,7 +378,7 @@ def check(recipe: Recipe, out: Path, stage: str, *, n: int = 40, level: str = ""
 
 def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str = "read") -> None:
     """Write a stage's weights as the folder that `from_pretrained` loads."""
-    processor = build_processor(recipe.size)
+    processor = run_processor(recipe, out)
     trainee = Trainee(processor, recipe.size)
     load_stage(trainee, out / f"{stage}.safetensors", stage)
     save_bundle(trainee.qwen, processor, bundle, recipe.size)

@@ -139,19 +139,19 @@ def _score_baseline(scene: Scene, tracks: Tracks | None, rng: np.random.Generato
 def summarize(scores: Sequence[Score]) -> dict[str, float]:
     """Means: `id_accuracy` over all clips, the others over the clips with an answer.
 
-    `viou_03` and `viou_05` are shares with vIoU above 0.3 and 0.5; `none_accuracy`, over the
-    clips without an answer, is there when such clips are.
+    `viou_03` and `viou_05` are shares with vIoU above 0.3 and 0.5; `none_accuracy` is over the
+    clips without an answer. A mean over no clip is left out.
     """
-    answerable = [score for score in scores if score.viou is not None]
-    viou = np.array([score.viou for score in answerable] or [0.0])
-    tiou = np.array([score.tiou for score in answerable] or [0.0])
-    figures = {
-        "id_accuracy": float(np.mean([score.id_correct for score in scores])),
-        "m_tiou": float(tiou.mean()),
-        "m_viou": float(viou.mean()),
-        "viou_03": float((viou > 0.3).mean()),
-        "viou_05": float((viou > 0.5).mean()),
-    }
+    figures = {"id_accuracy": float(np.mean([score.id_correct for score in scores]))}
+    viou = np.array([score.viou for score in scores if score.viou is not None])
+    tiou = np.array([score.tiou for score in scores if score.tiou is not None])
+    if len(viou):
+        figures |= {
+            "m_tiou": float(tiou.mean()),
+            "m_viou": float(viou.mean()),
+            "viou_03": float((viou > 0.3).mean()),
+            "viou_05": float((viou > 0.5).mean()),
+        }
     rejected = [score.id_correct for score in scores if score.viou is None]
     if rejected:
         figures["none_accuracy"] = float(np.mean(rejected))

@@ -208,6 +208,8 @@ class Question:
         template = wordings[int(rng.integers(len(wordings)))]
         verbs = VERBS[self.action]
         verb = verbs[0] if plain or rng.random() < 0.5 else verbs[int(rng.integers(len(verbs)))]
+        if " " in verb.gerund and "{gerund} {kind}" in template:
+            template = "the {kind} that is {gerund}"  # never "the getting bigger dog"
         noun = self.kind if plain else self._noun(rng)
         text = template.format(
             kind=noun, gerund=verb.gerund, third=verb.third_person, past=verb.past
