@@ -121,7 +121,8 @@ def _add_tracker(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracker",
         default="auto",
-        help="auto, coco, a detector's folder or Hub id, or precomputed tracks (default: auto)",
+        help="auto, coco, rtdetr, open, yolo, paper, paper-coco, a detector's folder or Hub id, "
+        "or precomputed tracks (default: auto)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
 

@@ -113,6 +113,8 @@ class TrackingConfig:
     """Detected frames per second of video."""
     score_threshold: float = 0.3
     """Detections below this are ignored."""
+    class_mode: str = "all"
+    """What the paper's tracker follows: `"all"`, `"person"` or `"non-person"`."""
     max_objects: int = 99
     """Most objects kept; three-digit numbers cannot be read by the model."""
 
@@ -124,6 +126,10 @@ class TrackingConfig:
         _require(
             0 <= self.score_threshold < 1,
             f"score_threshold must be in [0, 1), got {self.score_threshold}",
+        )
+        _require(
+            self.class_mode in ("all", "person", "non-person"),
+            f"class_mode must be all, person or non-person, got {self.class_mode!r}",
         )
         _require(self.max_objects > 0, f"max_objects must be positive, got {self.max_objects}")
 

@@ -8,6 +8,7 @@ The one module that knows the order of the stages:
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
-from stvg_r1_hub import hub, marking, prompting
+from stvg_r1_hub import hub, marking, prompting, tracking
 from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.clip import Clip, timed
-from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError, QueryError
 from stvg_r1_hub.result import GroundingResult
@@ -34,12 +35,13 @@ from stvg_r1_hub.structures import (
     Tube,
 )
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.tracking import Tracker, load_tracker, save_tracks, tracks_to_dict
+from stvg_r1_hub.tracking import TRACKERS, Tracker, save_tracks, tracks_to_dict
 from stvg_r1_hub.tube import build_time_range, build_tube
 from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
 from stvg_r1_hub.vlm import VLM
 
 __all__ = [
+    "TRACKERS",
     "STVGPipeline",
     "load_tracker",
     "open_video",
@@ -120,8 +122,8 @@ class STVGPipeline:
             dtype: torch dtype of the language model; None takes a fitting one.
             attn_implementation: as in transformers; None is `"sdpa"`.
             quantization: `"4bit"` or `"8bit"` (bitsandbytes), `"int8"` (torchao), or None.
-            tracker: `"auto"` (the bundle's own detector, else the bundled COCO one), `"coco"`,
-                a detector's folder or Hub id, precomputed tracks, or a `Tracker`.
+            tracker: one of `TRACKERS`, a detector's folder or Hub id, YOLO weights, precomputed
+                tracks, or a `Tracker`; see `tracking.load_tracker`. `warnings` says the choice.
             segmenter: makes masks where the tracks have none, loaded when first needed:
                 `"auto"` (SAM 2.1), `"sam2-package"`, a folder or Hub id of a SAM 2 video model,
                 or a `Segmenter`.
@@ -150,8 +152,20 @@ class STVGPipeline:
             )
             config = replace(config, prompt_id=prompt_id)
         device = pick_device(device)
-        loaded_tracker, choice = load_tracker(
+
+        @functools.cache
+        def make_segmenter() -> Segmenter:
+            return load_segmenter(
+                segmenter,
+                device=device,
+                local_files_only=local_files_only,
+                token=token,
+                cache_dir=cache_dir,
+            )[0]
+
+        loaded_tracker, choice = tracking.load_tracker(
             tracker,
+            segmenter=make_segmenter,
             config=config.tracking,
             bundle=bundle.detector_home,
             device=device,
@@ -177,15 +191,6 @@ class STVGPipeline:
                 attn_implementation=attn_implementation,
                 quantization=quantization,
             )
-
-        def make_segmenter() -> Segmenter:
-            return load_segmenter(
-                segmenter,
-                device=device,
-                local_files_only=local_files_only,
-                token=token,
-                cache_dir=cache_dir,
-            )[0]
 
         return cls(
             config,
@@ -511,6 +516,30 @@ class STVGPipeline:
                 "no files to copy; load it with from_pretrained instead."
             )
         return self._bundle
+
+
+def load_tracker(
+    tracker: str | Path | Tracker = "auto",
+    *,
+    config: TrackingConfig,
+    bundle: Path | None = None,
+    device: str = "cpu",
+    local_files_only: bool = False,
+    segmenter: str | Path | Segmenter = "auto",
+) -> tuple[Tracker, str]:
+    """`tracking.load_tracker` with a segmenter named as in `STVGPipeline.from_pretrained`."""
+
+    def make_segmenter() -> Segmenter:
+        return load_segmenter(segmenter, device=device, local_files_only=local_files_only)[0]
+
+    return tracking.load_tracker(
+        tracker,
+        config=config,
+        bundle=bundle,
+        device=device,
+        local_files_only=local_files_only,
+        segmenter=make_segmenter,
+    )
 
 
 def track_video(

@@ -65,6 +65,10 @@ EXPECTED = {
         ("cases", "expected_transformers_4_50_without_second_per_grid_ts"),
         ("cases", "expected_transformers_5_23"),
     ],
+    "new_object_matching": [
+        ("cases", "expected"),
+        ("class_filter_cases", "expected"),
+    ],
     "prompt_and_training_examples": [
         ("cases", "prompt"),
         ("expected_train_examples", None),

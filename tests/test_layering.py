@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "stvg_r1_hub"
 
 # What every module may import.
-BASE = {"structures", "geometry", "config", "errors", "outputs"}
+BASE = {"structures", "geometry", "config", "errors", "outputs", "mask_session"}
 # What only draws or keeps files; used by the assembling modules below.
 SUPPORT = {
     "hub": {"model_card"},

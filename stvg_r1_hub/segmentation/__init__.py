@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError
 from stvg_r1_hub.geometry import box_iou, encode_mask
+from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.segmentation.package_sam2 import PackageSam2
-from stvg_r1_hub.segmentation.protocols import Mask, MaskSession, Segmenter
 from stvg_r1_hub.segmentation.transformers_sam2 import TransformersSam2
 from stvg_r1_hub.structures import RLE, Box, TimedFrame, Tube
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, require_package
-from stvg_r1_hub.segmentation.protocols import Mask
+from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -86,7 +86,7 @@ class PackageSam2:
 
 
 class _Session:
-    """See `protocols.MaskSession`."""
+    """See `mask_session.MaskSession`."""
 
     def __init__(self, predictor: Any, height: int, width: int, n_frames: int) -> None:
         self.frame_steps = 0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError
-from stvg_r1_hub.segmentation.protocols import Mask
+from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
 _MODEL_TYPES = ("sam2_video", "sam2")
@@ -99,7 +99,7 @@ class _Frames(dict[int, Any]):
 
 
 class _Session:
-    """See `protocols.MaskSession`."""
+    """See `mask_session.MaskSession`."""
 
     def __init__(self, model: Any, processor: Any, height: int, width: int, n_frames: int) -> None:
         self.frame_steps = 0

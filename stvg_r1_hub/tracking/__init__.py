@@ -1,18 +1,28 @@
 """Frame stream -> `Tracks`: every object gets a number that it keeps.
 
 `load_tracker` turns what a user names into a `Tracker`. Detection trackers see 8-15 frames a
-second, whatever the language model samples; precomputed tracks need no frame at all.
+second, whatever the language model samples; the paper's tracker sees every frame; precomputed
+tracks need no frame at all.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER, OnnxDetector, TransformersDetector
+from stvg_r1_hub.tracking.open_vocabulary import (
+    OPEN_MODEL,
+    OPEN_MODEL_TYPES,
+    OpenVocabularyTracker,
+)
+from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import (
     PrecomputedTracks,
     is_official_folder,
@@ -22,14 +32,19 @@ from stvg_r1_hub.tracking.precomputed import (
     tracks_to_dict,
 )
 from stvg_r1_hub.tracking.protocols import Detector, Tracker
+from stvg_r1_hub.tracking.ultralytics_detector import PAPER_WEIGHTS, UltralyticsDetector
 
 __all__ = [
+    "TRACKERS",
     "DetectionTracker",
     "Detector",
     "OnnxDetector",
+    "OpenVocabularyTracker",
+    "PaperTracker",
     "PrecomputedTracks",
     "Tracker",
     "TransformersDetector",
+    "UltralyticsDetector",
     "load_tracker",
     "load_tracks",
     "save_official",
@@ -37,7 +52,12 @@ __all__ = [
     "tracks_to_dict",
 ]
 
+TRACKERS = ("auto", "coco", "rtdetr", "open", "yolo", "paper", "paper-coco")
+"""What `tracker=` may name, besides detectors' folders and Hub ids, `.pt` files and tracks."""
+STRONG_DETECTOR = "PekingU/rtdetr_v2_r50vd"
+"""RT-DETRv2, Apache-2.0: what `"auto"` takes on a GPU."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ALLOWED = f"{', '.join(map(repr, TRACKERS))}, such a path, or a Hub id like 'owner/name'"
 
 
 def load_tracker(
@@ -49,27 +69,34 @@ def load_tracker(
     local_files_only: bool = False,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
+    segmenter: Callable[[], Segmenter] | None = None,
 ) -> tuple[Tracker, str]:
     """Find the tracker that is meant.
 
     Args:
-        tracker: `"auto"`: the bundle's own detector where `config.detector` names one, else the
-            bundled COCO detector; `"coco"`; the path of a detector folder (`detector.onnx` with
-            `detector.json`, or a transformers model), of a tracks file or of an official mask
-            folder; a Hub id of a transformers detector; or a ready `Tracker`. A path that
-            exists wins over a Hub id.
+        tracker: one of `TRACKERS`. `"auto"`: the bundle's own detector where `config.detector`
+            names one, else RT-DETRv2 on a CUDA device, else the bundled COCO detector; `"coco"`:
+            that one; `"rtdetr"`; `"open"`: Grounding DINO, looks for what the query names;
+            `"yolo"`: YOLOv12-x through ultralytics; `"paper"`: YOLOv12-x and SAM 2 as in the
+            paper, `"paper-coco"`: the same with the bundled COCO detector. Or the path of a
+            detector folder (`detector.onnx` with `detector.json`, or a transformers model), of
+            YOLO weights (`.pt`), of a tracks file or of an official mask folder; a Hub id of a
+            transformers detector, with fixed classes or open vocabulary; or a ready `Tracker`.
+            A path that exists wins over a Hub id.
         config: detection rate, threshold, number of objects.
         bundle: folder of the loaded checkpoint, searched for the detector it names.
         device: torch device; ONNX detectors use CUDA where ONNX Runtime has it.
         local_files_only: never ask the Hub.
         token: for private or gated repositories.
         cache_dir: where downloads are kept.
+        segmenter: gives what follows masks, for the paper's tracker.
 
     Returns:
         The tracker, and one sentence that says the choice.
 
     Raises:
         TrackerError: nothing of that name, or what is there cannot be used.
+        MissingPackageError: ultralytics is needed and not installed.
     """
     if not isinstance(tracker, str | Path):
         if not isinstance(tracker, Tracker):
@@ -77,22 +104,30 @@ def load_tracker(
                 f"{type(tracker).__name__} is no tracker: it needs name, frames_wanted and track"
             )
         return tracker, f"Tracker: {tracker.name}, as given."
+    hub: dict[str, Any] = {
+        "device": device,
+        "local_files_only": local_files_only,
+        "token": token,
+        "cache_dir": cache_dir,
+    }
     asked = tracker
+    if tracker == "auto" and config.detector == "auto":
+        return _automatic(config, device, hub)
     if tracker == "auto":
-        asked = "coco" if config.detector == "auto" else config.detector
-        if bundle is not None and asked != "coco":
+        asked = config.detector
+        if bundle is not None and asked not in TRACKERS:
             if _inside(bundle, asked):
                 asked = bundle / config.detector
             elif not _HUB_ID.fullmatch(asked):
                 raise TrackerError(
-                    f"Unknown tracker {asked!r} in the settings of {bundle}; allowed are 'auto', "
-                    "'coco', a folder inside it, or a Hub id like 'owner/name'"
+                    f"Unknown tracker {asked!r} in the settings of {bundle}; allowed are {_ALLOWED}"
                 )
-    if asked == "coco":
-        detector: Detector = OnnxDetector(COCO_FOLDER, device=device)
-        chosen = DetectionTracker(detector, config, name="coco")
-        return chosen, "Tracker: the bundled COCO detector (80 everyday classes)."
+    if asked in TRACKERS:
+        return _named(str(asked), config, device, hub, segmenter)
     path = Path(asked).expanduser()
+    if path.suffix == ".pt" and path.is_file():
+        yolo = UltralyticsDetector(path, score_threshold=config.score_threshold, device=device)
+        return DetectionTracker(yolo, config, name=path.stem), f"Tracker: the YOLO model {path}."
     if path.is_file() or is_official_folder(path):
         return PrecomputedTracks(path), f"Tracker: precomputed tracks from {path}."
     if (path / "detector.json").is_file() or (path / "detector.onnx").is_file():
@@ -103,17 +138,80 @@ def load_tracker(
         return DetectionTracker(detector, config, name=path.name), f"Tracker: {said}."
     is_model_folder = (path / "config.json").is_file()
     if is_model_folder or (not path.exists() and _HUB_ID.fullmatch(str(asked))):
-        detector = TransformersDetector(
-            asked if not is_model_folder else path,
-            score_threshold=config.score_threshold,
-            device=device,
-            local_files_only=local_files_only,
-            token=token,
-            cache_dir=cache_dir,
-        )
-        named = DetectionTracker(detector, config, name=str(asked))
-        return named, f"Tracker: the transformers detector {asked}."
+        return _transformers(str(path) if is_model_folder else str(asked), config, hub)
     raise TrackerError(_not_found(str(asked), path, bundle))
+
+
+def _automatic(config: TrackingConfig, device: str, hub: dict[str, Any]) -> tuple[Tracker, str]:
+    """The best tracker for the device that can be had, and why."""
+    reason = "no GPU is used"
+    if device.startswith("cuda"):
+        try:
+            chosen, _ = _named("rtdetr", config, device, hub, None)
+        except TrackerError:
+            reason = f"{STRONG_DETECTOR} is out of reach"
+        else:
+            return chosen, f"Tracker: RT-DETRv2 ({STRONG_DETECTOR}), chosen because a GPU is used."
+    chosen, _ = _named("coco", config, device, hub, None)
+    return chosen, (
+        f"Tracker: the bundled COCO detector (80 everyday classes), chosen because {reason}."
+    )
+
+
+def _named(
+    name: str,
+    config: TrackingConfig,
+    device: str,
+    hub: dict[str, Any],
+    segmenter: Callable[[], Segmenter] | None,
+) -> tuple[Tracker, str]:
+    """One of `TRACKERS`, `"auto"` apart."""
+    threshold = config.score_threshold
+    if name == "rtdetr":
+        strong = TransformersDetector(STRONG_DETECTOR, score_threshold=threshold, **hub)
+        return DetectionTracker(
+            strong, config, name=name
+        ), f"Tracker: RT-DETRv2 ({STRONG_DETECTOR})."
+    if name == "open":
+        chosen = OpenVocabularyTracker(OPEN_MODEL, config=config, **hub)
+        return chosen, f"Tracker: {OPEN_MODEL}, which looks for what the query names."
+    if name == "yolo":
+        yolo = UltralyticsDetector(score_threshold=threshold, device=device)
+        return DetectionTracker(yolo, config, name=name), f"Tracker: YOLO ({PAPER_WEIGHTS})."
+    if name == "coco":
+        coco = OnnxDetector(COCO_FOLDER, device=device)
+        return (
+            DetectionTracker(coco, config, name=name),
+            "Tracker: the bundled COCO detector (80 everyday classes).",
+        )
+    if segmenter is None:
+        raise TrackerError(f"The tracker {name!r} needs a segmenter; give load_tracker one")
+    detector: Detector
+    if name == "paper":
+        detector, of = UltralyticsDetector(device=device), f"YOLO ({PAPER_WEIGHTS})"
+    else:
+        detector, of = OnnxDetector(COCO_FOLDER, device=device), "the bundled COCO detector"
+    masks = segmenter()
+    said = f"Tracker: as in the paper, {of} on every 15th frame and {masks.name} between."
+    return PaperTracker(detector, masks, config, name=name), said
+
+
+def _transformers(name: str, config: TrackingConfig, hub: dict[str, Any]) -> tuple[Tracker, str]:
+    """A detector of transformers, with fixed classes or with an open vocabulary."""
+    from transformers import AutoConfig
+
+    where = {key: value for key, value in hub.items() if key != "device"}
+    try:
+        found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+        model_type = found.model_type
+    except (OSError, ValueError, KeyError):
+        model_type = ""  # The detector's own loader says what is wrong.
+    if model_type in OPEN_MODEL_TYPES:
+        chosen = OpenVocabularyTracker(name, config=config, name=name, **hub)
+        return chosen, f"Tracker: {name}, which looks for what the query names."
+    detector = TransformersDetector(name, score_threshold=config.score_threshold, **hub)
+    named = DetectionTracker(detector, config, name=name)
+    return named, f"Tracker: the transformers detector {name}."
 
 
 def _inside(bundle: Path, name: str) -> bool:
@@ -128,6 +226,5 @@ def _not_found(asked: str, path: Path, bundle: Path | None) -> str:
     return (
         f"Unknown tracker {asked!r}: looked for {places}a detector folder (detector.json, or "
         f"config.json of a transformers model), a tracks file and a folder of mask_<i>.json, and "
-        f"{path} {found}; allowed are 'auto', 'coco', such a path, or a Hub id like "
-        "'owner/name'"
+        f"{path} {found}; allowed are {_ALLOWED}"
     )

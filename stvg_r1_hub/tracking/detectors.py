@@ -155,7 +155,7 @@ class OnnxDetector:
         keep = best >= self._score_threshold
         scale = np.array([width, height, width, height]) / np.array([*self._input_size[::-1]] * 2)
         scaled = (boxes[keep] * scale).astype(np.float32)
-        return _tidy(scaled, best[keep], class_ids[keep], height, width, self._nms_iou)
+        return tidy(scaled, best[keep], class_ids[keep], height, width, self._nms_iou)
 
 
 class TransformersDetector:
@@ -245,11 +245,11 @@ class TransformersDetector:
             boxes, scores, labels = (
                 result[key].float().cpu().numpy() for key in ("boxes", "scores", "labels")
             )
-            found.append(_tidy(boxes, scores, labels.astype(np.int64), height, width, 0.7))
+            found.append(tidy(boxes, scores, labels.astype(np.int64), height, width, 0.7))
         return found
 
 
-def _tidy(
+def tidy(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     class_ids: NDArray[np.int64],

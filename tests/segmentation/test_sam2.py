@@ -8,6 +8,7 @@ import pytest
 
 from stvg_r1_hub.errors import MissingPackageError, ModelError
 from stvg_r1_hub.geometry import decode_mask
+from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.segmentation import (
     PackageSam2,
     Segmenter,
@@ -15,7 +16,6 @@ from stvg_r1_hub.segmentation import (
     load_segmenter,
     masks_of_tube,
 )
-from stvg_r1_hub.segmentation.protocols import Mask
 from stvg_r1_hub.structures import Box, Pixels, TimedFrame, Tube
 from tests.tiny_sam2 import build_model, build_predictor, build_processor, save_checkpoint
 

@@ -1,4 +1,4 @@
-"""What a segmenter must offer; any object with these members will do."""
+"""What follows objects and their masks through a video must offer; see `segmentation`."""
 
 from __future__ import annotations
 

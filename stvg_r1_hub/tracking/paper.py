@@ -1,0 +1,194 @@
+"""The paper's tracker: detect on every 15th frame, let SAM 2 follow every object's mask.
+
+The official code (dettrack.py) restarts a propagation of all objects through the rest of the
+video at every key frame that finds a new one, and writes the masks of the new ones alone. Here
+one pass over the frames adds objects as they appear: the same masks, since objects do not
+influence one another, at one step an object and frame. An object that a larger one replaces ends
+there; in the official code its masks may come back later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
+from stvg_r1_hub.structures import RLE, Pixels, Progress, TimedFrame, Track, Tracks, VideoInfo
+from stvg_r1_hub.tracking.matching import match_new_objects, wanted_class
+from stvg_r1_hub.tracking.protocols import Detector
+
+KEY_FRAME_STEP = 15
+"""Native frames from one detection to the next."""
+SCORE_THRESHOLD = 0.25
+
+
+@dataclass
+class _Seen:
+    """One object while it is followed."""
+
+    class_name: str
+    score: float
+    masks: dict[int, RLE] = field(default_factory=dict)
+    """Native frame -> mask, where it is visible."""
+    boxes: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+
+    def show(self, frame: int, mask: Mask) -> None:
+        if mask.any():
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            self.masks[frame] = encode_mask(mask)
+            self.boxes[frame] = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+
+
+class PaperTracker:
+    """Detector and segmenter, put together as the paper does it."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        segmenter: Segmenter,
+        config: TrackingConfig,
+        *,
+        name: str = "paper",
+        backward: bool = False,
+    ) -> None:
+        """Wrap a detector and a segmenter.
+
+        Args:
+            detector: finds objects on key frames.
+            segmenter: follows them.
+            config: `class_mode` says which classes are tracked.
+            name: for messages.
+            backward: also follow objects that are found late back to the key frame before; the
+                official code does not.
+        """
+        self.name = name
+        self._detector = detector
+        self._segmenter = segmenter
+        self._config = config
+        self._backward = backward
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """Every native frame."""
+        return range(info.n_frames)
+
+    def track(
+        self,
+        stream: Iterable[TimedFrame],
+        info: VideoInfo,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        """Track the objects of one video.
+
+        Args:
+            stream: every native frame, in order; none is kept longer than to the next key frame.
+            info: of the same video.
+            query: not used, every object of the wanted classes is tracked.
+            progress: called with `("track", done, total)`.
+
+        Returns:
+            Tracks with masks, disjoint in every frame; IDs 1, 2, ... as found, by detector order.
+        """
+        session = self._segmenter.open(info.height, info.width, info.n_frames)
+        objects: dict[int, _Seen] = {}
+        recent: deque[Pixels] = deque(maxlen=KEY_FRAME_STEP - 1)
+        for timed in stream:
+            frame = timed.frame_index
+            shown = _disjoint(session.next_frame(timed.pixels))
+            if frame % KEY_FRAME_STEP == 0:
+                new = self._find_new(session, timed.pixels, shown, objects)
+                shown = _disjoint({**shown, **new})
+                if self._backward and recent:
+                    self._follow_back(frame, timed.pixels, new, recent, objects, info)
+            for object_id, mask in shown.items():
+                objects[object_id].show(frame, mask)
+            if self._backward:
+                recent.append(timed.pixels)
+            if progress is not None:
+                progress("track", frame + 1, info.n_frames)
+        return _finished(objects, info)
+
+    def _find_new(
+        self,
+        session: MaskSession,
+        pixels: Pixels,
+        shown: dict[int, Mask],
+        objects: dict[int, _Seen],
+    ) -> dict[int, Mask]:
+        """Start what is new on a key frame, and end what it replaces; `shown` is updated."""
+        (found,) = self._detector.detect([pixels])
+        names = [self._detector.class_names[i] for i in found.class_ids.tolist()]
+        wanted = [
+            i
+            for i, name in enumerate(names)
+            if found.scores[i] >= SCORE_THRESHOLD and wanted_class(name, self._config.class_mode)
+        ]
+        masks = session.masks_of_boxes(found.boxes[wanted])
+        kept, given_up = match_new_objects(shown, masks)
+        for object_id in given_up:
+            session.drop(object_id)
+            del shown[object_id]
+        new = {}
+        for i in kept:
+            object_id = len(objects) + 1
+            new[object_id] = session.add(object_id, mask=masks[i])
+            objects[object_id] = _Seen(names[wanted[i]], float(found.scores[wanted[i]]))
+        return new
+
+    def _follow_back(
+        self,
+        frame: int,
+        pixels: Pixels,
+        new: dict[int, Mask],
+        recent: Sequence[Pixels],
+        objects: dict[int, _Seen],
+        info: VideoInfo,
+    ) -> None:
+        """Masks of new objects in the frames since the key frame before, latest frame first."""
+        if not new:
+            return
+        session = self._segmenter.open(info.height, info.width, info.n_frames)
+        session.next_frame(pixels)
+        for object_id, mask in new.items():
+            session.add(object_id, mask=mask)
+        for back, earlier in enumerate(reversed(recent), start=1):
+            for object_id, mask in _disjoint(session.next_frame(earlier)).items():
+                objects[object_id].show(frame - back, mask)
+
+
+def _disjoint(masks: dict[int, Mask]) -> dict[int, Mask]:
+    """Where objects overlap the newest one shows, as in the official label maps."""
+    taken: Mask | None = None
+    shown = {}
+    for object_id in sorted(masks, reverse=True):
+        mask = masks[object_id]
+        shown[object_id] = mask if taken is None else mask & ~taken
+        taken = mask if taken is None else taken | mask
+    return {object_id: shown[object_id] for object_id in sorted(shown)}
+
+
+def _finished(objects: dict[int, _Seen], info: VideoInfo) -> Tracks:
+    tracks = []
+    for object_id, seen in objects.items():
+        frames = sorted(seen.masks)
+        if frames:
+            tracks.append(
+                Track(
+                    object_id=object_id,
+                    class_name=seen.class_name,
+                    score=round(seen.score, 4),
+                    frame_indices=np.array(frames, dtype=np.int64),
+                    boxes=np.array([seen.boxes[f] for f in frames], dtype=np.float32),
+                    interpolated=np.zeros(len(frames), dtype=bool),
+                    masks=tuple(seen.masks[f] for f in frames),
+                )
+            )
+    n_keys = len(range(0, info.n_frames, KEY_FRAME_STEP))
+    warnings = () if tracks else (f"No object was found in {n_keys} key frames.",)
+    return Tracks(info.width, info.height, info.frame_times, tuple(tracks), warnings)
