@@ -31,7 +31,17 @@ ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},
     "clip": {"result", "video", "pipeline", "smaller_sample"},
     "pipeline": {*STAGES, "result", "clip", "device", "track_selection"},
-    "web": {"pipeline", "result", "rendering", "pictures", "drawing", "video", "hub", "tracking"},
+    "web": {
+        "pipeline",
+        "result",
+        "rendering",
+        "pictures",
+        "drawing",
+        "video",
+        "hub",
+        "tracking",
+        "segmentation",
+    },
     "cli": {"pipeline", "result", "evaluation", "web", "doctor", "progress_bars"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},

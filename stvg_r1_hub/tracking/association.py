@@ -76,7 +76,7 @@ class DetectionTracker:
             name: for messages, such as `"coco"`.
         """
         self.name = name
-        self._detector = detector
+        self.detector = detector
         self._config = config
         self._groups = class_groups(detector.class_names)
 
@@ -119,7 +119,7 @@ class DetectionTracker:
         return finish(
             [smooth(t) for t in objects],
             info,
-            self._detector.class_names,
+            self.detector.class_names,
             np.array([s.frame for s in sightings], dtype=np.int64),
             max_objects=self._config.max_objects,
         )
@@ -132,7 +132,7 @@ class DetectionTracker:
         shots: list[NDArray[np.uint8]] = []
         for batch in _batches(stream):
             for timed, found in zip(
-                batch, self._detector.detect([f.pixels for f in batch]), strict=True
+                batch, self.detector.detect([f.pixels for f in batch]), strict=True
             ):
                 sightings.append(self._sight(timed, found))
                 shots.append(thumbnail(timed.pixels))

@@ -2,7 +2,8 @@
 
     limits    what an upload may be, checked before a picture is decoded
     models    the models and trackers that the page offers, loaded once
-    zerogpu   the same models on a GPU that is lent for seconds
+    zerogpu   the language model on a GPU that is lent for seconds
+    borrowed  tracking and masks there
     jobs      long work in a thread: progress out, cancelling in; a line to wait in
     grounding one question asked of one upload -> files and HTML
     markup    values -> escaped HTML

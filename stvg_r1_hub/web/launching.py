@@ -60,6 +60,7 @@ def launch(
 
     from stvg_r1_hub.web import zerogpu
     from stvg_r1_hub.web.api import add_endpoints
+    from stvg_r1_hub.web.borrowed import adapt, adapt_tracker
     from stvg_r1_hub.web.grounding import Grounder, sweep_forever
     from stvg_r1_hub.web.limits import Limits
     from stvg_r1_hub.web.models import Shelf, default_models
@@ -71,7 +72,10 @@ def launch(
     )
     borrowed = zerogpu.is_zero_gpu()
     shelf = Shelf(
-        models or default_models(), device=device, adapt=zerogpu.adapt if borrowed else None
+        models or default_models(),
+        device=device,
+        adapt=adapt if borrowed else None,
+        adapt_tracker=adapt_tracker if borrowed else None,
     )
     # Inside gradio's own folder, so that results are served from where they are written.
     results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"

@@ -9,8 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from stvg_r1_hub import tracking
+from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import ModelError, STVGError, TrackerError
-from stvg_r1_hub.hub import resolve
+from stvg_r1_hub.hub import load_bundle
 from stvg_r1_hub.pipeline import STVGPipeline, load_tracker, pick_device
 from stvg_r1_hub.tracking import Tracker
 
@@ -51,6 +53,7 @@ class Shelf:
         *,
         device: str = "auto",
         adapt: Callable[[str, STVGPipeline], STVGPipeline] | None = None,
+        adapt_tracker: Callable[[Tracker, Settings, TrackingConfig], Tracker] | None = None,
     ) -> None:
         """Offer models; nothing is loaded yet.
 
@@ -58,11 +61,13 @@ class Shelf:
             names: as `STVGPipeline.from_pretrained` takes them; the first is the default.
             device: where they run.
             adapt: changes a model once it is loaded, given its name.
+            adapt_tracker: changes a tracker that was chosen.
         """
         self.names = tuple(dict.fromkeys(names))
-        self.trackers = ("auto", "coco")
+        self.trackers: tuple[str, ...] = getattr(tracking, "TRACKERS", ("auto", "coco"))
         self.device = device
         self._adapt = adapt
+        self._adapt_tracker = adapt_tracker
         self._loaded: dict[str, STVGPipeline] = {}
         self._problems: dict[str, STVGError] = {}
         self._trackers: OrderedDict[Settings, Tracker] = OrderedDict()
@@ -122,7 +127,9 @@ class Shelf:
             TrackerError: the tracker cannot.
         """
         base = self.load(settings.model)
-        sampling, tracking = base.config.sampling, base.config.tracking
+        if settings.masks:
+            base.segmenter()  # Loaded into the one that all share, not into a copy.
+        sampling, detection = base.config.sampling, base.config.tracking
         notes = []
         if settings.sample_fps not in (None, sampling.fps):
             notes.append(
@@ -136,24 +143,24 @@ class Shelf:
                 f"trained with {sampling.total_pixels / 1e6:.2g} million."
             )
             sampling = replace(sampling, total_pixels=settings.total_pixels)
-        tracking = replace(
-            tracking,
-            fps=tracking.fps if settings.detect_fps is None else settings.detect_fps,
+        detection = replace(
+            detection,
+            fps=detection.fps if settings.detect_fps is None else settings.detect_fps,
             score_threshold=(
-                tracking.score_threshold
+                detection.score_threshold
                 if settings.score_threshold is None
                 else settings.score_threshold
             ),
         )
         chosen = copy.copy(base)
-        chosen.config = replace(base.config, sampling=sampling, tracking=tracking)
+        chosen.config = replace(base.config, sampling=sampling, tracking=detection)
         if settings.tracker not in self.trackers:
             # Never a path or an address: what a stranger names is not looked for.
             raise TrackerError(
                 f"The tracker {settings.tracker!r} is not offered here; there is "
                 f"{', '.join(self.trackers)}."
             )
-        if settings.tracker != "auto" or tracking != base.config.tracking:
+        if settings.tracker != "auto" or detection != base.config.tracking:
             chosen.tracker = self._tracker(chosen, settings)
         return chosen, notes
 
@@ -167,12 +174,15 @@ class Shelf:
         )
         with self._trackers_lock:
             if key not in self._trackers:
-                self._trackers[key], _ = load_tracker(
+                tracker, _ = load_tracker(
                     settings.tracker,
                     config=pipeline.config.tracking,
-                    bundle=resolve(settings.model),
+                    bundle=load_bundle(settings.model).detector_home,
                     device=pick_device(self.device),
                 )
+                if self._adapt_tracker is not None:
+                    tracker = self._adapt_tracker(tracker, settings, pipeline.config.tracking)
+                self._trackers[key] = tracker
             self._trackers.move_to_end(key)
             while len(self._trackers) > MAX_TRACKERS:
                 self._trackers.popitem(last=False)

@@ -1,16 +1,16 @@
 """Models on ZeroGPU: a GPU that a Space borrows for the seconds of one call.
 
-Only the language model's work crosses to the GPU process; reading, tracking, drawing and
-encoding stay outside. What crosses is small and lies on the CPU: frames at the model's own size
-go in, texts come out. Off ZeroGPU the decorator does nothing and the same code runs in place.
+Only what needs a GPU crosses to its process: the language model here, tracking and masks in
+`borrowed`. Reading, drawing and encoding stay outside. What crosses lies on the CPU: frames at
+the model's own size go in, texts come out. Off ZeroGPU the decorator does nothing and the same
+code runs in place.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,35 +78,92 @@ def gpu_seconds(name: str, prompts: Sequence[str], video: MarkedFrames, max_new_
     return min(LONGEST_SECONDS, max(10, round(wanted)))
 
 
+def on_gpu(seconds: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator: each call of the generator function borrows a GPU for so many seconds."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if spaces is None:
+            return function
+        decorated: Callable[..., Any] = spaces.GPU(duration=seconds)(function)
+        return decorated
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of a borrowed call."""
+
+    value: Any
+    seconds: float
+
+
+def collect(work: Callable[[Progress], Any]) -> Generator[Step | Finished, None, None]:
+    """What a call on the GPU yields: steps, and at the end its value."""
+    started = time.perf_counter()
+    value = yield from in_background(work)
+    yield Finished(value, time.perf_counter() - started)
+
+
+def run(call: Any, progress: Progress | None, cost: Callable[[float], None] | None = None) -> Any:
+    """Iterate a call on the GPU: report its steps, return its value; closing stops it there.
+
+    Raises:
+        ModelError: no GPU can be had, said in one sentence.
+    """
+    try:
+        for step in call:
+            if isinstance(step, Finished):
+                if cost is not None:
+                    cost(step.seconds)
+                return step.value
+            if progress is not None:
+                progress(step.stage, step.done, step.total)
+    except STVGError:
+        raise
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        raise ModelError(sentence) from error
+    finally:
+        call.close()
+    raise ModelError("The GPU gave no answer; try again.")
+
+
+def pipeline_of(name: str) -> STVGPipeline:
+    """A registered model, also in the GPU process."""
+    return _PIPELINES[name]
+
+
+def register(name: str, pipeline: STVGPipeline) -> None:
+    """Make a model known by name, before the GPU process is forked."""
+    _PIPELINES[name] = pipeline
+
+
+@on_gpu(gpu_seconds)
 def _answer_on_gpu(
     name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int
-) -> Generator[Step | tuple[list[str], float], None, None]:
-    """Steps, and at the end the texts with the seconds they took."""
-    vlm = _PIPELINES[name].vlm
+) -> Generator[Step | Finished, None, None]:
+    vlm = pipeline_of(name).vlm
 
     def work(progress: Progress) -> list[str]:
         encoded = vlm.encode(video)
         return vlm.generate(prompts, encoded, max_new_tokens=max_new_tokens, progress=progress)
 
-    started = time.perf_counter()
-    texts = yield from in_background(work)
-    yield texts, time.perf_counter() - started
-
-
-if spaces is not None:
-    _answer_on_gpu = spaces.GPU(duration=gpu_seconds)(_answer_on_gpu)
+    yield from collect(work)
 
 
 class BorrowedGPU:
     """A language model whose every question is one call on a borrowed GPU."""
 
     def __init__(self, name: str) -> None:
-        """Use the model that `adapt` registered under a name."""
+        """Use the model that is registered under a name."""
         self.name = name
 
     def encode(self, video: MarkedFrames) -> MarkedFrames:
         """The frames at the model's own size, so that little crosses to the other process."""
-        vlm: Any = _PIPELINES[self.name].vlm
+        vlm: Any = pipeline_of(self.name).vlm
         frames = video.frames
         resized = vlm.resized(frames.pixels, (frames.model_height, frames.model_width))
         pixels: Pixels = resized.permute(0, 2, 3, 1).contiguous().numpy()
@@ -125,34 +182,10 @@ class BorrowedGPU:
         Raises:
             ModelError: no GPU can be had, said in one sentence.
         """
-        texts: list[str] = []
-        calls: Any = _answer_on_gpu(self.name, list(prompts), video, max_new_tokens)
-        try:
-            for step in calls:
-                if isinstance(step, Step):
-                    if progress is not None:
-                        progress(step.stage, step.done, step.total)
-                else:
-                    texts, seconds = step
-                    _COST.learn(guessed_seconds(prompts, video, max_new_tokens), seconds)
-        except STVGError:
-            raise
-        except Exception as error:
-            sentence = explain(error)
-            if sentence is None:
-                raise
-            raise ModelError(sentence) from error
-        finally:
-            calls.close()
+        call = _answer_on_gpu(self.name, list(prompts), video, max_new_tokens)
+        guessed = guessed_seconds(prompts, video, max_new_tokens)
+        texts: list[str] = run(call, progress, lambda taken: _COST.learn(guessed, taken))
         return texts
-
-
-def adapt(name: str, pipeline: STVGPipeline) -> STVGPipeline:
-    """The same pipeline with its language model on a borrowed GPU."""
-    _PIPELINES[name] = pipeline
-    adapted = copy.copy(pipeline)
-    adapted.vlm = BorrowedGPU(name)
-    return adapted
 
 
 def explain(error: Exception) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.web import borrowed as borrowed_work
 from stvg_r1_hub.web import zerogpu
 from tests.web.conftest import Demo
 
@@ -35,7 +36,7 @@ def test_answers_on_this_machine_are_those_of_the_pipeline(demo: Demo) -> None:
     from stvg_r1_hub import STVGPipeline
 
     here = STVGPipeline.from_pretrained("tiny")
-    borrowed = zerogpu.adapt("tiny", here)
+    borrowed = borrowed_work.adapt("tiny", here)
     assert borrowed.vlm is not here.vlm
     assert borrowed(demo.query, demo.clip).raw_text == here(demo.query, demo.clip).raw_text
 
@@ -52,7 +53,8 @@ def test_across_the_process_border(demo: Demo) -> None:
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout.splitlines()[-1])
     assert values["same"] and values["found"] and values["again"] and values["cancelled"]
-    assert "answer" in values["stages"]
+    assert values["same_tracks"] and values["same_masks"]
+    assert {"answer", "decode/track"} <= set(values["stages"])
     assert all(10 <= seconds <= zerogpu.LONGEST_SECONDS for seconds in values["asked_seconds"])
 
 

@@ -1,0 +1,241 @@
+"""Tracking and masks on a borrowed GPU: frames go in, tracks or masks come out.
+
+Only trackers that need a GPU cross; one that runs on the CPU anyway stays outside. The GPU process
+may be older than a visitor's choice, so it loads what it does not have yet.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.geometry import decode_mask, encode_mask
+from stvg_r1_hub.hub import load_bundle
+from stvg_r1_hub.pipeline import STVGPipeline, load_tracker
+from stvg_r1_hub.segmentation import masks_of_tube
+from stvg_r1_hub.structures import (
+    RLE,
+    Progress,
+    TimedFrame,
+    Track,
+    Tracks,
+    Tube,
+    VideoInfo,
+)
+from stvg_r1_hub.tracking import DetectionTracker, OnnxDetector, PrecomputedTracks, Tracker
+from stvg_r1_hub.video import VideoSource
+from stvg_r1_hub.web.models import Settings
+from stvg_r1_hub.web.zerogpu import (
+    LONGEST_SECONDS,
+    START_SECONDS,
+    BorrowedGPU,
+    collect,
+    on_gpu,
+    pipeline_of,
+    register,
+    run,
+)
+
+MAX_SIDE = 1280
+"""Frames cross to the GPU process no larger than this; detectors work on 640 pixels or so."""
+MAX_BYTES = 3 * 1024**3
+SECONDS_PER_FRAME = {"paper": 0.35, "paper-coco": 0.35}
+SECONDS_PER_DETECTED_FRAME = 0.06
+SECONDS_PER_MASKED_FRAME = 0.15
+"""Guesses, not measured: a GPU of this kind was not at hand."""
+
+
+@dataclass(frozen=True)
+class TrackerKey:
+    """What a tracker is loaded from."""
+
+    model: str
+    tracker: str
+    config: TrackingConfig
+
+
+_TRACKERS: dict[TrackerKey, Tracker] = {}
+
+
+def runs_on_cpu(tracker: Tracker) -> bool:
+    """Whether nothing would be gained by a GPU: ONNX detectors and tracks that are given."""
+    if isinstance(tracker, DetectionTracker):
+        return isinstance(tracker.detector, OnnxDetector)
+    return isinstance(tracker, PrecomputedTracks)
+
+
+def _tracker(key: TrackerKey) -> Tracker:
+    if key not in _TRACKERS:
+        _TRACKERS[key], _ = load_tracker(
+            key.tracker,
+            config=key.config,
+            bundle=load_bundle(key.model).detector_home,
+            device="cuda",
+        )
+    return _TRACKERS[key]
+
+
+def _tracking_seconds(
+    key: TrackerKey, frames: Sequence[TimedFrame], info: VideoInfo, query: str | None
+) -> int:
+    each = SECONDS_PER_FRAME.get(key.tracker, SECONDS_PER_DETECTED_FRAME)
+    return min(LONGEST_SECONDS, max(10, round(START_SECONDS + each * len(frames))))
+
+
+@on_gpu(_tracking_seconds)
+def _track_on_gpu(
+    key: TrackerKey, frames: Sequence[TimedFrame], info: VideoInfo, query: str | None
+) -> Generator[Any, None, None]:
+    def work(progress: Progress) -> Tracks:
+        def stream() -> Iterable[TimedFrame]:
+            for done, frame in enumerate(frames, start=1):
+                progress("decode/track", done, len(frames))
+                yield frame
+
+        return _tracker(key).track(stream(), info, query=query)
+
+    yield from collect(work)
+
+
+class BorrowedTracker:
+    """A tracker whose every video is one call on a borrowed GPU."""
+
+    def __init__(self, tracker: Tracker, key: TrackerKey) -> None:
+        """Use a tracker that the GPU process can load by its key."""
+        self.name = tracker.name
+        self._tracker = tracker
+        self._key = key
+        _TRACKERS.setdefault(key, tracker)
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """As the tracker itself wants them."""
+        return self._tracker.frames_wanted(info)
+
+    def track(
+        self,
+        stream: Iterable[TimedFrame],
+        info: VideoInfo,
+        *,
+        query: str | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        """Collect the frames, track them on the GPU, and bring the tracks to full size.
+
+        Raises:
+            TrackerError: more frames than can cross.
+            ModelError: no GPU can be had, said in one sentence.
+        """
+        scale = min(1.0, MAX_SIDE / max(info.width, info.height))
+        width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
+        frames = _gathered(stream, width, height)
+        small = replace(info, width=width, height=height)
+        tracks: Tracks = run(_track_on_gpu(self._key, frames, small, query), progress)
+        return tracks if scale == 1.0 else _full_size(tracks, info)
+
+
+def _gathered(stream: Iterable[TimedFrame], width: int, height: int) -> list[TimedFrame]:
+    import cv2
+
+    frames: list[TimedFrame] = []
+    for frame in stream:
+        pixels = frame.pixels
+        if pixels.shape[:2] != (height, width):
+            resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+            pixels = np.asarray(resized, dtype=np.uint8)
+        frames.append(replace(frame, pixels=pixels))
+        if len(frames) * pixels.nbytes > MAX_BYTES:
+            raise TrackerError(
+                "The video is too long for this choice here: use a shorter one, or the 'coco' "
+                "tracker and no masks."
+            )
+    return frames
+
+
+def _full_size(tracks: Tracks, info: VideoInfo) -> Tracks:
+    by = np.array([info.width / tracks.width, info.height / tracks.height] * 2, np.float32)
+
+    def grown(track: Track) -> Track:
+        masks = None
+        if track.masks is not None:
+            masks = tuple(_grown_mask(mask, info) for mask in track.masks)
+        return replace(track, boxes=track.boxes * by, masks=masks)
+
+    return replace(
+        tracks, width=info.width, height=info.height, tracks=tuple(map(grown, tracks.tracks))
+    )
+
+
+def _grown_mask(mask: RLE | None, info: VideoInfo) -> RLE | None:
+    import cv2
+
+    if mask is None:
+        return None
+    size = (info.width, info.height)
+    pixels = cv2.resize(decode_mask(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return encode_mask(np.asarray(pixels, dtype=bool))
+
+
+def _masking_seconds(
+    name: str, tube: Tube, frames: Sequence[TimedFrame], height: int, width: int
+) -> int:
+    wanted = START_SECONDS + SECONDS_PER_MASKED_FRAME * len(frames)
+    return min(LONGEST_SECONDS, max(10, round(wanted)))
+
+
+@on_gpu(_masking_seconds)
+def _segment_on_gpu(
+    name: str, tube: Tube, frames: Sequence[TimedFrame], height: int, width: int
+) -> Generator[Any, None, None]:
+    def work(progress: Progress) -> Tube:
+        def stream() -> Iterable[TimedFrame]:
+            for done, frame in enumerate(frames, start=1):
+                progress("segment", done, len(frames))
+                yield frame
+
+        return masks_of_tube(tube, stream(), pipeline_of(name).segmenter(), height, width)
+
+    yield from collect(work)
+
+
+class BorrowedMasks:
+    """`STVGPipeline.segment` as one call on a borrowed GPU."""
+
+    def __init__(self, name: str) -> None:
+        """Use the segmenter of a registered model."""
+        self.name = name
+
+    def __call__(self, tube: Tube, source: VideoSource) -> Tube:
+        """The tube with a mask for every box; only its own frames are decoded and cross."""
+        info = source.info
+        wanted = sorted({box.frame_index for box in tube.boxes})
+        frames = _gathered(source.stream(wanted), info.width, info.height)
+        call = _segment_on_gpu(self.name, tube, frames, info.height, info.width)
+        masked: Tube = run(call, None)
+        return masked
+
+
+def borrow(tracker: Tracker, key: TrackerKey) -> Tracker:
+    """The tracker on a borrowed GPU, or as it is when it needs none."""
+    return tracker if runs_on_cpu(tracker) else BorrowedTracker(tracker, key)
+
+
+def adapt_tracker(tracker: Tracker, settings: Settings, config: TrackingConfig) -> Tracker:
+    """A chosen tracker, for `models.Shelf`."""
+    return borrow(tracker, TrackerKey(settings.model, settings.tracker, config))
+
+
+def adapt(name: str, pipeline: STVGPipeline) -> STVGPipeline:
+    """The same pipeline with all that needs a GPU on a borrowed one."""
+    register(name, pipeline)
+    adapted = copy.copy(pipeline)
+    adapted.vlm = BorrowedGPU(name)
+    vars(adapted)["segment"] = BorrowedMasks(name)
+    key = TrackerKey(name, "auto", pipeline.config.tracking)
+    adapted.tracker = borrow(pipeline.tracker, key)
+    return adapted
