@@ -10,7 +10,7 @@ import gradio as gr
 
 from stvg_r1_hub.web.grounding import DEMO
 from stvg_r1_hub.web.limits import Limits
-from stvg_r1_hub.web.models import Shelf
+from stvg_r1_hub.web.models import TRACKER_LABELS, Shelf
 
 TITLE = "STVG-R1: where and when in this video?"
 HEAD = (
@@ -107,8 +107,9 @@ class Layout:
     def _settings(self) -> None:
         names = self.shelf.names
         self.model = gr.Dropdown(list(names), value=names[0], label="Model")
-        self.tracker = gr.Dropdown(list(self.shelf.trackers), value="auto", label="Tracker")
-        self.masks = gr.Checkbox(label="Outline the object instead of boxing it (masks)")
+        trackers = [(TRACKER_LABELS.get(name, name), name) for name in self.shelf.trackers]
+        self.tracker = gr.Dropdown(trackers, value="auto", label="What finds the objects")
+        self.masks = gr.Checkbox(label="Outline the object with SAM 2 (masks)")
         self.max_objects = gr.Slider(
             0, 99, 0, step=1, label="Most objects to consider", info="0: as the model was trained"
         )

@@ -21,6 +21,7 @@ STAGES = {
     "decode/track": "Finding and following every object",
     "encode": "Looking at the numbered video",
     "answer": "Thinking",
+    "segment": "Outlining the object",
     "writing": "Drawing the answer",
     "reading": "Drawing the answer",
 }
@@ -28,6 +29,7 @@ UNITS = {
     "wait": "visitors before you:",
     "decode/track": "frame",
     "answer": "word piece",
+    "segment": "frame",
     "writing": "frame",
     "reading": "frame",
 }

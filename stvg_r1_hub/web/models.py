@@ -9,15 +9,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stvg_r1_hub import tracking
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import ModelError, STVGError, TrackerError
 from stvg_r1_hub.hub import load_bundle
 from stvg_r1_hub.pipeline import STVGPipeline, load_tracker, pick_device
-from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.tracking import TRACKERS, Tracker
 
 PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
 BUNDLED = "tiny"
+TRACKER_LABELS = {
+    "auto": "the model's own, or the best that fits here",
+    "coco": "bundled COCO detector, fast on a CPU",
+    "rtdetr": "RT-DETRv2, fast on a GPU",
+    "open": "Grounding DINO, looks for what you describe",
+    "yolo": "YOLOv12-x",
+    "paper": "YOLOv12-x and SAM 2 as in the paper, slow",
+    "paper-coco": "bundled COCO detector and SAM 2, slow",
+}
 MAX_TRACKERS = 4
 """Trackers with other settings than a model's own that are kept loaded."""
 _LOG = logging.getLogger(__name__)
@@ -64,7 +72,7 @@ class Shelf:
             adapt_tracker: changes a tracker that was chosen.
         """
         self.names = tuple(dict.fromkeys(names))
-        self.trackers: tuple[str, ...] = getattr(tracking, "TRACKERS", ("auto", "coco"))
+        self.trackers = TRACKERS
         self.device = device
         self._adapt = adapt
         self._adapt_tracker = adapt_tracker
