@@ -1,6 +1,7 @@
 # make demo   set everything up, ground the bundled clip, say where the results are
 # make test   lint, types, tests
-# Both work from a fresh clone with nothing but Python 3.11 or newer and its pip.
+# make test-extras   what the optional packages add, with those installed
+# All work from a fresh clone with nothing but Python 3.11 or newer and its pip.
 
 # The first interpreter found that is new enough; or name one: make demo PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14 python; do \
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
 
-.PHONY: demo test format clean
+.PHONY: demo test test-extras format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/stvg demo --out $(OUT)
@@ -20,6 +21,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# With the packages there nothing is skipped; no test needs a download or a GPU.
+test-extras: $(VENV)/.installed-extras
+	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/segmentation \
+		tests/test_vlm_loading.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -51,3 +57,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	$(PIP) install --quiet -e '.[dev]'
 	$(check_opencv)
 	@touch $@ $(VENV)/.installed
+
+# sam2 comes as source and asks for torch while it is built: the one that is there will do.
+$(VENV)/.installed-extras: pyproject.toml $(VENV)/.installed-dev
+	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --no-build-isolation 'sam2>=1.1'
+	$(PIP) install --quiet -e '.[yolo,sam2,quantization]'
+	$(check_opencv)
+	@touch $@

@@ -114,6 +114,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--model", default="tiny", help="bundled name, folder or Hub id (default: tiny)"
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
+    parser.add_argument(
+        "--server", metavar="URL", help="ask an OpenAI-compatible server that runs the model"
+    )
     _add_tracker(parser)
 
 
@@ -133,7 +136,7 @@ def _ground(options: argparse.Namespace) -> int:
     plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
     strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
     _check_outputs(options, *outs, *plots, *strips)
-    from stvg_r1_hub.pipeline import STVGPipeline, open_video
+    from stvg_r1_hub.pipeline import STVGPipeline, open_video, server_vlm
 
     STVGPipeline.check_queries(options.queries)
     opened = open_video(options.video, fps=options.fps, allow_url=options.allow_url)
@@ -143,6 +146,7 @@ def _ground(options: argparse.Namespace) -> int:
             revision=options.revision,
             tracker=options.tracker,
             device=options.device,
+            vlm=server_vlm(options.server) if options.server else None,
         )
         _say(*pipeline.warnings)
         results = pipeline(

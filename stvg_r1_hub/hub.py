@@ -62,6 +62,7 @@ def load_bundle(
     token: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    weights: bool = True,
 ) -> Bundle:
     """Find or download a model and read its settings.
 
@@ -71,6 +72,7 @@ def load_bundle(
         token: Hub token; None uses the one of `hf auth login`.
         cache_dir: where downloads are kept; None uses the Hub's own cache.
         local_files_only: never use the network.
+        weights: fetch and require the weights; False takes the settings alone.
 
     Raises:
         ModelError: unknown, gated, out of reach, or without the files of a model.
@@ -84,6 +86,7 @@ def load_bundle(
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            weights=weights,
         )
 
     folder, adapter = fetch(name, revision), None
@@ -91,9 +94,9 @@ def load_bundle(
         adapter = folder
         base, base_revision = _base_of(name, adapter)
         folder = fetch(base, base_revision)
-        _check_model_files(base, folder)
+        _check_model_files(base, folder, weights)
     else:
-        _check_model_files(name, folder)
+        _check_model_files(name, folder, weights)
     for place in (adapter, folder):
         if place is not None and (place / CONFIG_NAME).is_file():
             return Bundle(str(name), folder, STVGConfig.load(place), (), adapter)
@@ -152,6 +155,7 @@ def resolve(
     token: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
+    weights: bool = True,
 ) -> Path:
     """The folder with a model's files; see `load_bundle` for the arguments and errors."""
     folder = Path(name)
@@ -174,7 +178,7 @@ def resolve(
             f"There is no model '{text}': it is no folder on this disk, no bundled model "
             f"({', '.join(BUNDLED_MODELS)}) and no Hub id of the form 'owner/name'."
         )
-    return _download(text, revision, token, cache_dir, local_files_only)
+    return _download(text, revision, token, cache_dir, local_files_only, weights)
 
 
 def _download(
@@ -183,6 +187,7 @@ def _download(
     token: str | None,
     cache_dir: str | Path | None,
     local_files_only: bool,
+    weights: bool,
 ) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -194,6 +199,8 @@ def _download(
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             allow_patterns=list(FILE_PATTERNS),
+            # Detectors lie in folders of their own and are always wanted.
+            ignore_patterns=None if weights else ["*.safetensors"],
         )
     return Path(str(folder))
 
@@ -260,9 +267,9 @@ def _out_of_reach(repo_id: str, revision: str | None, error: Exception) -> str:
     )
 
 
-def _check_model_files(name: str | Path, folder: Path) -> None:
+def _check_model_files(name: str | Path, folder: Path, weights: bool) -> None:
     if (folder / "config.json").is_file():
-        if not any(folder.glob("*.safetensors")):
+        if weights and not any(folder.glob("*.safetensors")):
             raise ModelError(
                 f"{name} has no .safetensors weights; other formats are refused because they can "
                 "run code: convert them with transformers' save_pretrained."

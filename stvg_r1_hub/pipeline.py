@@ -47,6 +47,7 @@ __all__ = [
     "open_video",
     "pick_device",
     "save_tracks",
+    "server_vlm",
     "track_video",
     "tracks_to_dict",
 ]
@@ -127,7 +128,8 @@ class STVGPipeline:
             segmenter: makes masks where the tracks have none, loaded when first needed:
                 `"auto"` (SAM 2.1), `"sam2-package"`, a folder or Hub id of a SAM 2 video model,
                 or a `Segmenter`.
-            vlm: used instead of the model's own language model, which is then not loaded.
+            vlm: used instead of the model's own language model, which is then neither fetched
+                nor loaded; such as `vlm.server.ServerVLM`.
             prompt_id: another prompt of `prompting.PROMPTS` than the model was trained with,
                 such as `"stvg-r1-multi"` for queries that mean several objects or none.
 
@@ -142,6 +144,7 @@ class STVGPipeline:
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            weights=vlm is None,
         )
         config, said = bundle.config, bundle.warnings
         if prompt_id is not None and prompt_id != config.prompt_id:
@@ -540,6 +543,13 @@ def load_tracker(
         local_files_only=local_files_only,
         segmenter=make_segmenter,
     )
+
+
+def server_vlm(url: str) -> VLM:
+    """A language model behind an OpenAI-compatible address; see `vlm.server.ServerVLM`."""
+    from stvg_r1_hub.vlm.server import ServerVLM
+
+    return ServerVLM(url)
 
 
 def track_video(

@@ -1,0 +1,223 @@
+"""The same questions to a server that speaks OpenAI's protocol and takes video.
+
+vLLM, SGLang and Inference Endpoints do. The marked sample is sent as a small mp4 whose frame rate
+is the sample's, at the size the checkpoint was trained with, and the server is asked to take it
+as it is. Nothing of the video but these marked frames leaves this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.structures import Frames, MarkedFrames, Progress
+
+_PROMPTS_AT_ONCE = 8
+_FIRST_WAIT_SECONDS = 0.5
+_TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+_PIXELS_PER_TOKEN = 28 * 28 * 2
+
+
+@dataclass(frozen=True)
+class SentVideo:
+    """A clip as it goes to the server."""
+
+    url: str
+    """`data:video/mp4;base64,...`."""
+    sample_fps: float
+    n_tokens: int
+    """Video tokens that a Qwen2.5-VL model makes of it."""
+
+
+class ServerVLM:
+    """A language model behind an address, given to `STVGPipeline` as its `vlm`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        token: str | None = None,
+        timeout_seconds: float = 300.0,
+        attempts: int = 4,
+    ) -> None:
+        """Remember where to ask; nothing is sent yet.
+
+        Args:
+            url: base address, such as `"http://localhost:8000/v1"`.
+            model: name of the model on the server, where it serves several.
+            token: sent as a bearer token.
+            timeout_seconds: for one answer.
+            attempts: how often a question is sent when the server is busy or down, with a wait
+                that doubles from half a second.
+        """
+        self.url = url
+        self.model = model
+        self._token = token
+        self._timeout_seconds = timeout_seconds
+        self._attempts = attempts
+
+    def encode(self, video: MarkedFrames) -> SentVideo:
+        """The marked frames as an mp4 for all questions."""
+        frames = video.frames
+        data = base64.b64encode(_mp4(frames)).decode("ascii")
+        pixels = len(frames) * frames.model_height * frames.model_width
+        url = f"data:video/mp4;base64,{data}"
+        return SentVideo(url, frames.sample_fps, pixels // _PIXELS_PER_TOKEN)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        video: SentVideo,
+        *,
+        max_new_tokens: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Ask all prompts, several at a time.
+
+        Raises:
+            ModelError: the server is down, refuses, answers nonsense, or ignores the video.
+        """
+        texts = []
+        with ThreadPoolExecutor(_PROMPTS_AT_ONCE) as pool:
+            asked = [pool.submit(self._ask, prompt, video, max_new_tokens) for prompt in prompts]
+            try:
+                for answer in asked:
+                    texts.append(answer.result())
+                    if progress is not None:
+                        progress("answer", len(texts), len(prompts))
+            except BaseException:
+                for answer in asked:
+                    answer.cancel()
+                raise
+        return texts
+
+    def _ask(self, prompt: str, video: SentVideo, max_new_tokens: int) -> str:
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return self._text(self._send(prompt, video, max_new_tokens), video)
+            except _Busy as error:
+                if attempt == self._attempts:
+                    raise ModelError(
+                        f"The server {self.url} did not answer in {attempt} attempts ({error}); "
+                        "start it, or try again later."
+                    ) from error.__cause__
+                time.sleep(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        raise AssertionError("unreachable")
+
+    def _send(self, prompt: str, video: SentVideo, max_new_tokens: int) -> Any:
+        from huggingface_hub import InferenceClient
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            InferenceTimeoutError,
+            OfflineModeIsEnabled,
+        )
+
+        client = InferenceClient(
+            base_url=self.url, api_key=self._token, timeout=self._timeout_seconds
+        )
+        content = [
+            {"type": "text", "text": prompt},
+            {"type": "video_url", "video_url": {"url": video.url}},
+        ]
+        # vLLM would sample 32 frames again, assume another rate and resize.
+        as_it_is = {
+            "media_io_kwargs": {"video": {"num_frames": -1}},
+            "mm_processor_kwargs": {
+                "fps": video.sample_fps,
+                "do_sample_frames": False,
+                "do_resize": False,
+            },
+        }
+        try:
+            return client.chat_completion(
+                [{"role": "user", "content": content}],
+                model=self.model,
+                max_tokens=max_new_tokens,
+                temperature=0.0,
+                extra_body=as_it_is,
+            )
+        except InferenceTimeoutError as error:
+            raise _Busy(f"no answer in {self._timeout_seconds:g} s") from error
+        except HfHubHTTPError as error:
+            status = getattr(error.response, "status_code", 0)
+            reason = " ".join(str(error).split())[:300]
+            if status in _TRY_AGAIN:
+                raise _Busy(f"HTTP {status}") from error
+            raise ModelError(
+                f"The server {self.url} refused the question (HTTP {status}): {reason}"
+            ) from error
+        except OfflineModeIsEnabled as error:
+            raise ModelError(
+                f"The server {self.url} was not asked: HF_HUB_OFFLINE keeps the client from every "
+                "address; unset it."
+            ) from error
+        except _transport_errors() as error:
+            raise _Busy(" ".join(str(error).split()) or type(error).__name__) from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(self._nonsense(str(error))) from error
+
+    def _text(self, answer: Any, video: SentVideo) -> str:
+        try:
+            text = answer.choices[0].message.content
+            used = answer.usage.prompt_tokens if answer.usage is not None else None
+        except (AttributeError, IndexError, TypeError) as error:
+            raise ModelError(self._nonsense(repr(answer))) from error
+        if not isinstance(text, str):
+            raise ModelError(self._nonsense(repr(answer)))
+        if isinstance(used, int) and used < video.n_tokens // 2:
+            raise ModelError(
+                f"The server {self.url} ignored the video: it read {used} tokens where the video "
+                f"alone has about {video.n_tokens}; serve a model that takes video, such as a "
+                "Qwen2.5-VL one."
+            )
+        return text
+
+    def _nonsense(self, what: str) -> str:
+        shown = " ".join(what.split())[:120]
+        return (
+            f"The server {self.url} does not speak OpenAI's chat protocol (got {shown}); "
+            "give the base address of one that does, usually ending in /v1."
+        )
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the client's HTTP library raises when nobody answers; it has two names by version."""
+    loaded = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return tuple(module.TransportError for module in loaded)
+
+
+class _Busy(Exception):
+    """The question may be sent again."""
+
+
+def _mp4(frames: Frames) -> bytes:
+    """The frames at the model's size as H.264, nearly lossless, at the sample's frame rate."""
+    import av
+    import cv2
+
+    rate = Fraction(frames.sample_fps).limit_denominator(100_000)
+    size = (frames.model_width, frames.model_height)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as output:
+        stream = output.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.options = {"crf": "10", "preset": "fast"}
+        for pixels in frames.pixels:
+            shrinks = pixels.shape[0] > size[1]
+            how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+            resized = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=how)
+            picture = np.asarray(resized, dtype=np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        output.mux(stream.encode())
+    return buffer.getvalue()
