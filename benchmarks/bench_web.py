@@ -83,22 +83,25 @@ class User(threading.Thread):
         self.wrong: list[str] = []
 
     def run(self) -> None:
+        while time.monotonic() < self.until:
+            self.ask()
+
+    def ask(self) -> None:
         from gradio_client import Client, handle_file
 
-        while time.monotonic() < self.until:
-            started = time.monotonic()
-            try:
-                with tempfile.TemporaryDirectory() as folder:
-                    client = Client(self.url, verbose=False, download_files=folder)
-                    (values,), _ = client.predict(
-                        video=handle_file(str(self.path)), queries=QUERY, api_name="/ground"
-                    )
-            except Exception as error:  # Whatever fails is a finding of the benchmark.
-                self.wrong.append(repr(error))
-                continue
-            self.seconds.append(time.monotonic() - started)
-            if {name: values[name] for name in FIELDS} != self.wanted:
-                self.wrong.append(f"{self.path.name}: {values['raw_text']}")
+        started = time.monotonic()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                client = Client(self.url, verbose=False, download_files=folder)
+                (values,), _ = client.predict(
+                    video=handle_file(str(self.path)), queries=QUERY, api_name="/ground"
+                )
+        except Exception as error:  # Whatever fails is a finding of the benchmark.
+            self.wrong.append(repr(error))
+            return
+        self.seconds.append(time.monotonic() - started)
+        if {name: values[name] for name in FIELDS} != self.wanted:
+            self.wrong.append(f"{self.path.name}: {values['raw_text']}")
 
 
 def resident(server: subprocess.Popen[bytes]) -> float:
@@ -124,13 +127,13 @@ def main() -> None:
         try:
             print("| what | measured | wanted |\n|---|---|---|")
             print(f"| page answers after the start | {page_seconds:.1f} s | <= 20 s |")
-            alone = User(url, eight, eight_wanted, time.monotonic() + 0.01)
-            alone.run()
+            alone = User(url, eight, eight_wanted, 0.0)
+            alone.ask()
             if not alone.seconds:
                 sys.exit(f"The first question failed: {alone.wrong}")
             print(f"| first answer, 8 s clip | {alone.seconds[0]:.1f} s | <= 30 s |")
-            alone.until = time.monotonic() + 10
-            alone.run()
+            for _ in range(5):
+                alone.ask()
             later = statistics.median(alone.seconds[1:])
             print(f"| later answers, 8 s clip | {later:.1f} s | <= 10 s |", flush=True)
             load(url, server, clips, wanted, options.minutes, alone.wrong)

@@ -18,11 +18,16 @@ from stvg_r1_hub.web.page import CRASHED, Page
 _LOG = logging.getLogger(__name__)
 
 
-def add_endpoints(page: Page) -> None:
-    """Add `/ground` and `/choices` to a page, as events of widgets that nobody sees."""
+def add_endpoints(page: Page, *, fetch: bool = False) -> None:
+    """Add `/ground` and `/choices` to a page, as events of widgets that nobody sees.
+
+    Args:
+        page: where to.
+        fetch: also take the address of a video, which is all that an MCP client can give.
+    """
     shelf = page.grounder.shelf
     with page.blocks, gr.Row(visible=False):
-        video = upload_only(gr.Video(label="video"))
+        video = upload_only(gr.Video(label="video"), fetch=fetch)
         queries = gr.Textbox(label="queries", lines=2)
         model = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="model")
         tracker = gr.Dropdown(list(shelf.trackers), value="auto", label="tracker")

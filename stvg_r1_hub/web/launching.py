@@ -81,7 +81,7 @@ def launch(
     results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"
     at_once = 4 if borrowed else 1
     page = Page(Grounder(shelf, limits, results, at_once=at_once, most_waiting=QUEUE_SIZE))
-    add_endpoints(page)
+    add_endpoints(page, fetch=mcp)
     if borrowed:
         for name in shelf.names:
             shelf.load(name)

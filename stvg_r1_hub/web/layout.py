@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from anyio import to_thread
+from gradio.processing_utils import save_bytes_to_cache
 
+from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.video_download import download
 from stvg_r1_hub.web.grounding import DEMO
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import TRACKER_LABELS, Shelf
@@ -29,31 +33,39 @@ COLUMNS = ["frame", "seconds", "number", "left", "top", "right", "bottom"]
 ANSWER, SEEN = "The answer", "What the model saw"
 
 
-def upload_only(video: gr.Video) -> gr.Video:
-    """The same widget; an address in place of an upload is refused, never fetched."""
+def upload_only(video: gr.Video, *, fetch: bool = False) -> gr.Video:
+    """The same widget, which takes an address in place of an upload only with `fetch`.
+
+    What is fetched is fetched by `video_download`: public addresses alone, and not for ever.
+    """
     # On the instance, because a subclass would make gradio write a .pyi file into the package.
     move, move_async = video.move_resource_to_block_cache, video.async_move_resource_to_block_cache
 
+    def local(path: str | Path | None) -> str | Path | None:
+        if not str(path or "").lower().startswith(("http://", "https://")):
+            return path
+        if not fetch:
+            raise gr.Error(
+                "Addresses are not fetched here: download the video and upload the file.",
+                print_exception=False,
+            )
+        try:
+            content = download(str(path))
+        except STVGError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        kept: str = save_bytes_to_cache(content, "fetched-video", video.GRADIO_CACHE)
+        return kept
+
     def checked(path: str | Path | None) -> str | None:
-        _refuse_address(path)
-        return move(path)
+        return move(local(path))
 
     async def checked_async(path: str | Path | None) -> str | None:
-        _refuse_address(path)
-        return await move_async(path)
+        return await move_async(await to_thread.run_sync(local, path))
 
     vars(video).update(
         move_resource_to_block_cache=checked, async_move_resource_to_block_cache=checked_async
     )
     return video
-
-
-def _refuse_address(value: str | Path | None) -> None:
-    if str(value or "").lower().startswith(("http://", "https://")):
-        raise gr.Error(
-            "Addresses are not fetched here: download the video and upload the file.",
-            print_exception=False,
-        )
 
 
 class Layout:
