@@ -1,4 +1,4 @@
-"""Draws docs/flow.webp from a real answer of the bundled model: `python docs/flow.py`."""
+"""Draws the README's figure from a real answer of the bundled model: `python docs/flow.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video import open_video
 
 DOCS = Path(__file__).parent
-DEMO = DOCS.parent / "stvg_r1_hub" / "bundled" / "demo"
+PACKAGE = DOCS.parent / "stvg_r1_hub"
+DEMO = PACKAGE / "bundled" / "demo"
 SIDE, GAP, SIZE = 300, 46, 17
 GROUND = (24, 26, 31)
 QUIET = (165, 170, 182)
@@ -61,7 +62,7 @@ def main() -> None:
         pictures = [
             (panel(frame.pixels), "a frame of the video"),
             (panel(frames.pixels[seen]), "every object gets a number"),
-            (words(result.raw_text, query), "the model names number and time"),
+            (words(result.raw_text, query), "the model names one, and a time"),
             (panel(answered), f"{result.start_seconds:.2f} to {result.end_seconds:.2f} s"),
         ]
     width = len(pictures) * SIDE + (len(pictures) + 1) * GAP
@@ -73,7 +74,7 @@ def main() -> None:
         draw_text(canvas, text, left, GAP // 2 + SIDE + 12, SIZE, QUIET)
         if i:
             draw_text(canvas, "→", left - GAP + 9, GAP // 2 + SIDE // 2 - 18, 30, WHITE)
-    Image.fromarray(canvas).save(DOCS / "flow.webp", quality=85, method=6)
+    Image.fromarray(canvas).save(PACKAGE / "web" / "flow.webp", quality=85, method=6)
 
 
 if __name__ == "__main__":

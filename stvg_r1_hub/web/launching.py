@@ -35,7 +35,7 @@ def launch(
 
     Args:
         models: names as `STVGPipeline.from_pretrained` takes them, the first is the default; empty
-            takes `models.default_models()`.
+            takes those of the variable `STVG_MODELS`, or `models.default_models()`.
         device: where the models run.
         host: address to listen on; None is this machine only, or all on a Space.
         port: None takes a free one from 7860 on.
@@ -72,7 +72,7 @@ def launch(
     )
     borrowed = zerogpu.is_zero_gpu()
     shelf = Shelf(
-        models or default_models(),
+        models or os.environ.get("STVG_MODELS", "").split() or default_models(),
         device=device,
         adapt=adapt if borrowed else None,
         adapt_tracker=adapt_tracker if borrowed else None,

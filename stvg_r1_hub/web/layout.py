@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ HEAD = (
     "</h1><p>Every object gets a number. A model watches the numbered video and answers with a "
     "number and a time range; that becomes boxes.</p></header>"
 )
+FLOW = base64.b64encode((Path(__file__).parent / "flow.webp").read_bytes()).decode("ascii")
 HOW = (
-    '<div class="stvg-how"><strong>The answer will be here.</strong><ol>'
+    '<div class="stvg-how">'
+    f'<img src="data:image/webp;base64,{FLOW}" alt="A frame, the same frame with a red number on '
+    "every object, the model's words, and the answered object in a box.\">"
+    "<strong>The answer will be here.</strong><ol>"
     "<li>Drop a video on the left, or take the example below it.</li>"
     "<li>Say what to look for: <strong>the dog jumping</strong>. One description a line; "
     "all of them are asked of the same video.</li>"
