@@ -62,7 +62,7 @@ def main() -> None:
         pictures = [
             (panel(frame.pixels), "a frame of the video"),
             (panel(frames.pixels[seen]), "every object gets a number"),
-            (words(result.raw_text, query), "the model names one, and a time"),
+            (words(result.raw_text, query), "the model names one of them"),
             (panel(answered), f"{result.start_seconds:.2f} to {result.end_seconds:.2f} s"),
         ]
     width = len(pictures) * SIDE + (len(pictures) + 1) * GAP
