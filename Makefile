@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
 
-.PHONY: demo test test-extras format clean
+.PHONY: demo test test-extras format clean test-mcp
 
 demo: $(VENV)/.installed
 	$(BIN)/stvg demo --out $(OUT)
@@ -26,6 +26,15 @@ test: $(VENV)/.installed-dev
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/segmentation \
 		tests/test_vlm_loading.py
+
+# gradio pins an older pydantic for its MCP server than everything else wants: an environment of its
+# own, which finds the other packages behind its own.
+test-mcp: $(VENV)/.installed-dev
+	$(PYTHON) -m venv $(VENV)/mcp
+	$(VENV)/mcp/bin/python -m pip --disable-pip-version-check install --quiet 'gradio[mcp]>=6.31' pytest
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(VENV)/mcp/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
+	PYTHONPATH=. $(VENV)/mcp/bin/python -m pytest tests/web/test_mcp.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
