@@ -62,6 +62,7 @@ class Asker:
         tracks: Path | None = None,
         seed: int = 0,
         renders: bool = False,
+        submission: Path | None = None,
     ) -> None:
         """Prepare to ask.
 
@@ -73,6 +74,7 @@ class Asker:
                 of official mask files of one of these names.
             seed: of the model's sampling, mixed with each sample's id.
             renders: the videos are sprite-world clips that are made when they are asked about.
+            submission: folder to write MeViS' submission into.
         """
         self.pipeline = pipeline
         self.task = task
@@ -80,6 +82,7 @@ class Asker:
         self.tracks = tracks
         self.seed = seed
         self.renders = renders
+        self.submission = submission
 
     @contextmanager
     def open(self, sample: AnnotatedSample) -> Iterator[OpenClip]:

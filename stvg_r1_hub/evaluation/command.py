@@ -58,6 +58,13 @@ def add_eval(commands: Any) -> None:
                 default=1,
                 help="what st_frame calls the first frame of a clip (default: 1)",
             )
+        if name == "mevis":
+            parser.add_argument(
+                "--submission",
+                type=Path,
+                help="folder of PNG masks to write, for the valid and test splits too, whose "
+                "truth is not public",
+            )
         parser.add_argument("--out", type=Path, required=True, help="results folder")
         _add_run(parser)
     sprites = benchmarks.add_parser("sprites", help="on rendered clips of the sprite world")
@@ -116,8 +123,16 @@ def _eval_files(options: argparse.Namespace) -> int:
     from stvg_r1_hub.evaluation.benchmarks.catalogue import read_benchmark
 
     base = getattr(options, "first_frame_number", 1)
+    scored = True
+    if getattr(options, "submission", None) is not None and options.annotations is not None:
+        folder = options.annotations if options.annotations.is_dir() else options.annotations.parent
+        scored = (folder / "mask_dict.json").is_file()
     benchmark, samples = read_benchmark(
-        options.benchmark, options.annotations, options.videos, first_frame_number=base
+        options.benchmark,
+        options.annotations,
+        options.videos,
+        first_frame_number=base,
+        scored=scored,
     )
     return _run(options, benchmark.name, benchmark.title, benchmark.task, samples, base)
 
@@ -173,6 +188,7 @@ def _run(
         tracks=options.tracks,
         seed=options.seed,
         renders=name.startswith("sprites-"),
+        submission=getattr(options, "submission", None),
     )
     settings = RunSettings(
         benchmark=name,

@@ -18,6 +18,7 @@ import numpy as np
 
 from stvg_r1_hub.errors import Cancelled, OutputError, STVGError
 from stvg_r1_hub.evaluation.asking import Asker, OpenClip, group_by_video
+from stvg_r1_hub.evaluation.benchmarks.mevis import save_submission
 from stvg_r1_hub.evaluation.benchmarks.sprites import render_missing
 from stvg_r1_hub.evaluation.results import (
     Line,
@@ -136,6 +137,8 @@ def _ask(asker: Asker, clip: OpenClip, sample: AnnotatedSample) -> Line:
         raise
     except Exception as error:  # as above
         return line_of(sample, asker.task, None, seed=asker.seed, error=_said(error))
+    if asker.submission is not None:
+        save_submission(sample, reply.prediction.masks or {}, asker.submission)
     return line_of(sample, asker.task, reply, seed=asker.seed)
 
 

@@ -224,8 +224,11 @@ def test_mevis(tmp_path):
     assert all(a <= b for a, b in zip(*areas, strict=True)) and areas[0] < areas[1]
     assert read_mevis(split, split, with_masks=False)[0].masks is None
 
-    save_submission({1: one.masks[1]}, ["00000", "00001"], (SIDE, SIDE), tmp_path / "sub/v/0")
-    first, second = (np.asarray(Image.open(tmp_path / f"sub/v/0/0000{i}.png")) for i in range(2))
+    save_submission(one, {1: one.masks[1]}, tmp_path / "sub")
+    written = sorted((tmp_path / "sub/vid000/0").iterdir())
+    assert [path.name for path in written[:2]] == ["00000.png", "00001.png"]
+    assert len(written) == one.n_frames
+    first, second = (np.asarray(Image.open(path)) for path in written[:2])
     assert first.max() == 0 and set(np.unique(second)) == {0, 255}
     assert (second > 0).sum() == areas[0][1]
 

@@ -10,19 +10,23 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from stvg_r1_hub.cli import main
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.evaluation import command
 from stvg_r1_hub.evaluation.asking import Asker
 from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS, read_benchmark
+from stvg_r1_hub.evaluation.benchmarks.mevis import read_mevis
 from stvg_r1_hub.evaluation.compare import compare_runs, paired_bootstrap
 from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_lines
 from stvg_r1_hub.evaluation.runner import run
 from stvg_r1_hub.evaluation.written_boxes import as_text
+from stvg_r1_hub.geometry import mask_area
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.evaluation import layouts
@@ -153,6 +157,21 @@ def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_pa
     assert "no prepared tracks for sample 100" in lines[0]["error"]
     assert lines[0]["scores"]["honest"] == {"tiou": 0, "viou": 0, "gt_viou": 0}
     assert lines[0]["scores"]["stvg-r1"] is None
+
+
+def test_a_split_without_public_masks_is_submitted(world, tiny, tmp_path):
+    split = world["mevis"][0]
+    samples = read_mevis(split, split / "JPEGImages", with_masks=False)[:1]
+    answers = answers_of(world["scenes"])
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers))
+    asker = Asker(pipeline, "mask", tracks=world["tracks"], submission=tmp_path / "pngs")
+    settings = settings_for(BENCHMARKS["mevis"], samples)
+    (line,) = run(asker, samples, settings, tmp_path / "out")
+    assert line["error"] is None and line["scores"]["honest"] == {}
+    masks = [np.asarray(Image.open(p)) for p in sorted((tmp_path / "pngs/vid000/0").iterdir())]
+    truth = read_mevis(split, split / "JPEGImages")[0].masks
+    assert [int((mask > 0).sum()) for mask in masks] == [mask_area(true) for true in truth]
+    assert "m_tIoU" not in write_report(tmp_path / "out").with_suffix(".md").read_text()
 
 
 def test_written_boxes_as_baseline(world, tiny, tmp_path):
@@ -358,8 +377,6 @@ def test_compare_finds_a_difference_and_its_interval(world, tiny, tmp_path):
 
 
 def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
-    import numpy as np
-
     rng = np.random.default_rng(0)
     held = 0
     for i in range(200):

@@ -63,7 +63,12 @@ BENCHMARKS = {
 
 
 def read_benchmark(
-    name: str, annotations: Path | None, videos: Path | None, *, first_frame_number: int = 1
+    name: str,
+    annotations: Path | None,
+    videos: Path | None,
+    *,
+    first_frame_number: int = 1,
+    scored: bool = True,
 ) -> tuple[Benchmark, list[AnnotatedSample]]:
     """A benchmark and its samples.
 
@@ -72,6 +77,7 @@ def read_benchmark(
         annotations: its annotation file, or the split's folder for MeViS.
         videos: folder of its videos.
         first_frame_number: see `hcstvg.read_hcstvg`; for HC-STVG only.
+        scored: False for MeViS splits whose masks are not public; they can only be submitted.
 
     Raises:
         ConfigError: an unknown benchmark, or paths that are not given.
@@ -90,4 +96,6 @@ def read_benchmark(
         return benchmark, hcstvg.read_hcstvg(
             annotations, videos, first_frame_number=first_frame_number
         )
+    if name == "mevis":
+        return benchmark, mevis.read_mevis(annotations, videos, with_masks=scored)
     return benchmark, benchmark.read(annotations, videos)

@@ -113,27 +113,30 @@ def _masks(
     return tuple(union)
 
 
-def save_submission(
-    masks: Mapping[int, RLE], frames: list[str], size: tuple[int, int], folder: str | Path
-) -> None:
-    """Write one expression's masks as MeViS takes them: `<folder>/<frame>.png`, 0 or 255.
+def save_submission(sample: AnnotatedSample, masks: Mapping[int, RLE], folder: str | Path) -> None:
+    """Write one expression's masks as MeViS takes them: PNG files of 0 and 255.
 
     Args:
+        sample: the expression; its video is the folder of pictures.
         masks: frame position to mask; other frames are written empty.
-        frames: names of all frames, in order.
-        size: height and width.
-        folder: `<submission>/<video>/<expression>`.
+        folder: the submission; files go to `<folder>/<video>/<expression>/<frame>.png`.
 
     Raises:
         OutputError: it cannot be written.
     """
     from PIL import Image
 
-    target = make_folder(folder)
-    blank = np.zeros(size, dtype=bool)
-    for i, name in enumerate(frames):
-        mask = decode_mask(masks[i]) if i in masks else blank
+    video, _, expression = sample.sample_id.rpartition("_")
+    target = make_folder(Path(folder) / video / expression)
+    pictures = sorted(path for path in sample.video.iterdir() if path.suffix == ".jpg")
+    for i, picture in enumerate(pictures):
+        if i in masks:
+            pixels = decode_mask(masks[i])
+        else:
+            with Image.open(picture) as image:
+                pixels = np.zeros((image.height, image.width), dtype=bool)
+        path = target / f"{picture.stem}.png"
         try:
-            Image.fromarray(mask.astype(np.uint8) * 255).save(target / f"{name}.png")
+            Image.fromarray(pixels.astype(np.uint8) * 255).save(path)
         except OSError as error:
-            raise OutputError(f"Cannot write {target / name}.png: {error}.") from error
+            raise OutputError(f"Cannot write {path}: {error}.") from error
