@@ -125,7 +125,7 @@ def _run_group(asker: Asker, samples: list[AnnotatedSample], writer: LineWriter,
         raise
     except Exception as error:  # a bad clip must not end the run; it is listed
         for sample in left:
-            line = line_of(sample, asker.task, None, seed=asker.seed, error=_said(error))
+            line = _failed(asker, sample, error)
             writer.write(line)
             bar.add(line)
 
@@ -136,10 +136,17 @@ def _ask(asker: Asker, clip: OpenClip, sample: AnnotatedSample) -> Line:
     except Cancelled:
         raise
     except Exception as error:  # as above
-        return line_of(sample, asker.task, None, seed=asker.seed, error=_said(error))
+        return _failed(asker, sample, error)
     if asker.submission is not None:
         save_submission(sample, reply.prediction.masks or {}, asker.submission)
     return line_of(sample, asker.task, reply, seed=asker.seed)
+
+
+def _failed(asker: Asker, sample: AnnotatedSample, error: Exception) -> Line:
+    """The line of a sample that could not be asked; a submission needs its empty masks."""
+    if asker.submission is not None and sample.video.is_dir():
+        save_submission(sample, {}, asker.submission)
+    return line_of(sample, asker.task, None, seed=asker.seed, error=_said(error))
 
 
 def _said(error: Exception) -> str:
