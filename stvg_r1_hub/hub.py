@@ -21,7 +21,7 @@ from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
-from stvg_r1_hub.model_card import CARD_NAME, model_card
+from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
@@ -292,7 +292,53 @@ def model_files(folder: Path) -> list[Path]:
     ]
 
 
-def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path) -> Path:
+def card_facts(source: Path, results: str | Path | None = None) -> CardFacts:
+    """What the card of a copy may say: what the original's card and an evaluation say.
+
+    Args:
+        source: folder of the model or adapter.
+        results: JSON that an evaluation wrote.
+
+    Raises:
+        ModelError: the results are no JSON object.
+    """
+    from huggingface_hub import ModelCard
+
+    figures = None
+    if results is not None:
+        try:
+            figures = json.loads(Path(results).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"Cannot read the results {results}: {error}") from error
+        if not isinstance(figures, dict):
+            raise ModelError(f"The results {results} must hold one JSON object.")
+    license_name = base = None
+    card = source / CARD_NAME
+    if card.is_file():
+        try:
+            data = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
+        except (ValueError, OSError):
+            data = None
+        license_name, base = getattr(data, "license", None), getattr(data, "base_model", None)
+    relation = "finetune"
+    if (source / _ADAPTER_CONFIG).is_file() and not (source / "config.json").is_file():
+        base, relation = _base_of(source, source)[0], "adapter"
+    return CardFacts(
+        license=license_name if isinstance(license_name, str) else None,
+        base_model=base if isinstance(base, str) and "/" in base else None,
+        relation=relation,
+        figures=figures,
+    )
+
+
+def save_bundle(
+    source: Path,
+    config: STVGConfig,
+    name: str,
+    target: str | Path,
+    *,
+    results: str | Path | None = None,
+) -> Path:
     """Write a bundle: the files of `source` with `config` and a model card.
 
     The folder appears whole or not at all; a bundle that is already there is replaced.
@@ -302,11 +348,13 @@ def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path)
         config: settings to save beside them.
         name: what the model is called in the card.
         target: folder to write.
+        results: JSON that an evaluation wrote; its figures go into the card.
 
     Raises:
         OutputError: the target holds something else, or cannot be written.
     """
     target = Path(target)
+    facts = card_facts(source, results)
     if target.exists() and target.resolve() == source.resolve():
         raise OutputError(f"Cannot save into {target}: the model is loaded from there.")
     if target.exists() and not _may_replace(target):
@@ -322,7 +370,7 @@ def save_bundle(source: Path, config: STVGConfig, name: str, target: str | Path)
                 (temporary / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / file, temporary / file)
         config.save(temporary)
-        (temporary / CARD_NAME).write_text(model_card(name, config), encoding="utf-8")
+        (temporary / CARD_NAME).write_text(model_card(name, config, facts), encoding="utf-8")
         if target.exists():
             # A folder cannot be replaced in one step, so the old one steps aside first.
             old = temporary.with_name(temporary.name + ".old")
@@ -359,11 +407,15 @@ def push_bundle(
     private: bool | None = None,
     revision: str | None = None,
     commit_message: str = "Upload an STVG-R1 pipeline",
+    results: str | Path | None = None,
+    dry_run: bool = False,
 ) -> str:
     """Upload a bundle to the Hub, creating the repository when missing.
 
+    What is there already is not sent again, so a broken upload is simply repeated.
+
     Returns:
-        Address of the commit.
+        Address of the commit; in a dry run, which sends nothing, a line a file with its bytes.
 
     Raises:
         ModelError: the Hub cannot be reached or refuses.
@@ -372,7 +424,11 @@ def push_bundle(
 
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as scratch, _hub_errors(repo_id, revision):
-        folder = save_bundle(source, config, repo_id, Path(scratch) / "bundle")
+        folder = save_bundle(source, config, repo_id, Path(scratch) / "bundle", results=results)
+        if dry_run:
+            return "\n".join(
+                f"{(folder / file).stat().st_size:>12} {file}" for file in model_files(folder)
+            )
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=repo_id,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from stvg_r1_hub.config import STVGConfig
 
 CARD_NAME = "README.md"
 
 _TEMPLATE = """\
 ---
-library_name: stvg_r1_hub
+{front}library_name: stvg_r1_hub
 pipeline_tag: video-text-to-text
 tags:
 - spatio-temporal-video-grounding
@@ -45,6 +49,11 @@ They are in `stvg_config.json` and are restored by `from_pretrained`.
 | detector | `{detector}` |
 | tracking, frames per second | {tracking_fps:g} |
 
+{measured}## Intended use
+
+Finding a described object and moment in one's own videos, and research on that. Not for
+identifying people, and not for decisions about them.
+
 ## Limits
 
 * The answer is only as good as the tracks: an object the detector misses cannot be named.
@@ -54,19 +63,48 @@ They are in `stvg_config.json` and are restored by `from_pretrained`.
 
 ## Licence
 
-The weights keep the licence of the model they come from: name it in the `license:` line of this
-card before publishing. The package itself is Apache-2.0.
+{licence} The detector: {detector_licence}. The package itself is Apache-2.0.
 """
 
 
-def model_card(name: str, config: STVGConfig) -> str:
+_UNKNOWN_LICENCE = (
+    "The weights keep the licence of the model they come from: name it in a `license:` line at "
+    "the top of this card before publishing."
+)
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says of where the weights come from; nothing is guessed."""
+
+    license: str | None = None
+    """Identifier of the Hub, such as `"apache-2.0"`; of the weights."""
+    base_model: str | None = None
+    """Hub id of the model they were trained from."""
+    relation: str = "finetune"
+    """`"finetune"` or `"adapter"`."""
+    figures: Mapping[str, Any] | None = None
+    """What an evaluation wrote as JSON; its numbers are shown."""
+
+
+def model_card(name: str, config: STVGConfig, facts: CardFacts | None = None) -> str:
     """Markdown with Hub front matter.
 
     Args:
         name: title of the card.
         config: the settings that are saved beside the weights.
+        facts: origin, licence and figures, as far as they are known.
     """
+    facts = facts or CardFacts()
+    front = f"license: {facts.license}\n" if facts.license else ""
+    if facts.base_model:
+        front += f"base_model: {facts.base_model}\nbase_model_relation: {facts.relation}\n"
+    licence = f"The weights: {facts.license}." if facts.license else _UNKNOWN_LICENCE
     return _TEMPLATE.format(
+        front=front,
+        measured=_measured(facts.figures) if facts.figures else "",
+        licence=licence,
+        detector_licence=_detector_licence(config.tracking.detector),
         name=name,
         fps=config.sampling.fps,
         min_frames=config.sampling.min_frames,
@@ -78,3 +116,24 @@ def model_card(name: str, config: STVGConfig) -> str:
         detector=config.tracking.detector,
         tracking_fps=config.tracking.fps,
     )
+
+
+def _measured(figures: Mapping[str, Any]) -> str:
+    """The numbers of an evaluation, with the texts that say what was measured."""
+    texts = [f"{key}: {value}" for key, value in figures.items() if isinstance(value, str)]
+    numbers = [
+        f"| {key} | {value:g} |"
+        for key, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    said = "".join(f"{text}  \n" for text in texts)
+    rows = "\n".join(numbers)
+    return f"## Measured\n\n{said}\n| figure | value |\n|---|---|\n{rows}\n\n"
+
+
+def _detector_licence(detector: str) -> str:
+    if detector in ("auto", "coco"):
+        return "NanoDet, Apache-2.0, its weights MIT, comes with the package"
+    if detector in ("yolo", "paper"):
+        return "YOLO of ultralytics, AGPL-3.0"
+    return f"`{detector}`, see there"

@@ -475,17 +475,23 @@ class STVGPipeline:
         info = source.info
         return masks_of_tube(tube, source.stream(frames), self.segmenter(), info.height, info.width)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None) -> None:
         """Write the model, its detector, its settings and a model card into a folder.
 
         `from_pretrained(folder)` gives the same settings and the same answers.
+
+        Args:
+            folder: a new or empty one, or a saved pipeline, which is replaced.
+            results: JSON that `stvg eval` wrote; the card shows its figures, and no others.
 
         Raises:
             ModelError: this pipeline was built around a language model given by hand.
             OutputError: the folder holds something else, or cannot be written.
         """
         bundle = self._own_bundle("save")
-        hub.save_bundle(bundle.own_folder, self.config, _title(bundle.name), folder)
+        hub.save_bundle(
+            bundle.own_folder, self.config, _title(bundle.name), folder, results=results
+        )
 
     def push_to_hub(
         self,
@@ -495,8 +501,13 @@ class STVGPipeline:
         private: bool | None = None,
         revision: str | None = None,
         commit_message: str = "Upload an STVG-R1 pipeline",
+        results: str | Path | None = None,
+        dry_run: bool = False,
     ) -> str:
         """Upload what `save_pretrained` writes; returns the address of the commit.
+
+        A broken upload is repeated by the same call: what is there is not sent again. With
+        `dry_run` nothing is sent, and the files with their bytes are returned, a line each.
 
         Raises:
             ModelError: as in `save_pretrained`, or the Hub cannot be reached or refuses.
@@ -510,6 +521,8 @@ class STVGPipeline:
             private=private,
             revision=revision,
             commit_message=commit_message,
+            results=results,
+            dry_run=dry_run,
         )
 
     def _own_bundle(self, what: str) -> hub.Bundle:

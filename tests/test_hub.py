@@ -189,9 +189,51 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"source", "file"}
 
 
+def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path) -> None:
+    """No pickle and no code among it; the network is switched off in tests."""
+    source = make_bundle(tmp_path / "source", STVGConfig())
+    listed = hub.push_bundle(source, STVGConfig(), "me/mine", dry_run=True)
+    files = dict(reversed(line.split()) for line in listed.splitlines())  # type: ignore[misc]
+    assert files["model.safetensors"] == str(len(b"weights"))
+    assert set(files) == {
+        "README.md", "config.json", "detector/detector.json", "detector/detector.onnx",
+        "model.safetensors", CONFIG_NAME,
+    }  # fmt: skip
+
+
+def test_the_card_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
+    source = make_bundle(tmp_path / "source", STVGConfig())
+    front = "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen2.5-VL-7B-Instruct\n---\n"
+    (source / "README.md").write_text(front + "the card of the original")
+    results = tmp_path / "figures.json"
+    results.write_text('{"level": "easy", "n": 100, "id_accuracy": 0.99, "ok": true}')
+    saved = hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "a", results=results)
+    card = (saved / "README.md").read_text()
+    assert card.startswith(
+        "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen2.5-VL-7B-Instruct\n"
+        "base_model_relation: finetune\nlibrary_name"
+    )
+    assert "| id_accuracy | 0.99 |" in card and "level: easy" in card and "ok" not in card
+    assert "The weights: apache-2.0." in card and "NanoDet" in card
+    again = hub.save_bundle(saved, STVGConfig(), "mine", tmp_path / "b")
+    card = (again / "README.md").read_text()
+    assert "license: apache-2.0" in card and "Measured" not in card, "figures only from results"
+    results.write_text("[1]")
+    with pytest.raises(ModelError, match="one JSON object"):
+        hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "c", results=results)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_card_of_an_adapter_names_its_base(tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path / "adapter", "Qwen/Qwen2.5-VL-3B-Instruct")
+    card = (hub.save_bundle(adapter, STVGConfig(), "x", tmp_path / "y") / "README.md").read_text()
+    assert "base_model: Qwen/Qwen2.5-VL-3B-Instruct\nbase_model_relation: adapter" in card
+
+
 def test_model_card_front_matter() -> None:
     card = model_card("mine", STVGConfig())
     assert card.startswith("---\nlibrary_name: stvg_r1_hub\n")
+    assert "name it in a `license:` line" in card
     assert "| frames per second | 2 |" in card
 
 

@@ -1,0 +1,182 @@
+"""The language model's side: vision tower, many questions on one clip, SAM 2's frame-steps.
+
+    python benchmarks/bench_model.py
+
+Each line compares two ways in one run. On a CUDA device the vision tower has the 7B
+checkpoint's size; on a CPU a quarter of its width and of its depth, at the official shape of a
+20-second 16:9 clip (40 frames, 20 x 14 x 26 patches). Weights are random: only time is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from stvg_r1_hub.config import STVGConfig, TrackingConfig
+from stvg_r1_hub.structures import Detections, Frames, MarkedFrames, TimedFrame, VideoInfo
+from stvg_r1_hub.tracking import PaperTracker
+from stvg_r1_hub.vlm.local import LocalVLM
+from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
+
+GRID = (20, 14, 26)
+QUESTIONS = 10
+
+
+def seconds(work: Callable[[], Any], device: str, repeats: int) -> float:
+    """Median of the seconds that `work` takes, the first call left out.
+
+    On a CPU it is the processor time of this process, so that a busy machine does not count.
+    """
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    times = []
+    for _ in range(repeats + 1):
+        started = clock()
+        work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(clock() - started)
+    return statistics.median(times[1:])
+
+
+def bench_vision_tower(device: str, repeats: int) -> None:
+    from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VisionTransformerPretrainedModel,
+    )
+
+    share = 1 if device == "cuda" else 4
+    depth = 32 // share
+    config = Qwen2_5_VLVisionConfig(
+        depth=depth,
+        hidden_size=1280 // share,
+        intermediate_size=3420 // share,
+        num_heads=16 // share,
+        out_hidden_size=3584 // share,
+        fullatt_block_indexes=list(range(7 if share == 1 else 3, depth, 8 if share == 1 else 4)),
+    )
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    tower: Any = Qwen2_5_VisionTransformerPretrainedModel._from_config(
+        config, attn_implementation="sdpa", dtype=dtype
+    )
+    tower = tower.to(device).eval()
+    patches = GRID[0] * GRID[1] * GRID[2]
+    pixels = torch.randn(patches, 3 * 2 * 14 * 14, device=device, dtype=dtype)
+    grid = torch.tensor([GRID], device=device)
+    with torch.inference_mode():
+        stock = seconds(lambda: tower(pixels, grid_thw=grid), device, repeats)
+        before = tower(pixels, grid_thw=grid).pooler_output
+        use_packed_attention(tower)
+        ready = grid_inputs(tower, GRID)
+        ours = seconds(lambda: tower(pixels, grid_thw=grid, **ready), device, repeats)
+        after = tower(pixels, grid_thw=grid, **ready).pooler_output
+    difference = (before - after).abs().max().item()
+    print(
+        f"vision tower, {depth} layers of {config.hidden_size}: stock sdpa {stock:.3f} s, "
+        f"packed {ours:.3f} s, {stock / ours:.1f} times as fast, "
+        f"largest difference {difference:.1e}"
+    )
+
+
+def bench_questions(device: str, repeats: int) -> None:
+    from train.tiny_model import build_model, build_processor
+
+    processor = build_processor()
+    vlm = LocalVLM(build_model(processor.tokenizer).to(device), processor, STVGConfig())
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 140, 140, 3), dtype=np.uint8)
+    times = np.arange(24) / 4
+    frames = Frames(pixels, np.arange(24) * 6, times, 4.0, 140, 140)
+    marked = MarkedFrames(frames, (frozenset({1}),) * 24)
+    questions = [f"the dog number {i}" for i in range(QUESTIONS)]
+
+    def ask(asked: list[str]) -> Callable[[], Any]:
+        return lambda: vlm.generate(asked, vlm.encode(marked), max_new_tokens=40)
+
+    one = seconds(ask(questions[:1]), device, repeats)
+    ten = seconds(ask(questions), device, repeats)
+    print(
+        f"{QUESTIONS} questions on one clip: {ten:.2f} s, one question {one:.2f} s, "
+        f"{ten / one:.1f} times as long"
+    )
+
+
+class _LateObjects:
+    """One more object at every key frame."""
+
+    class_names = ("thing",)
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def detect(self, frames: Any) -> list[Detections]:
+        left = 20.0 * self.calls
+        self.calls += 1
+        box = np.array([[left, 10, left + 15, 40]], np.float32)
+        return [Detections(box, np.ones(1, np.float32), np.zeros(1, np.int64))]
+
+
+class _Boxes:
+    """Stands for SAM 2 where only its steps are counted: an object stays where it started."""
+
+    name = "boxes"
+
+    def open(self, height: int, width: int, n_frames: int) -> _Boxes:
+        self.frame_steps, self._size, self._found = 0, (height, width), {}
+        return self
+
+    def next_frame(self, pixels: Any) -> dict[int, Any]:
+        self.frame_steps += len(self._found)
+        return dict(self._found)
+
+    def masks_of_boxes(self, boxes: Any) -> list[Any]:
+        masks = []
+        for left, top, right, bottom in np.asarray(boxes, int):
+            masks.append(np.zeros(self._size, bool))
+            masks[-1][top:bottom, left:right] = True
+        return masks
+
+    def add(self, object_id: int, *, mask: Any) -> Any:
+        self.frame_steps += 1
+        self._found[object_id] = mask
+        return mask
+
+    def drop(self, object_id: int) -> None:
+        del self._found[object_id]
+
+
+def bench_frame_steps() -> None:
+    n_frames, step = 300, 15
+    segmenter = _Boxes()
+    info = VideoInfo("late", 420, 60, np.arange(n_frames) / 30, n_frames / 30)
+    blank = np.zeros((60, 420, 3), np.uint8)
+    stream = (TimedFrame(i, i / 30, blank) for i in range(n_frames))
+    tracks = PaperTracker(_LateObjects(), segmenter, TrackingConfig()).track(stream, info)
+    starts = [int(track.frame_indices[0]) for track in tracks.tracks]
+    restarts = sum((k + 1) * (n_frames - start) for k, start in enumerate(starts))
+    print(
+        f"SAM 2, {len(starts)} objects found one by one in {n_frames} frames (every {step}): "
+        f"{segmenter.frame_steps} frame-steps in one pass, {restarts} with the official restarts, "
+        f"{restarts / segmenter.frame_steps:.1f} times as many"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else "processor time, one CPU thread"
+    torch.set_num_threads(1)
+    print(f"on {device} ({name})")
+    bench_frame_steps()
+    bench_questions(device, repeats)
+    bench_vision_tower(device, repeats)
+
+
+if __name__ == "__main__":
+    main()
