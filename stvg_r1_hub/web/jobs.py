@@ -64,9 +64,14 @@ def in_background(
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
+        told = None
         while not wait([future], timeout=every_seconds).done:
-            yield latest
-        return future.result()
+            told = latest
+            yield told
+        result = future.result()
+        if latest is not told:
+            yield latest  # However quick the work was, its last step is told.
+        return result
     finally:
         cancelled.set()
 
