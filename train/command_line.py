@@ -16,6 +16,8 @@ from train.samples import PreparedSamples, SampleSource
 from train.training_config import TrainingConfig
 
 SPRITES = "sprites:"
+BOXES = "boxes:"
+"""Sprite world without numbers, boxes as text: `train/written_boxes.py`."""
 
 
 def run_training(
@@ -64,13 +66,15 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
         ConfigError: a sprite-world request that is not understood.
         AnnotationError: the folder is not usable.
     """
-    if not data.startswith(SPRITES):
+    if not data.startswith((SPRITES, BOXES)):
         return PreparedSamples(data)
     from train.sprite_questions import SpriteQuestions, size_of
+    from train.written_boxes import BoxQuestions
 
-    level, *numbers = data.removeprefix(SPRITES).split(":")
+    kind: type[SpriteQuestions] = BoxQuestions if data.startswith(BOXES) else SpriteQuestions
+    level, *numbers = data.split(":")[1:]
     if len(numbers) > 2 or not all(number.isdigit() for number in numbers):
         raise ConfigError(f"Got --data {data!r}; write sprites:LEVEL[:SEED[:COUNT]].")
     bundle = hub.load_bundle(config.model, revision=config.revision)
     size = size_of(bundle.config.sampling.max_pixels)
-    return SpriteQuestions(level, *(int(number) for number in numbers), size=size)
+    return kind(level, *(int(number) for number in numbers), size=size)

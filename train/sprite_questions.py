@@ -12,6 +12,7 @@ from stvg_r1_hub.answer import parse_answer
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.evaluation.sprites.clips import check_request
 from stvg_r1_hub.evaluation.sprites.levels import sample_scene
+from stvg_r1_hub.evaluation.sprites.scene import Scene
 from train.rewards import Truth
 from train.samples import TrainingSample
 from train.sizes import SIZES, SMALL, ModelSize, bundle_config
@@ -43,14 +44,8 @@ class SpriteQuestions:
         return self.count
 
     def __getitem__(self, index: int) -> TrainingSample:
-        for attempt in range(100):
-            key = (WORLD, self.seed, index, attempt)
-            duration = float(np.random.default_rng(key).choice(DURATIONS))
-            scene = sample_scene(self.level, key, duration_seconds=duration)
-            if scene.target_id is not None:
-                break
-        else:
-            raise ConfigError(f"The level {self.level} has no answerable question at {index}.")
+        scene = answerable_scene(self.level, self.seed, index)
+        key, duration = scene.seed, scene.duration_seconds
         drawn = draw_sample(self.level, key, duration_seconds=duration, dense=False, size=self.size)
         right = parse_answer(drawn.dialogue.answer, strict=True)
         assert right.start_seconds is not None and right.end_seconds is not None
@@ -63,6 +58,21 @@ class SpriteQuestions:
             truth=Truth(right.object_ids, right.start_seconds, right.end_seconds, duration),
             target=drawn.dialogue.answer,
         )
+
+
+def answerable_scene(level: str, seed: int, index: int) -> Scene:
+    """The scene of question `index`; the same arguments give the same one.
+
+    Raises:
+        ConfigError: the level has only questions that nothing answers.
+    """
+    for attempt in range(100):
+        key = (WORLD, seed, index, attempt)
+        duration = float(np.random.default_rng(key).choice(DURATIONS))
+        scene = sample_scene(level, key, duration_seconds=duration)
+        if scene.target_id is not None:
+            return scene
+    raise ConfigError(f"The level {level} has no answerable question at {index}.")
 
 
 def size_of(max_pixels: int) -> ModelSize:

@@ -6,7 +6,7 @@ import pytest
 from stvg_r1_hub.errors import ConfigError
 from train.rewards import REWARDS, Completion
 from train.samples import sample_order
-from train.sprite_questions import SpriteQuestions, size_of
+from train.sprite_questions import SpriteQuestions, answerable_scene, size_of
 
 
 @pytest.mark.parametrize("level", ["easy", "medium"])
@@ -14,6 +14,8 @@ def test_the_taught_answer_earns_everything(level):
     questions = SpriteQuestions(level, 3, 20)
     for i in sample_order(20, 0, 0, 3):
         sample = questions[i]
+        scene = answerable_scene(level, 3, i)
+        assert (scene.query, scene.answer_range) == (sample.query, sample.truth.time_range)
         said = Completion(sample.target_text)
         assert [REWARDS[name](said, sample.truth) for name in ("tiou", "id", "format")] == [1, 1, 1]
         assert sample.frames.shape == (4 * sample.truth.duration_seconds, 140, 140, 3)
