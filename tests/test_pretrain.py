@@ -132,10 +132,11 @@ def test_stages_follow_each_other_and_write_a_bundle(recipe: Recipe, tmp_path: P
         assert [line["step"] for line in lines] == [0, 1]
         assert all(np.isfinite(line["loss"]) for line in lines)
     assert (tmp_path / "curves.png").stat().st_size > 5000
-    pretrain.export(recipe, tmp_path, tmp_path / "bundle")
+    last = list(recipe.stages)[-1]
+    pretrain.export(recipe, tmp_path, tmp_path / "bundle", stage=last)
     names = {path.name for path in (tmp_path / "bundle").iterdir()}
     assert {"model.safetensors", "stvg_config.json", "tokenizer.json"} <= names
-    figures = pretrain.check(recipe, tmp_path, "read", n=1)
+    figures = pretrain.check(recipe, tmp_path, last, n=1)
     assert figures["n"] == 1 and 0 <= figures["id_accuracy"] <= 1
 
 
@@ -181,6 +182,13 @@ def test_an_interrupted_stage_continues_to_the_same_weights(
     assert (tmp_path / "cut" / "tok.safetensors").read_bytes() == whole
     steps = [json.loads(x)["step"] for x in (tmp_path / "cut" / "tok.jsonl").open()]
     assert steps == [0, 1, 2]
+
+
+def test_a_stage_that_a_recipe_lacks_is_named(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["pretrain", "polish", "--recipe", "gpu"])
+    with pytest.raises(SystemExit):
+        pretrain.main()
+    assert "has no stage polish, only tok, dense, mix, read" in capsys.readouterr().err
 
 
 def test_a_run_keeps_its_vocabulary_when_the_worlds_text_changes(

@@ -2,7 +2,7 @@
 
     python -m train.pretrain all --recipe gpu --out runs/tiny --bundle runs/tiny/bundle
 
-or stage by stage: `tok`, `dense`, `mix`, `read`, then `export`. `--recipe` is `gpu` (the hard
+or stage by stage: `tok`, `dense`, `mix`, `read` (and `polish` for `cpu`), then `export`. `--recipe` is `gpu` (the hard
 world, one GPU), `cpu` (the medium world) or `easy` (the base model of the easy world).
 
 Each stage starts from the previous stage's weights, keeps its own files (`<stage>.safetensors`,
@@ -45,7 +45,7 @@ from train.tiny_model import build_model, build_processor, save_bundle
 
 SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
-SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003}
+SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "polish": 1004}
 """Of the training scenes; evaluation draws other ones."""
 
 
@@ -376,7 +376,7 @@ def check(recipe: Recipe, out: Path, stage: str, *, n: int = 40, level: str = ""
         return run_with_true_tracks(Path(folder), level or recipe.level, seed=2, n=n)
 
 
-def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str = "read") -> None:
+def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str) -> None:
     """Write a stage's weights as the folder that `from_pretrained` loads."""
     processor = run_processor(recipe, out)
     trainee = Trainee(processor, recipe.size)
@@ -394,11 +394,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="rendering processes")
     parser.add_argument("--warm-start", type=Path, help="model folder that `tok` starts from")
     parser.add_argument("--bundle", type=Path, default=Path("runs/tiny/bundle"))
-    parser.add_argument("--from-stage", choices=list(SEEDS), default="read", help="check, export")
+    parser.add_argument(
+        "--from-stage", choices=list(SEEDS), help="check, export: instead of the last one"
+    )
     parser.add_argument("--n", type=int, default=40, help="check: how many clips")
     args = parser.parse_args()
     recipe = RECIPES[args.recipe]
-    stages = [name for name in SEEDS if args.stage in (name, "all")]
+    stages = [name for name in recipe.stages if args.stage in (name, "all")]
+    if args.stage in SEEDS and not stages:
+        parser.error(
+            f"the recipe {args.recipe} has no stage {args.stage}, only {', '.join(recipe.stages)}"
+        )
+    last = args.from_stage or list(recipe.stages)[-1]
     for name in stages:
         if args.stage == "all" and (args.out / f"{name}.safetensors").exists():
             continue  # a run that was interrupted in a later stage
@@ -411,9 +418,9 @@ def main() -> None:
             warm_start=args.warm_start if name == "tok" else None,
         )
     if args.stage in ("all", "check"):
-        print(json.dumps(check(recipe, args.out, args.from_stage, n=args.n)))
+        print(json.dumps(check(recipe, args.out, last, n=args.n)))
     if args.stage in ("all", "export"):
-        export(recipe, args.out, args.bundle, stage=args.from_stage)
+        export(recipe, args.out, args.bundle, stage=last)
 
 
 if __name__ == "__main__":
