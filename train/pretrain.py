@@ -2,8 +2,9 @@
 
     python -m train.pretrain all --recipe gpu --out runs/tiny --bundle runs/tiny/bundle
 
-or stage by stage: `tok`, `dense`, `mix`, `read` (and `polish` for `cpu`), then `export`. `--recipe` is `gpu` (the hard
-world, one GPU), `cpu` (the medium world) or `easy` (the base model of the easy world).
+or stage by stage: `tok`, `dense`, `mix`, `read` (and `polish` for `cpu`), then `export`.
+`--recipe` is `gpu` (the hard world, one GPU), `cpu` (the medium world) or `easy` (the base model
+of the easy world).
 
 Each stage starts from the previous stage's weights, keeps its own files (`<stage>.safetensors`,
 `<stage>.jsonl`, `curves.png`), and continues where it was when started again. Losses: cross
