@@ -184,13 +184,6 @@ def test_an_interrupted_stage_continues_to_the_same_weights(
     assert steps == [0, 1, 2]
 
 
-def test_a_stage_that_a_recipe_lacks_is_named(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("sys.argv", ["pretrain", "polish", "--recipe", "gpu"])
-    with pytest.raises(SystemExit):
-        pretrain.main()
-    assert "has no stage polish, only tok, dense, mix, read" in capsys.readouterr().err
-
-
 def test_a_run_keeps_its_vocabulary_when_the_worlds_text_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,7 @@ from stvg_r1_hub.evaluation.sprites.scene import KINDS
 INPUT_SIDE = 192
 STRIDE = 8
 CELLS = INPUT_SIDE // STRIDE
-LEVEL_SHARES = {"easy": 0.2, "medium": 0.35, "hard": 0.45}
+LEVEL_SHARES = {"easy": 0.25, "medium": 0.45, "hard": 0.3}
 """Share of training images of each level."""
 MOMENTS = 4
 """Training images drawn from one scene; painting its backdrop costs most."""

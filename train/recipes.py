@@ -63,7 +63,6 @@ _GOALS = {
     "dense": Goal("text", 0.85),
     "mix": Goal("text", 0.85),
     "read": Goal("answer_id", 0.9),
-    "polish": Goal("text", 0.95),
 }
 
 RECIPES = {
@@ -75,7 +74,6 @@ RECIPES = {
             "dense": Stage("tok", 200, 16, _CPU_MIX, (3.0,), 1.0, 0, 2.2e-3, 0.7, 0.3, 1.0, 24),
             "mix": Stage("dense", 450, 20, _CPU_MIX, _SHORT, 0.4, 0, 1.8e-3, 0.7, 0.3, 1.0, 40),
             "read": Stage("mix", 450, 20, _CPU_MIX, _SHORT, 0.1, 0, 1.3e-3, 0.02, 0.3, 1.0, 40),
-            "polish": Stage("read", 400, 24, _CPU_MIX, _SHORT, 0.1, 0, 1.1e-3, 0.02, 0.3, 1.0, 30),
         },
         _GOALS,
         "medium",
