@@ -20,8 +20,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +36,7 @@ from stvg_r1_hub.errors import AnnotationError, ConfigError, STVGError
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.marking import mark_frames
 from stvg_r1_hub.outputs import make_folder, replacing
@@ -165,11 +165,16 @@ class Preparer:
 
     def _write(self, work: Work, folder: Path) -> None:
         first = work.samples[0]
-        with _opened(first) as source:
-            tracker = self._tracker_of(first)
+        if not first.video.exists():
+            raise AnnotationError(f"There is no video {first.video}.")
+        with open_video(first.video) as whole:
+            source = WindowSource(whole, *first.clip_seconds) if first.clip_seconds else whole
+            tracker = self._tracker_of(first, whole, source)
             pipeline = STVGPipeline(self.config, tracker, ScriptedVLM(["unused"]))
             frames, tracks = pipeline.read(source)
-            info, shift = source.info, getattr(source, "first_frame", 0)
+            info, shift, offset = source.info, 0, 0.0
+            if isinstance(source, WindowSource):
+                shift, offset = source.first_frame, source.offset_seconds
         fitted = fit_to_sample(tracks, frames)
         marked = mark_frames(frames, fitted, self.config.marker)
         write_frames(folder / FRAMES, model_frames(marked.frames))
@@ -186,7 +191,7 @@ class Preparer:
                 usable.append(
                     {
                         "folder": work.name,
-                        **_record(sample, found, shift, float(info.frame_times[0])),
+                        **_record(sample, found, shift, offset),
                         "duration_seconds": info.duration_seconds,
                         "sample_fps": frames.sample_fps,
                         "n_frames": len(frames),
@@ -194,13 +199,19 @@ class Preparer:
                 )
         _write_json(folder / RECORD, {"samples": usable, "set_aside": aside})
 
-    def _tracker_of(self, sample: AnnotatedSample) -> Tracker:
+    def _tracker_of(
+        self, sample: AnnotatedSample, whole: VideoSource, shown: VideoSource
+    ) -> Tracker:
+        """The detector's, or ready tracks, which are those of the whole file."""
         if self.tracks is None:
             return self.tracker
         for name in (sample.video.stem, Path(sample.sample_id).stem):
             for path in (self.tracks / f"{name}.json", self.tracks / name):
                 if path.exists():
-                    return PrecomputedTracks(path)
+                    ready = PrecomputedTracks(path)
+                    if isinstance(shown, WindowSource):
+                        return WholeVideoTracks(ready, whole.info, shown.first_frame)
+                    return ready
         raise AnnotationError(f"There are no tracks of {sample.video.stem} in {self.tracks}.")
 
     def _object_id(
@@ -231,10 +242,8 @@ class Preparer:
         return found
 
 
-def _record(
-    sample: AnnotatedSample, object_id: int, shift: int, clip_start: float
-) -> dict[str, Any]:
-    offset = sample.clip_seconds[0] if sample.clip_seconds else clip_start
+def _record(sample: AnnotatedSample, object_id: int, shift: int, offset: float) -> dict[str, Any]:
+    """A sample's line; frames and seconds count from the first shown frame."""
     assert sample.start_seconds is not None and sample.end_seconds is not None
     return {
         "sample_id": sample.sample_id,
@@ -248,21 +257,6 @@ def _record(
             for frame, box in sample.tube.items()
         },
     }
-
-
-@contextmanager
-def _opened(sample: AnnotatedSample) -> Iterator[VideoSource]:
-    """The annotated part of a video."""
-    if not sample.video.exists():
-        raise AnnotationError(f"There is no video {sample.video}.")
-    with open_video(sample.video) as source:
-        whole = (0.0, source.info.duration_seconds)
-        if sample.clip_seconds is None or np.allclose(sample.clip_seconds, whole, atol=0.05):
-            yield source
-        else:
-            from stvg_r1_hub.evaluation.window import WindowSource
-
-            yield WindowSource(source, *sample.clip_seconds)
 
 
 def model_frames(frames: Frames) -> NDArray[np.uint8]:

@@ -221,6 +221,29 @@ def test_vidstg_and_ready_tracks(scenes, tmp_path):
     assert stored.object_ids == true_tracks(listed[0]).object_ids
 
 
+@pytest.mark.parametrize("ready", [True, False], ids=["ready tracks", "own detector"])
+def test_a_clip_that_shows_a_part_of_its_file(ready, scenes, tmp_path):
+    """Everything counts from the first shown frame, as when the evaluation asks about it."""
+    videos, listed = scenes
+    scene, tube = listed[0], true_tube(listed[0])
+    assert min(tube) >= 2, "the part must hold the event"
+    values = vidstg(scene)
+    values["videos"][0]["start_frame"] = 2
+    path = write_json(tmp_path / "vidstg.json", values)
+    assert run(path, videos, tmp_path / "out", dataset="vidstg", detect=not ready) == 0
+    (record,) = lines(tmp_path / "out" / "samples.jsonl")
+    whole = frame_times(scene)
+    assert min(map(int, record["boxes"])) == min(tube) - 2
+    assert record["start_seconds"] == pytest.approx(whole[min(tube)] - whole[2], abs=2e-3)
+    assert record["duration_seconds"] == pytest.approx(scene.duration_seconds - whole[2], abs=2e-3)
+    stored = load_tracks(tmp_path / "out" / "videos" / record["folder"] / "tracks.json")
+    assert stored.frame_times == pytest.approx(np.array(whole[2:]) - whole[2], abs=1e-3)
+    track = stored.get(record["object_ids"][0])
+    for frame, box in tube.items():
+        overlap = box_iou(box.reshape(1, 4), track.box_at(frame - 2).reshape(1, 4))
+        assert overlap[0, 0] > (0.99 if ready else 0.5)
+
+
 def test_a_record_that_contradicts_itself_is_named(scenes, tmp_path, capsys):
     records = hcstvg(scenes[1])
     del records["1_clip.mp4"]["st_frame"]
