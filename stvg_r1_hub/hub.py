@@ -21,7 +21,7 @@ from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
-from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card
+from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card, read_figures
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
@@ -297,21 +297,13 @@ def card_facts(source: Path, results: str | Path | None = None) -> CardFacts:
 
     Args:
         source: folder of the model or adapter.
-        results: JSON that an evaluation wrote.
+        results: what an evaluation wrote; see `model_card.read_figures`.
 
     Raises:
-        ModelError: the results are no JSON object.
+        ModelError: the results cannot be read or hold no figures.
     """
     from huggingface_hub import ModelCard
 
-    figures = None
-    if results is not None:
-        try:
-            figures = json.loads(Path(results).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"Cannot read the results {results}: {error}") from error
-        if not isinstance(figures, dict):
-            raise ModelError(f"The results {results} must hold one JSON object.")
     license_name = base = None
     card = source / CARD_NAME
     if card.is_file():
@@ -327,7 +319,7 @@ def card_facts(source: Path, results: str | Path | None = None) -> CardFacts:
         license=license_name if isinstance(license_name, str) else None,
         base_model=base if isinstance(base, str) and "/" in base else None,
         relation=relation,
-        figures=figures,
+        figures=None if results is None else read_figures(results),
     )
 
 
@@ -348,9 +340,10 @@ def save_bundle(
         config: settings to save beside them.
         name: what the model is called in the card.
         target: folder to write.
-        results: JSON that an evaluation wrote; its figures go into the card.
+        results: what an evaluation wrote; its figures go into the card.
 
     Raises:
+        ModelError: the results cannot be read or hold no figures.
         OutputError: the target holds something else, or cannot be written.
     """
     target = Path(target)

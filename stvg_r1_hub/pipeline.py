@@ -482,10 +482,12 @@ class STVGPipeline:
 
         Args:
             folder: a new or empty one, or a saved pipeline, which is replaced.
-            results: JSON that `stvg eval` wrote; the card shows its figures, and no others.
+            results: the `--out` folder or `--json` file of `stvg eval`; the card shows its
+                figures, and no others.
 
         Raises:
-            ModelError: this pipeline was built around a language model given by hand.
+            ModelError: this pipeline was built around a language model given by hand, or the
+                results cannot be read.
             OutputError: the folder holds something else, or cannot be written.
         """
         bundle = self._own_bundle("save")

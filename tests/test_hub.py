@@ -218,9 +218,17 @@ def test_the_card_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
     again = hub.save_bundle(saved, STVGConfig(), "mine", tmp_path / "b")
     card = (again / "README.md").read_text()
     assert "license: apache-2.0" in card and "Measured" not in card, "figures only from results"
-    results.write_text("[1]")
-    with pytest.raises(ModelError, match="one JSON object"):
-        hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "c", results=results)
+    for text, said in (
+        ("[1]", "one JSON object"),
+        ("{", "Cannot read the results"),
+        ('{"level": "easy"}', "hold no figures"),
+        ('{"protocols": {"honest": {"m_tIoU": 1}}}', "not what `stvg eval` writes"),
+    ):
+        results.write_text(text)
+        with pytest.raises(ModelError, match=said):
+            hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "c", results=results)
+    with pytest.raises(ModelError, match=r"summary\.json .* finished `stvg eval`"):
+        hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "c", results=tmp_path)
     assert not (tmp_path / "c").exists()
 
 

@@ -112,6 +112,7 @@ def summary_of(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
         "model": settings.model,
         "model_fingerprint": settings.model_fingerprint,
         "tracker": settings.tracker,
+        "tracks": settings.tracks,
         "answers": settings.answers,
         "n": len(lines),
         "n_failed": sum(line["error"] is not None for line in lines),
