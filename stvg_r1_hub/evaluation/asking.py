@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from stvg_r1_hub.evaluation.protocols import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.evaluation.written_boxes import parse_written_tube
-from stvg_r1_hub.geometry import union_of_masks
 from stvg_r1_hub.pipeline import STVGPipeline, open_video
 from stvg_r1_hub.prompting import build_prompt, clean_query
 from stvg_r1_hub.result import GroundingResult
@@ -98,7 +97,9 @@ class Asker:
             notes = sample.check_video(whole.info)
             shown = WindowSource(whole, *sample.clip_seconds) if sample.clip_seconds else whole
             pipeline = self._with_prepared_tracks(sample, whole, shown)
-            with pipeline.open(shown, masks=self.task == "mask", markers=markers) as clip:
+            with pipeline.open(shown, markers=markers) as clip:
+                if self.task == "mask" and any(t.masks is None for t in clip.tracks.tracks):
+                    pipeline.segmenter()  # Before the questions: it may be missing.
                 yield OpenClip(self, pipeline, clip, shown, tuple(notes))
 
     def _with_prepared_tracks(
@@ -109,7 +110,8 @@ class Asker:
         tracker: Tracker = PrecomputedTracks(prepared_tracks(self.tracks, sample))
         if isinstance(shown, WindowSource):
             tracker = WholeVideoTracks(tracker, whole.info, shown.first_frame)
-        return STVGPipeline(self.pipeline.config, tracker, self.pipeline.vlm)
+        own = self.pipeline
+        return STVGPipeline(own.config, tracker, own.vlm, segmenter=own.segmenter)
 
 
 def prepared_tracks(folder: Path, sample: AnnotatedSample) -> Path:
@@ -178,7 +180,7 @@ class OpenClip:
             frame_times=times,
             first_frame=first,
             tracks=result.tracks,
-            masks=_masks(result) if self._asker.task == "mask" else None,
+            masks=self._masks(result) if self._asker.task == "mask" else None,
             **self._boxes(result, first),
         )
         return Reply(prediction, timings, (*self._notes, *result.warnings))
@@ -200,6 +202,24 @@ class OpenClip:
             "frame_indices": track.frame_indices + first,
             "boxes": track.boxes.astype(np.float64),
         }
+
+    def _masks(self, result: GroundingResult) -> dict[int, RLE] | None:
+        """Union masks of the answered objects in the whole clip, whatever time was answered.
+
+        Mask benchmarks ask which objects, not when. Masks are the tracks' or the segmenter's.
+        """
+        if result.answer is None or not result.found:
+            return None
+        end = self._shown.info.duration_seconds
+        tube = self._pipeline.assemble(
+            replace(result.answer, start_seconds=0.0, end_seconds=end),
+            self._clip.tracks,
+            offered_ids=self._clip.marked.offered_ids,
+            duration_seconds=end,
+        )
+        if tube.masks is None or None in tube.masks:
+            tube = self._pipeline.segment(tube, self._shown)
+        return replace(result, boxes=tube.boxes, masks=tube.masks).union_masks
 
     def _ask_for_boxes(self, sample: AnnotatedSample) -> Reply:
         began = time.perf_counter()
@@ -236,20 +256,3 @@ class OpenClip:
 
 def _plus(seconds: float | None, offset: float) -> float | None:
     return None if seconds is None else seconds + offset
-
-
-def _masks(result: GroundingResult) -> dict[int, RLE] | None:
-    """Union masks of the answered objects, wherever in the clip the tracks have them.
-
-    Mask benchmarks ask which objects, not when. Masks of a segmenter exist for the answered range
-    alone.
-    """
-    found: dict[int, list[RLE]] = {}
-    for object_id in result.object_ids if result.tracks is not None else ():
-        track = result.tracks.get(object_id) if result.tracks is not None else None
-        if track is None or track.masks is None:
-            return result.union_masks
-        for frame, mask in zip(track.frame_indices.tolist(), track.masks, strict=True):
-            if mask is not None:
-                found.setdefault(frame, []).append(mask)
-    return {frame: union_of_masks(masks) for frame, masks in found.items()}

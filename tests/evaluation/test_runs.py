@@ -26,8 +26,9 @@ from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_lines
 from stvg_r1_hub.evaluation.runner import run
 from stvg_r1_hub.evaluation.written_boxes import as_text
-from stvg_r1_hub.geometry import mask_area
+from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.evaluation import layouts
 
@@ -137,7 +138,7 @@ def test_right_times_score_1_also_in_a_part_of_a_video(name, world, tiny, tmp_pa
 
 def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_path):
     from stvg_r1_hub.evaluation.sprites.clips import true_tracks
-    from stvg_r1_hub.tracking.precomputed import save_official, save_tracks
+    from stvg_r1_hub.tracking.precomputed import save_official
 
     tracks = tmp_path / "tracks"
     tracks.mkdir()
@@ -159,19 +160,79 @@ def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_pa
     assert lines[0]["scores"]["stvg-r1"] is None
 
 
-def test_a_split_without_public_masks_is_submitted(world, tiny, tmp_path):
+@pytest.fixture
+def all_or_one(world):
+    """A function from prompt to the right IDs with a time range that is much too short."""
+    scene = world["scenes"][0]
+    everything = ", ".join(str(thing.object_id) for thing in scene.objects)
+
+    def answer(prompt):
+        ids = scene.target_id if scene.query in prompt else everything
+        return f"<answer>Target ID: {ids}, Time range: 0.40 to 1.00</answer>"
+
+    return answer
+
+
+def test_a_split_without_public_masks_is_submitted(world, tiny, tmp_path, all_or_one):
+    """The masks of all answered objects, in the whole clip, whatever time was answered."""
     split = world["mevis"][0]
-    samples = read_mevis(split, split / "JPEGImages", with_masks=False)[:1]
-    answers = answers_of(world["scenes"])
-    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers))
+    samples = read_mevis(split, split / "JPEGImages", with_masks=False)
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(all_or_one))
     asker = Asker(pipeline, "mask", tracks=world["tracks"], submission=tmp_path / "pngs")
     settings = settings_for(BENCHMARKS["mevis"], samples)
-    (line,) = run(asker, samples, settings, tmp_path / "out")
-    assert line["error"] is None and line["scores"]["honest"] == {}
-    masks = [np.asarray(Image.open(p)) for p in sorted((tmp_path / "pngs/vid000/0").iterdir())]
-    truth = read_mevis(split, split / "JPEGImages")[0].masks
-    assert [int((mask > 0).sum()) for mask in masks] == [mask_area(true) for true in truth]
+    lines = run(asker, samples, settings, tmp_path / "out")
+    assert [(line["error"], line["scores"]["honest"]) for line in lines] == [(None, {})] * 2
+    for number, sample in enumerate(read_mevis(split, split / "JPEGImages")):
+        pictures = sorted((tmp_path / f"pngs/vid000/{number}").iterdir())
+        masks = [np.asarray(Image.open(path)) > 0 for path in pictures]
+        for mask, true in zip(masks, sample.masks, strict=True):
+            assert np.array_equal(mask, decode_mask(true))
     assert "m_tIoU" not in write_report(tmp_path / "out").with_suffix(".md").read_text()
+
+
+class BoxSegmenter:
+    """Takes everything in an object's box for the object, in the frame where it is given."""
+
+    name = "boxes"
+    frame_steps = 0
+
+    def open(self, height, width, n_frames):
+        self.size = height, width
+        return self
+
+    def next_frame(self, pixels):
+        return {}
+
+    def masks_of_boxes(self, boxes):
+        return [self.add(0, box=box) for box in boxes]
+
+    def add(self, object_id, *, box=None, mask=None):
+        left, top, right, bottom = (round(float(value)) for value in box)
+        mask = np.zeros(self.size, bool)
+        mask[top:bottom, left:right] = True
+        return mask
+
+    def drop(self, object_id):
+        pass
+
+
+def test_tracks_without_masks_get_theirs_in_the_whole_clip(world, tiny, tmp_path, all_or_one):
+    """Each object's mask is made from its boxes, and several count together."""
+    boxes_only = tmp_path / "tracks"
+    boxes_only.mkdir()
+    tracks = load_tracks(world["tracks"] / "vid000.json")
+    bare = tuple(replace(track, masks=None) for track in tracks.tracks)
+    save_tracks(replace(tracks, tracks=bare), boxes_only / "vid000.json")
+    vlm = ScriptedVLM(all_or_one)
+    pipeline = STVGPipeline(tiny.config, tiny.tracker, vlm, segmenter=BoxSegmenter())
+    lines, _ = run_benchmark("mevis", world, pipeline, tmp_path / "out", tracks=boxes_only)
+    assert [line["error"] for line in lines] == [None, None]
+    assert len(lines[1]["answer"]["object_ids"]) == len(world["scenes"][0].objects) > 1
+    assert [line["scores"]["mevis"]["j&f"] for line in lines] == pytest.approx([1, 1], abs=0.02)
+    without = STVGPipeline(tiny.config, tiny.tracker, vlm)
+    lines, _ = run_benchmark("mevis", world, without, tmp_path / "without", tracks=boxes_only)
+    assert "there is no segmenter" in lines[0]["error"]
+    assert lines[0]["scores"]["mevis"] == {"j": 0, "f": 0, "j&f": 0}
 
 
 def test_written_boxes_as_baseline(world, tiny, tmp_path):
@@ -360,6 +421,47 @@ def test_several_processes_give_the_same_report_as_one(tmp_path, capsys):
     shutil.copytree(several / "videos", one / "videos")
     assert main(sprites(one)) == 0
     assert without_times(several) == without_times(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "protocols"),
+    [
+        ("hcstvg-v2", "m_vIoU", ("honest", "stvg-r1", "tubedetr", "stcat", "cgstvg")),
+        ("charades-sta", "tIoU@0.7", ("honest", "time-r1", "tvgbench")),
+        ("mevis", "J&F", ("honest", "mevis", "davis")),
+    ],
+)
+def test_a_runs_figures_are_in_the_saved_models_card(
+    name, metric, protocols, world, tiny, tmp_path
+):
+    scripted = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"][:1])))
+    options = {"tracks": world["tracks"]} if name == "mevis" else {}
+    benchmark, samples = read_benchmark(name, *world[name])
+    settings = settings_for(
+        benchmark, samples, model="/home/me/secret/best", tracks=str(options.get("tracks", ""))
+    )
+    run(Asker(scripted, benchmark.task, **options), samples, settings, tmp_path / "out")
+    write_report(tmp_path / "out")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    tiny.save_pretrained(tmp_path / "saved", results=tmp_path / "out")
+    card = (tmp_path / "saved/README.md").read_text()
+    assert f"`stvg eval {name}` with best (fingerprint ffffffffffffffff)" in card
+    assert f"{summary['n']} samples, {summary['n_failed']} of them failed" in card
+    assert "secret" not in card and str(world["tracks"].parent) not in card
+    assert ("prepared tracks tracks" if options else "tracker auto") in card
+    header = next(line for line in card.splitlines() if line.startswith("| protocol |"))
+    column = header.strip("| ").split(" | ").index(metric)
+    rows = {line.split()[1]: line for line in card.splitlines() if line.startswith("| ")}
+    for protocol in protocols:
+        figures = summary["protocols"][protocol]
+        cells = [cell.strip() for cell in rows[protocol].strip("| ").split("|")]
+        assert cells[:2] == [protocol, str(figures["n"])]
+        if metric in figures:
+            assert cells[column] == f"{100 * figures[metric]:.1f}"
+    # The same figures from the file, whatever folder it is in.
+    shutil.copy(tmp_path / "out/summary.json", tmp_path / "copy.json")
+    tiny.save_pretrained(tmp_path / "again", results=tmp_path / "copy.json")
+    assert (tmp_path / "again/README.md").read_text() == card
 
 
 def test_compare_finds_a_difference_and_its_interval(world, tiny, tmp_path):
