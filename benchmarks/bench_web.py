@@ -31,6 +31,9 @@ from stvg_r1_hub.video import open_video, write_video
 
 QUERY = "the dog jumping"
 FIELDS = ("found", "object_ids", "start_seconds", "end_seconds", "raw_text")
+FLAT = 0.02
+LEAST_ANSWERS = 30
+"""Memory is flat when it grows by no more than this share over so many answers."""
 
 
 def doubled(path: Path, target: Path) -> None:
@@ -104,10 +107,6 @@ class User(threading.Thread):
             self.wrong.append(f"{self.path.name}: {values['raw_text']}")
 
 
-def resident(server: subprocess.Popen[bytes]) -> float:
-    return psutil.Process(server.pid).memory_info().rss / 1e6
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--users", type=int, default=8)
@@ -142,6 +141,40 @@ def main() -> None:
             server.wait()
 
 
+class Memory(threading.Thread):
+    """The server's memory, twice a second, with the answers given until then."""
+
+    def __init__(self, server: subprocess.Popen[bytes], users: list[User]) -> None:
+        super().__init__(daemon=True)
+        self.process, self.users = psutil.Process(server.pid), users
+        self.samples: list[tuple[int, float]] = []
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        while not self.done.wait(0.5):
+            answers = sum(len(user.seconds) for user in self.users)
+            self.samples.append((answers, self.process.memory_info().rss / 1e6))
+
+    def quarters(self) -> list[tuple[int, float]]:
+        """Of each quarter of the answers: how many it holds, and the median memory in MB."""
+        total = self.samples[-1][0]
+        found = []
+        for i in range(4):
+            first, last = total * i // 4, total * (i + 1) // 4
+            inside = [mb for answers, mb in self.samples if first < answers <= last or last == 0]
+            found.append((last - first, statistics.median(inside) if inside else float("nan")))
+        return found
+
+
+def verdict(quarters: list[tuple[int, float]]) -> str:
+    """Whether memory is flat. The first quarter is warm-up: caches fill, pools grow."""
+    between = quarters[2][0] + quarters[3][0]
+    if between < LEAST_ANSWERS:
+        return f"cannot tell from {between} answers"
+    growth = quarters[3][1] / quarters[1][1] - 1
+    return f"{'flat' if growth <= FLAT else 'GROWS'} ({growth:+.1%})"
+
+
 def load(
     url: str,
     server: subprocess.Popen[bytes],
@@ -150,25 +183,27 @@ def load(
     minutes: float,
     wrong: list[str],
 ) -> None:
-    """All users at once, with the memory of the server at four moments."""
+    """All users at once, while the server's memory is watched."""
     until = time.monotonic() + 60 * minutes
     users = [User(url, *pair, until) for pair in zip(clips, wanted, strict=True)]
-    for user in users:
-        user.start()
-    memory = []
-    for _ in range(4):
-        time.sleep(60 * minutes / 4)
-        memory.append(resident(server))
+    memory = Memory(server, users)
+    for thread in (*users, memory):
+        thread.start()
     for user in users:
         user.join()
+    memory.done.set()
+    memory.join()
     seconds = [value for user in users for value in user.seconds]
     wrong = [*wrong, *(text for user in users for text in user.wrong)]
     print(f"| {len(users)} users for {minutes:g} min: answers | {len(seconds)} | |")
     print(f"| wrong, crossed or failed | {len(wrong)} | 0 |")
     middle, slow = statistics.median(seconds), max(seconds)
     print(f"| seconds a visitor waits, median and longest | {middle:.1f}, {slow:.1f} | |")
-    quarters = ", ".join(f"{value:.0f}" for value in memory)
-    print(f"| server memory after each quarter, MB | {quarters} | flat |")
+    quarters = memory.quarters()
+    shown = ", ".join(f"{mb:.0f}" for _, mb in quarters)
+    print(f"| server memory in each quarter of the answers, median MB | {shown} | |")
+    rule = f"last quarter <= second + {FLAT:.0%}, {LEAST_ANSWERS} answers apart or more"
+    print(f"| memory | {verdict(quarters)} | flat: {rule} |")
     for text in wrong[:5]:
         print(f"wrong: {text}", file=sys.stderr)
 

@@ -31,7 +31,7 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress
 from stvg_r1_hub.video import VideoSource, write_video
 from stvg_r1_hub.web import markup
-from stvg_r1_hub.web.jobs import Line
+from stvg_r1_hub.web.jobs import Line, free_memory_returned
 from stvg_r1_hub.web.limits import Limits, check_video
 from stvg_r1_hub.web.models import Settings, Shelf
 
@@ -122,7 +122,8 @@ class Grounder:
         if not self.shelf.is_loaded(settings.model):
             progress("load", 0, None)
         pipeline, notes = self.shelf.pipeline(settings)
-        with self.line.turn(progress), _new_folder(self.folder) as folder:
+        turn = self.line.turn(progress)
+        with turn, free_memory_returned(), _new_folder(self.folder) as folder:
             answers = _ask(pipeline, Path(video), queries, settings, notes, folder, progress)
         if key in _example_questions(self.shelf):
             self._examples[key] = answers

@@ -1,8 +1,14 @@
-"""Long work in a thread: progress comes out, closing cancels, and visitors wait in line."""
+"""Long work in a thread: progress comes out, closing cancels, and visitors wait in line.
+
+Every question has a thread of its own, and glibc gives a new thread one of many pools of memory
+(8 a core). What a question has freed stays in its pool, so the process grows until each pool has
+once held a whole clip; `free_memory_returned` hands it back.
+"""
 
 from __future__ import annotations
 
 import contextvars
+import ctypes
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, wait
@@ -14,6 +20,18 @@ from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.structures import Progress
 
 Result = TypeVar("Result")
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    """`malloc_trim(3)` of glibc."""
+    try:
+        function: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return None
+    return function
+
+
+_MALLOC_TRIM = _malloc_trim()
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,19 @@ def in_background(
         return result
     finally:
         cancelled.set()
+
+
+@contextmanager
+def free_memory_returned() -> Iterator[None]:
+    """After the block, give the pages of all pools that hold nothing back to the system.
+
+    Does nothing where the C library is not glibc.
+    """
+    try:
+        yield
+    finally:
+        if _MALLOC_TRIM is not None:
+            _MALLOC_TRIM(0)
 
 
 class Line:
