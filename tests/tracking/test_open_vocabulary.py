@@ -76,7 +76,7 @@ def save_grounding_dino(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
-    size = {"height": 64, "width": 64}
+    size = {"height": 128, "width": 128}  # less leaves one value for each group to be normalized
     GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(
         folder
     )
