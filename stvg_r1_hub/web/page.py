@@ -87,11 +87,14 @@ class Page(Layout):
         self.view.input(
             self._show_video, choice, self.shown, api_visibility="private", show_progress="hidden"
         )
+        stopped = [self.status, self.find, self.stop]
         self.stop.click(
+            self._stopped, None, stopped, cancels=[running], queue=False, api_visibility="private"
+        ).then(
+            # Again, since progress that was on its way may have come last.
             self._stopped,
             None,
-            [self.status, self.find, self.stop],
-            cancels=[running],
+            stopped,
             queue=False,
             api_visibility="private",
         )
