@@ -59,13 +59,12 @@ def test_closing_stops_the_work():
 
 def test_line_is_first_come_first_served():
     line, order, told = Line(at_once=1, most_waiting=5), [], []
-    inside = threading.Event()
+    all_stand_in_line = threading.Event()
 
     def visit(name):
         with line.turn(lambda stage, done, total: told.append((name, stage, done))):
             order.append(name)
-            inside.set()
-            time.sleep(0.25)
+            all_stand_in_line.wait(30)
 
     threads = []
     for name in range(4):
@@ -74,6 +73,7 @@ def test_line_is_first_come_first_served():
         thread.start()
         while len(line) < name + 1 and name not in order:
             time.sleep(0.005)
+    all_stand_in_line.set()
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3] and len(line) == 0
