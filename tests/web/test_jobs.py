@@ -59,12 +59,12 @@ def test_closing_stops_the_work():
 
 def test_line_is_first_come_first_served():
     line, order, told = Line(at_once=1, most_waiting=5), [], []
-    all_stand_in_line = threading.Event()
+    all_know_their_place = threading.Event()
 
     def visit(name):
         with line.turn(lambda stage, done, total: told.append((name, stage, done))):
             order.append(name)
-            all_stand_in_line.wait(30)
+            all_know_their_place.wait(30)
 
     threads = []
     for name in range(4):
@@ -73,11 +73,15 @@ def test_line_is_first_come_first_served():
         thread.start()
         while len(line) < name + 1 and name not in order:
             time.sleep(0.005)
-    all_stand_in_line.set()
+    wanted = {(3, "wait", 3), (1, "wait", 1)}
+    deadline = time.monotonic() + 20
+    while not wanted <= set(told) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    all_know_their_place.set()
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3] and len(line) == 0
-    assert {(3, "wait", 3), (1, "wait", 1)} <= set(told)
+    assert wanted <= set(told)
 
 
 def test_line_works_on_several_at_once():
