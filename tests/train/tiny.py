@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import stvg_r1_hub
 from train.question import QuestionBuilder
 
-BUNDLE = Path(stvg_r1_hub.__file__).parent / "bundled" / "tiny"
+BUNDLE = Path(__file__).parents[2] / "train" / "easy_base"
 
 
 def processor():
