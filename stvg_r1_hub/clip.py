@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 from stvg_r1_hub.errors import OutOfMemoryError
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
 from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Tracks, Tube
+from stvg_r1_hub.timings import timed
 
 if TYPE_CHECKING:
     from stvg_r1_hub.pipeline import STVGPipeline
@@ -172,13 +170,3 @@ class Clip:
             tracks=self.tracks,
             video=self._video,
         )
-
-
-@contextmanager
-def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the seconds that the block takes to a stage's timing."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started

@@ -8,36 +8,29 @@ The one module that knows the order of the stages:
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
-from stvg_r1_hub import hub, marking, prompting, tracking
+from stvg_r1_hub import hub, marking, prompting
 from stvg_r1_hub.answer import parse_answer, parse_time_answer
-from stvg_r1_hub.clip import Clip, timed
-from stvg_r1_hub.config import STVGConfig, TrackingConfig
+from stvg_r1_hub.clip import Clip
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.device import pick_device
-from stvg_r1_hub.errors import ConfigError, ModelError, QueryError
+from stvg_r1_hub.errors import ConfigError, ModelError
+from stvg_r1_hub.one_pass import read_once, track_video
+from stvg_r1_hub.parts import load_parts, load_tracker, server_vlm
+from stvg_r1_hub.publishing import Publishing
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.segmentation import Segmenter, load_segmenter, masks_of_tube
-from stvg_r1_hub.structures import (
-    Answer,
-    Frames,
-    MarkedFrames,
-    Pixels,
-    Progress,
-    TimedFrame,
-    Tracks,
-    Tube,
-)
+from stvg_r1_hub.segmentation import Segmenter, masks_of_tube
+from stvg_r1_hub.structures import Answer, Frames, MarkedFrames, Progress, Tracks, Tube
+from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
 from stvg_r1_hub.tracking import TRACKERS, Tracker, save_tracks, tracks_to_dict
 from stvg_r1_hub.tube import build_time_range, build_tube
-from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
+from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm import VLM
 
 __all__ = [
@@ -53,7 +46,7 @@ __all__ = [
 ]
 
 
-class STVGPipeline:
+class STVGPipeline(Publishing):
     """Grounds queries in videos; build one with `from_pretrained`.
 
     Attributes:
@@ -90,6 +83,8 @@ class STVGPipeline:
         self.warnings = tuple(warnings)
         self._segmenter = segmenter
         self._bundle = bundle
+
+    check_queries = staticmethod(prompting.check_queries)
 
     @classmethod
     def from_pretrained(
@@ -138,70 +133,29 @@ class STVGPipeline:
             TrackerError: the tracker is.
             ConfigError: a setting that is not allowed.
         """
-        bundle = hub.load_bundle(
+        parts = load_parts(
             id_or_path,
             revision=revision,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
-            weights=vlm is None,
-        )
-        config, said = bundle.config, bundle.warnings
-        if prompt_id is not None and prompt_id != config.prompt_id:
-            prompting.build_prompt("", prompt_id)
-            said = (
-                *said,
-                f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}.",
-            )
-            config = replace(config, prompt_id=prompt_id)
-        device = pick_device(device)
-
-        @functools.cache
-        def make_segmenter() -> Segmenter:
-            return load_segmenter(
-                segmenter,
-                device=device,
-                local_files_only=local_files_only,
-                token=token,
-                cache_dir=cache_dir,
-            )[0]
-
-        loaded_tracker, choice = tracking.load_tracker(
-            tracker,
-            segmenter=make_segmenter,
-            config=config.tracking,
-            bundle=bundle.detector_home,
             device=device,
-            local_files_only=local_files_only,
-            token=token,
-            cache_dir=cache_dir,
+            device_map=device_map,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+            tracker=tracker,
+            segmenter=segmenter,
+            vlm=vlm,
+            prompt_id=prompt_id,
         )
-        copied = bundle if vlm is None else None
-        if vlm is None:
-            from stvg_r1_hub.vlm.local import LocalVLM
-
-            vlm = LocalVLM.from_pretrained(
-                bundle.folder,
-                config=config,
-                adapter=bundle.adapter,
-                revision=None,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                device=device,
-                device_map=device_map,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                quantization=quantization,
-            )
-
         return cls(
-            config,
-            loaded_tracker,
-            vlm,
-            segmenter=make_segmenter if isinstance(segmenter, str | Path) else segmenter,
-            bundle=copied,
-            warnings=(*said, choice),
+            parts.config,
+            parts.tracker,
+            parts.vlm,
+            segmenter=parts.segmenter,
+            bundle=parts.bundle,
+            warnings=parts.warnings,
         )
 
     @overload
@@ -310,7 +264,14 @@ class STVGPipeline:
         try:
             timings["open"] = time.perf_counter() - started
             tracker = self.tracker if markers else None
-            frames, tracks = self._read(source, tracker, query, progress, timings)
+            frames, tracks = read_once(
+                source,
+                self.config.sampling,
+                tracker,
+                query=query,
+                progress=progress,
+                timings=timings,
+            )
             tracks = keep_most_visible(tracks, self.config.tracking.max_objects, say=True)
             tracks = keep_most_visible(tracks, max_objects)
             if masks and any(track.masks is None for track in tracks.tracks):
@@ -322,25 +283,6 @@ class STVGPipeline:
         finally:
             if source is not video:
                 source.close()
-
-    @staticmethod
-    def check_queries(query: str | list[str] | tuple[str, ...]) -> list[str]:
-        """The queries as a list.
-
-        Raises:
-            QueryError: none at all, or one without usable text.
-        """
-        if not isinstance(query, str | list | tuple):
-            raise QueryError(
-                f"Got a query of type {type(query).__name__}; give a text such as 'the dog "
-                "jumping', or a list of texts."
-            )
-        queries = [query] if isinstance(query, str) else list(query)
-        if not queries:
-            raise QueryError("Got an empty list of queries; give at least one description.")
-        for text in queries:
-            prompting.clean_query(text)
-        return queries
 
     def read(
         self,
@@ -361,49 +303,14 @@ class STVGPipeline:
         Returns:
             The sample for the language model, and all objects.
         """
-        return self._read(source, self.tracker, query, progress, timings)
-
-    def _read(
-        self,
-        source: VideoSource,
-        tracker: Tracker | None,
-        query: str | None,
-        progress: Progress | None,
-        timings: dict[str, float] | None,
-    ) -> tuple[Frames, Tracks]:
-        timings = {} if timings is None else timings
-        info = source.info
-        plan = plan_for(info, self.config.sampling)
-        sampled = set(plan.frame_indices)
-        tracked = {int(i) for i in tracker.frames_wanted(info)} if tracker else set()
-        kept: dict[int, Pixels] = {}
-        started = time.perf_counter()
-
-        def decoded() -> Iterator[TimedFrame]:
-            wanted = sorted(sampled | tracked)
-            frames = source.stream(wanted)
-            for done in range(1, len(wanted) + 1):
-                with timed(timings, "decode"):
-                    frame = next(frames, None)
-                if frame is None:
-                    return
-                if progress is not None:
-                    progress("decode/track", done, len(wanted))
-                if frame.frame_index in sampled:
-                    kept[frame.frame_index] = source.sample_pixels(frame, plan)
-                if frame.frame_index in tracked:
-                    yield frame
-
-        stream = decoded()
-        if tracker is not None:
-            tracks = tracker.track(stream, info, query=query)
-        else:
-            tracks = Tracks(info.width, info.height, info.frame_times, ())
-        for _ in stream:
-            pass  # The sample may reach further than what the tracker wanted.
-        timings["track"] = time.perf_counter() - started - timings.get("decode", 0.0)
-        with timed(timings, "decode"):
-            return gather_frames(kept, plan, info), tracks
+        return read_once(
+            source,
+            self.config.sampling,
+            self.tracker,
+            query=query,
+            progress=progress,
+            timings=timings,
+        )
 
     def track(
         self, video: Any, *, query: str | None = None, progress: Progress | None = None
@@ -474,135 +381,3 @@ class STVGPipeline:
         frames = sorted({box.frame_index for box in tube.boxes})
         info = source.info
         return masks_of_tube(tube, source.stream(frames), self.segmenter(), info.height, info.width)
-
-    def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None) -> None:
-        """Write the model, its detector, its settings and a model card into a folder.
-
-        `from_pretrained(folder)` gives the same settings and the same answers.
-
-        Args:
-            folder: a new or empty one, or a saved pipeline, which is replaced.
-            results: the `--out` folder or `--json` file of `stvg eval`; the card shows its
-                figures, and no others.
-
-        Raises:
-            ModelError: this pipeline was built around a language model given by hand, or the
-                results cannot be read.
-            OutputError: the folder holds something else, or cannot be written.
-        """
-        bundle = self._own_bundle("save")
-        hub.save_bundle(
-            bundle.own_folder, self.config, _title(bundle.name), folder, results=results
-        )
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | None = None,
-        private: bool | None = None,
-        revision: str | None = None,
-        commit_message: str = "Upload an STVG-R1 pipeline",
-        results: str | Path | None = None,
-        dry_run: bool = False,
-    ) -> str:
-        """Upload what `save_pretrained` writes; returns the address of the commit.
-
-        A broken upload is repeated by the same call: what is there is not sent again. With
-        `dry_run` nothing is sent, and the files with their bytes are returned, a line each.
-
-        Raises:
-            ModelError: as in `save_pretrained`, or the Hub cannot be reached or refuses.
-        """
-        bundle = self._own_bundle("push")
-        return hub.push_bundle(
-            bundle.own_folder,
-            self.config,
-            repo_id,
-            token=token,
-            private=private,
-            revision=revision,
-            commit_message=commit_message,
-            results=results,
-            dry_run=dry_run,
-        )
-
-    def _own_bundle(self, what: str) -> hub.Bundle:
-        if self._bundle is None:
-            raise ModelError(
-                f"Cannot {what} this pipeline: its language model was given by hand, so there are "
-                "no files to copy; load it with from_pretrained instead."
-            )
-        return self._bundle
-
-
-def load_tracker(
-    tracker: str | Path | Tracker = "auto",
-    *,
-    config: TrackingConfig,
-    bundle: Path | None = None,
-    device: str = "cpu",
-    local_files_only: bool = False,
-    segmenter: str | Path | Segmenter = "auto",
-) -> tuple[Tracker, str]:
-    """`tracking.load_tracker` with a segmenter named as in `STVGPipeline.from_pretrained`."""
-
-    def make_segmenter() -> Segmenter:
-        return load_segmenter(segmenter, device=device, local_files_only=local_files_only)[0]
-
-    return tracking.load_tracker(
-        tracker,
-        config=config,
-        bundle=bundle,
-        device=device,
-        local_files_only=local_files_only,
-        segmenter=make_segmenter,
-    )
-
-
-def server_vlm(url: str) -> VLM:
-    """A language model behind an OpenAI-compatible address; see `vlm.server.ServerVLM`."""
-    from stvg_r1_hub.vlm.server import ServerVLM
-
-    return ServerVLM(url)
-
-
-def track_video(
-    video: Any,
-    tracker: Tracker,
-    *,
-    query: str | None = None,
-    progress: Progress | None = None,
-) -> Tracks:
-    """Find all objects of a video with a tracker alone.
-
-    Args:
-        video: as in `STVGPipeline.__call__`.
-        tracker: such as the first value of `tracking.load_tracker`.
-        query: a hint for trackers that look for what is asked.
-        progress: called with the stage `"decode/track"`.
-
-    Raises:
-        VideoError: the video cannot be used.
-    """
-    source = video if isinstance(video, VideoSource) else open_video(video)
-    try:
-        wanted = [int(i) for i in tracker.frames_wanted(source.info)]
-        stream = _reported(source.stream(wanted), len(wanted), progress) if wanted else iter(())
-        return tracker.track(stream, source.info, query=query)
-    finally:
-        if source is not video:
-            source.close()
-
-
-def _reported(
-    frames: Iterable[TimedFrame], total: int, progress: Progress | None
-) -> Iterator[TimedFrame]:
-    for done, frame in enumerate(frames, start=1):
-        if progress is not None:
-            progress("decode/track", done, total)
-        yield frame
-
-
-def _title(name: str) -> str:
-    return Path(name).name or name

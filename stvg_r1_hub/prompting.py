@@ -119,6 +119,25 @@ def clean_query(query: str) -> str:
     return _TOKEN_START.sub(_LOOK_ALIKE_LESS, text)
 
 
+def check_queries(query: str | list[str] | tuple[str, ...]) -> list[str]:
+    """The queries as a list.
+
+    Raises:
+        QueryError: none at all, or one without usable text.
+    """
+    if not isinstance(query, str | list | tuple):
+        raise QueryError(
+            f"Got a query of type {type(query).__name__}; give a text such as 'the dog "
+            "jumping', or a list of texts."
+        )
+    queries = [query] if isinstance(query, str) else list(query)
+    if not queries:
+        raise QueryError("Got an empty list of queries; give at least one description.")
+    for text in queries:
+        clean_query(text)
+    return queries
+
+
 def _too_long(length: int) -> str:
     return (
         f"Got a query of {length} characters; at most {MAX_QUERY_CHARACTERS} are allowed, "

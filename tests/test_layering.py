@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "stvg_r1_hub"
 
 # What every module may import.
-BASE = {"structures", "geometry", "config", "errors", "outputs", "mask_session"}
+BASE = {"structures", "geometry", "config", "errors", "outputs", "mask_session", "timings"}
 # What only draws or keeps files; used by the assembling modules below.
 SUPPORT = {
     "hub": {"model_card"},
@@ -30,7 +30,13 @@ STAGES = {
 ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},
     "clip": {"result", "video", "pipeline", "smaller_sample"},
-    "pipeline": {*STAGES, "result", "clip", "device", "track_selection"},
+    "one_pass": {"video", "tracking"},
+    "parts": {"hub", "prompting", "tracking", "segmentation", "vlm", "device"},
+    "publishing": {"hub"},
+    "pipeline": {
+        *{*STAGES, "result", "clip", "device", "track_selection"},
+        *{"one_pass", "parts", "publishing"},
+    },
     "web": {
         "pipeline",
         "result",

@@ -1,0 +1,107 @@
+"""One decoding pass over a video: the tracker gets its frames, the sample is kept on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from stvg_r1_hub.config import SamplingConfig
+from stvg_r1_hub.structures import Frames, Pixels, Progress, TimedFrame, Tracks
+from stvg_r1_hub.timings import timed
+from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
+
+
+def read_once(
+    source: VideoSource,
+    sampling: SamplingConfig,
+    tracker: Tracker | None,
+    *,
+    query: str | None = None,
+    progress: Progress | None = None,
+    timings: dict[str, float] | None = None,
+) -> tuple[Frames, Tracks]:
+    """Decode the video once, for the tracker and for the language model.
+
+    Args:
+        source: an open video.
+        sampling: which frames the language model sees, and how large.
+        tracker: finds the objects; None tracks nothing.
+        query: a hint for trackers that look for what is asked.
+        progress: called with the stage `"decode/track"`.
+        timings: gets the seconds of `"decode"` and `"track"` added.
+
+    Returns:
+        The sample for the language model, and all objects.
+    """
+    timings = {} if timings is None else timings
+    info = source.info
+    plan = plan_for(info, sampling)
+    sampled = set(plan.frame_indices)
+    tracked = {int(i) for i in tracker.frames_wanted(info)} if tracker else set()
+    kept: dict[int, Pixels] = {}
+    started = time.perf_counter()
+
+    def decoded() -> Iterator[TimedFrame]:
+        wanted = sorted(sampled | tracked)
+        frames = source.stream(wanted)
+        for done in range(1, len(wanted) + 1):
+            with timed(timings, "decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            if progress is not None:
+                progress("decode/track", done, len(wanted))
+            if frame.frame_index in sampled:
+                kept[frame.frame_index] = source.sample_pixels(frame, plan)
+            if frame.frame_index in tracked:
+                yield frame
+
+    stream = decoded()
+    if tracker is not None:
+        tracks = tracker.track(stream, info, query=query)
+    else:
+        tracks = Tracks(info.width, info.height, info.frame_times, ())
+    for _ in stream:
+        pass  # The sample may reach further than what the tracker wanted.
+    timings["track"] = time.perf_counter() - started - timings.get("decode", 0.0)
+    with timed(timings, "decode"):
+        return gather_frames(kept, plan, info), tracks
+
+
+def track_video(
+    video: Any,
+    tracker: Tracker,
+    *,
+    query: str | None = None,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Find all objects of a video with a tracker alone.
+
+    Args:
+        video: as in `STVGPipeline.__call__`.
+        tracker: such as the first value of `tracking.load_tracker`.
+        query: a hint for trackers that look for what is asked.
+        progress: called with the stage `"decode/track"`.
+
+    Raises:
+        VideoError: the video cannot be used.
+    """
+    source = video if isinstance(video, VideoSource) else open_video(video)
+    try:
+        wanted = [int(i) for i in tracker.frames_wanted(source.info)]
+        stream = _reported(source.stream(wanted), len(wanted), progress) if wanted else iter(())
+        return tracker.track(stream, source.info, query=query)
+    finally:
+        if source is not video:
+            source.close()
+
+
+def _reported(
+    frames: Iterable[TimedFrame], total: int, progress: Progress | None
+) -> Iterator[TimedFrame]:
+    for done, frame in enumerate(frames, start=1):
+        if progress is not None:
+            progress("decode/track", done, total)
+        yield frame
