@@ -3,9 +3,9 @@
     python benchmarks/bench_web.py [--users 8] [--minutes 5]
 
 Starts `stvg app` with the bundled model as its own process and asks it through `gradio_client`:
-every user has one visit and a video of their own, and every answer is held against the one that the
-package gives for that video. (The server remembers up to 300 visits, about 0.12 MB each; a new visit
-for every question would measure that.) Needs the extra `app`, and psutil.
+every user has one visit and a video of their own, and every answer is held against the one that
+the package gives for that video. (The server remembers up to 300 visits, about 0.12 MB each; a new
+visit for every question would measure that.) Needs the extra `app`, and psutil.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.policy import Policy
 from train.question import Question
-from train.rollout import Rollout, SamplingSettings
+from train.rollout import Asked, Rollout, SamplingSettings
 
 GRID = (20, 14, 26)
 TEXT_TOKENS, GENERATIONS = 260, 8
@@ -148,7 +148,7 @@ def measure(policy, question, completions, args, *, share_prefix):
             generator = torch.Generator(device).manual_seed(0)
             figures[f"{name} s"], _ = timed(
                 lambda rollout=rollout, generator=generator: rollout.generate(
-                    policy, question, features, GENERATIONS, generator
+                    policy, [Asked(question, features, generator)], GENERATIONS
                 ),
                 device,
             )

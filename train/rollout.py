@@ -1,8 +1,9 @@
-"""Sample the completions of a group: one prefill, one KV cache of the prefix, G answers.
+"""Sample the completions of groups: one prefill a prompt, one KV cache, all answers side by side.
 
 The answers grow in the packed layout of `train/policy.py`: at every step the running completions
-are a handful of query tokens in one sequence, which see the prefix's keys and their own. The
-prefix's keys exist once, are read once a step, and nothing is copied for each completion.
+of all groups are a handful of query tokens in one sequence, which see the keys of their own prompt
+and their own. A prompt's keys exist once, are read once a step, and nothing is copied for each
+completion; the weights are read once a step for all of them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,17 @@ class SamplingSettings:
     """Only the most probable tokens with this total probability are drawn."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A prompt to be completed."""
+
+    question: Question
+    features: Tensor
+    """`(V, hidden)` visual tokens of its clip."""
+    generator: torch.Generator
+    """Random numbers of its completions alone; the same state gives the same completions."""
+
+
 class Rollout:
     """Draws groups of completions and remembers how many fit into memory at once."""
 
@@ -65,109 +77,133 @@ class Rollout:
 
     @torch.no_grad()
     def generate(
-        self, policy: Callable[..., Tensor], question: Question, features: Tensor, n: int,
-        generator: torch.Generator,
-    ) -> list[Tensor]:  # fmt: skip
-        """Draw `n` completions; each `(L_i,)` int64 and ends with the end token if it has one.
+        self, policy: Callable[..., Tensor], prompts: Sequence[Asked], n: int
+    ) -> list[list[Tensor]]:
+        """Draw `n` completions a prompt, each `(L_i,)` int64 with the end token if it came to it.
 
-        Running out of memory once halves the number generated together, for the rest of the run.
+        Running out of memory halves the number generated together, for the rest of the run.
 
         Args:
             policy: a `Policy`, wrapped or not, in eval mode.
-            question: prompt and clip.
-            features: the clip's visual tokens.
-            n: completions.
-            generator: random numbers; the same state gives the same completions.
+            prompts: one a group.
+            n: completions a prompt.
 
         Raises:
-            TrainingError: out of memory again with half as many.
+            TrainingError: not even one completion fits into memory.
         """
-        state = generator.get_state()
+        states = [prompt.generator.get_state() for prompt in prompts]
+        together = min(self.at_once or n * len(prompts), n * len(prompts))
         try:
-            return self._generate(policy, question, features, n, generator)
+            return self._generate(policy, prompts, n)
         except torch.OutOfMemoryError as error:
-            if self.at_once is not None or n < 2 or self.anyone is not None:
+            if together < 2 or self.anyone is not None:
+                longest = max(len(prompt.question) for prompt in prompts)
                 raise TrainingError(
-                    f"Out of memory while generating {min(n, self.at_once or n)} completions at "
-                    f"once behind {len(question)} prompt tokens; lower num_generations, "
-                    "max_completion_tokens or the pixel budget."
+                    f"Out of memory while generating {together} completions at once behind "
+                    f"{longest} prompt tokens; lower num_generations, max_completion_tokens or "
+                    "the pixel budget."
                 ) from error
         torch.cuda.empty_cache()
-        self.at_once = (n + 1) // 2
+        self.at_once = (together + 1) // 2
         _log.warning(
             "Out of memory while generating %d completions at once; from now on %d at once.",
-            n, self.at_once,
+            together, self.at_once,
         )  # fmt: skip
-        generator.set_state(state)
-        return self.generate(policy, question, features, n, generator)
+        for prompt, state in zip(prompts, states, strict=True):
+            prompt.generator.set_state(state)
+        return self.generate(policy, prompts, n)
 
     def _generate(
-        self, policy: Callable[..., Tensor], question: Question, features: Tensor, n: int,
-        generator: torch.Generator,
-    ) -> list[Tensor]:  # fmt: skip
+        self, policy: Callable[..., Tensor], prompts: Sequence[Asked], n: int
+    ) -> list[list[Tensor]]:
+        """As many whole groups side by side as `at_once` allows, or one group in parts."""
+        at_once = self.at_once or n * len(prompts)
+        parts = [min(at_once, n - first) for first in range(0, n, min(at_once, n))]
+        completions: list[list[Tensor]] = []
+        if not self.share_prefix:
+            for prompt in prompts:
+                drawn = [self._repeated(policy, prompt, k) for k in parts]
+                completions.append([ids for part in drawn for ids in part])
+            return completions
+        groups = max(1, at_once // n)
+        for first in range(0, len(prompts), groups):
+            completions += self._packed_groups(policy, prompts[first : first + groups], parts)
+        return completions
+
+    def _packed_groups(
+        self, policy: Callable[..., Tensor], prompts: Sequence[Asked], parts: Sequence[int]
+    ) -> list[list[Tensor]]:
+        """Prefill each prompt, then grow completions of all of them, so many a time."""
         from transformers import DynamicCache
 
-        size = self.at_once or n
-        sizes = [min(size, n - first) for first in range(0, n, size)]
-        if not self.share_prefix:
-            draw = self._repeated
-            return [ids for k in sizes for ids in draw(policy, question, features, k, generator)]
-        cache = DynamicCache()
-        logits = policy(
-            "extend", question.input_ids.unsqueeze(0), question.position_ids.unsqueeze(1), cache,
-            features=features, last_only=True,
-        )[0]  # fmt: skip
-        completions = []
-        for k in sizes:
-            completions += self._packed(policy, question, cache, logits, k, generator)
-            if extra := cache.get_seq_length() - len(question):
+        cache, logits = DynamicCache(), []
+        for prompt in prompts:
+            question, own = prompt.question, DynamicCache() if len(prompts) > 1 else cache
+            logits += policy(
+                "extend", question.input_ids.unsqueeze(0), question.position_ids.unsqueeze(1), own,
+                features=prompt.features, last_only=True,
+            )  # fmt: skip
+            if own is not cache:
+                for layer, (keys, values, *_) in enumerate(own):
+                    cache.update(keys, values, layer)
+        prefixes = cache.get_seq_length()
+        completions: list[list[Tensor]] = [[] for _ in prompts]
+        for k in parts:
+            drawn = self._packed(policy, prompts, cache, torch.cat(logits), k)
+            for group, own_completions in zip(completions, drawn, strict=True):
+                group += own_completions
+            if extra := cache.get_seq_length() - prefixes:
                 cache.crop(-extra)
         return completions
 
     def _packed(
-        self, policy: Callable[..., Tensor], question: Question, cache: object, logits: Tensor,
-        n: int, generator: torch.Generator,
-    ) -> list[Tensor]:  # fmt: skip
-        """Grow `n` completions behind the cached prefix; `(1, V)` logits follow its last token."""
-        device = logits.device
-        growing = _Growing(n, self, generator)
-        key_owners = torch.full((len(question),), PREFIX, device=device)
-        logits = logits.expand(n, -1)
-        running = torch.arange(n, device=device)
+        self, policy: Callable[..., Tensor], prompts: Sequence[Asked], cache: object,
+        logits: Tensor, n: int,
+    ) -> list[list[Tensor]]:  # fmt: skip
+        """Grow `n` completions behind each cached prompt; `(P, V)` logits follow their ends."""
+        device, groups = logits.device, len(prompts)
+        growing = _Growing([prompt.generator for prompt in prompts], n, self)
+        lengths = torch.tensor([len(prompt.question) for prompt in prompts])
+        starts = torch.tensor([prompt.question.next_position for prompt in prompts], device=device)
+        key_groups = torch.arange(groups).repeat_interleave(lengths).to(device)
+        key_owners = torch.full_like(key_groups, PREFIX)
+        running = torch.arange(groups * n, device=device)
+        logits = logits.repeat_interleave(n, dim=0)
         while True:
             running = growing.append(logits, running)
             if growing.finished(running):
                 return growing.completions()
             # Under sharding a process that is done goes on with a token that nobody reads.
-            fed = running if len(running) else torch.zeros(1, dtype=torch.long, device=device)
-            key_owners = torch.cat([key_owners, fed])
-            position = question.next_position + growing.length - 1
+            fed = running if len(running) else running.new_zeros(1)
+            fed_groups = fed // n
+            key_owners, key_groups = (
+                torch.cat([key_owners, fed]),
+                torch.cat([key_groups, fed_groups]),
+            )
+            mask = may_attend(fed, key_owners) & (key_groups == fed_groups.unsqueeze(1))
+            positions = starts[fed_groups] + growing.length - 1
             logits = policy(
                 "extend", growing.last_tokens(fed).unsqueeze(0),
-                torch.full((3, 1, len(fed)), position, device=device), cache,
-                mask=may_attend(fed, key_owners),
+                positions.expand(3, 1, -1), cache, mask=mask,
             )[0]  # fmt: skip
 
-    def _repeated(
-        self, policy: Callable[..., Tensor], question: Question, features: Tensor, n: int,
-        generator: torch.Generator,
-    ) -> list[Tensor]:  # fmt: skip
+    def _repeated(self, policy: Callable[..., Tensor], prompt: Asked, n: int) -> list[Tensor]:
         """The reference: a batch of `n` rows with a cache and a copy of the clip each."""
         from transformers import DynamicCache
 
-        device = question.input_ids.device
-        growing = _Growing(n, self, generator)
+        question, device = prompt.question, prompt.question.input_ids.device
+        growing = _Growing([prompt.generator], n, self)
         cache = DynamicCache()
         logits = policy(
             "extend", question.input_ids.expand(n, -1),
             question.position_ids.unsqueeze(1).expand(3, n, -1), cache,
-            features=features.repeat(n, 1), last_only=True,
+            features=prompt.features.repeat(n, 1), last_only=True,
         )[:, -1]  # fmt: skip
         everyone = running = torch.arange(n, device=device)
         while True:
             running = growing.append(logits[running], running)
             if growing.finished(running):
-                return growing.completions()
+                return growing.completions()[0]
             position = question.next_position + growing.length - 1
             logits = policy(
                 "extend", growing.last_tokens(everyone).unsqueeze(1),
@@ -176,24 +212,36 @@ class Rollout:
 
 
 class _Growing:
-    """Completions under way."""
+    """Completions under way: `n` a group, the groups one after the other."""
 
-    def __init__(self, n: int, rollout: Rollout, generator: torch.Generator) -> None:
+    def __init__(self, generators: Sequence[torch.Generator], n: int, rollout: Rollout) -> None:
         self.settings = rollout.settings
         self.eos = torch.tensor(rollout.eos_token_ids)
         self.anyone = rollout.anyone
-        self.generator = generator
+        self.generators = generators
+        self.n = n
         self.length = 0
-        self.tokens = torch.zeros(n, self.settings.max_new_tokens, dtype=torch.long)
-        self.lengths = torch.zeros(n, dtype=torch.long)
+        rows = n * len(generators)
+        self.tokens = torch.zeros(rows, self.settings.max_new_tokens, dtype=torch.long)
+        self.lengths = torch.zeros(rows, dtype=torch.long)
 
     def append(self, logits: Tensor, running: Tensor) -> Tensor:
         """Draw the next token of the running completions; those that run on."""
         if not len(running):
             self.length += 1
             return running
-        chosen = _draw(logits[: len(running)], self.settings, self.generator).cpu()
         rows = running.cpu()
+        # Each group draws from its own random numbers, whichever others it is packed with.
+        sizes = torch.bincount(rows // self.n, minlength=len(self.generators)).tolist()
+        chosen = torch.cat(
+            [
+                _draw(own, self.settings, generator)
+                for own, generator in zip(
+                    logits[: len(rows)].split(sizes), self.generators, strict=True
+                )
+                if len(own)
+            ]
+        ).cpu()
         self.tokens[rows, self.length] = chosen
         self.length += 1
         self.lengths[rows] = self.length
@@ -211,9 +259,10 @@ class _Growing:
         place = min(self.length, self.settings.max_new_tokens) - 1
         return self.tokens[rows.cpu(), place].to(rows.device)
 
-    def completions(self) -> list[Tensor]:
-        """What was drawn, each without what follows its end."""
-        return [row[:k] for row, k in zip(self.tokens, self.lengths.tolist(), strict=True)]
+    def completions(self) -> list[list[Tensor]]:
+        """What was drawn, group by group, each without what follows its end."""
+        cut = [row[:k] for row, k in zip(self.tokens, self.lengths.tolist(), strict=True)]
+        return [cut[first : first + self.n] for first in range(0, len(cut), self.n)]
 
 
 def _draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator) -> Tensor:

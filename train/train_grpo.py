@@ -25,7 +25,7 @@ from train.loop import SHARDED
 from train.policy import Policy, split_ragged
 from train.question import Question, QuestionBuilder
 from train.rewards import REWARDS, Completion, Reward
-from train.rollout import Rollout, SamplingSettings, TrainingError
+from train.rollout import Asked, Rollout, SamplingSettings, TrainingError
 from train.samples import TrainingSample
 from train.start_model import StartModel, load_weights
 from train.training_config import TrainingConfig
@@ -99,7 +99,9 @@ class GrpoObjective:
     def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Group]:
         """Completions, rewards, advantages and reference of each sample."""
         self.policy.eval()
-        groups = [self._group(*pair) for pair in zip(samples, places, strict=True)]
+        prompts = [self._asked(*pair) for pair in zip(samples, places, strict=True)]
+        drawn = self.rollout.generate(self.generating, prompts, self.config.num_generations)
+        groups = [self._group(*three) for three in zip(samples, prompts, drawn, strict=True)]
         self.policy.train()
         self._set_normalizers(groups)
         return groups
@@ -157,19 +159,20 @@ class GrpoObjective:
                 )
         return rows
 
-    def _group(self, sample: TrainingSample, place: int) -> Group:
-        config, device = self.config, self.accelerator.device
+    def _asked(self, sample: TrainingSample, place: int) -> Asked:
+        device = self.accelerator.device
         question = self.builder.build(sample.prompt, sample.frames, sample.sample_fps).to(device)
-        features = self.generating("encode", question)
-        generator = torch.Generator(device).manual_seed(_seed(config.seed, place))
-        completions = [
-            ids.to(device)
-            for ids in self.rollout.generate(
-                self.generating, question, features, config.num_generations, generator
-            )
-        ]
+        generator = torch.Generator(device).manual_seed(_seed(self.config.seed, place))
+        return Asked(question, self.generating("encode", question), generator)
+
+    def _group(self, sample: TrainingSample, prompt: Asked, drawn: Sequence[Tensor]) -> Group:
+        config, device = self.config, self.accelerator.device
+        question, features = prompt.question, prompt.features
+        completions = [ids.to(device) for ids in drawn]
         texts = self.processor.batch_decode(completions, skip_special_tokens=True)
-        mirrored = self._mirrored_text(sample, generator) if "mirror" in config.rewards else None
+        mirrored = None
+        if "mirror" in config.rewards:
+            mirrored = self._mirrored_text(sample, prompt.generator)
         rewards = self._rewards(sample, [Completion(text, mirrored) for text in texts])
         totals = torch.tensor(
             [sum(config.rewards[name] * values[i] for name, values in rewards.items())
@@ -199,7 +202,8 @@ class GrpoObjective:
             sample.mirrored_prompt, sample.mirrored_frames, sample.sample_fps
         ).to(self.accelerator.device)
         features = self.generating("encode", question)
-        ids = self.rollout.generate(self.generating, question, features, 1, generator)
+        asked = Asked(question, features, generator)
+        (ids,) = self.rollout.generate(self.generating, [asked], 1)
         text: str = self.processor.batch_decode(ids, skip_special_tokens=True)[0]
         return text
 

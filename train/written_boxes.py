@@ -32,7 +32,7 @@ from stvg_r1_hub.video import plan_sampling
 from train.policy import Policy
 from train.question import QuestionBuilder
 from train.rewards import Truth
-from train.rollout import Rollout, SamplingSettings
+from train.rollout import Asked, Rollout, SamplingSettings
 from train.samples import TrainingSample
 from train.sizes import ModelSize, bundle_config
 from train.sprite_questions import SpriteQuestions, answerable_scene, size_of
@@ -135,7 +135,7 @@ def answer_with_boxes(model: Path, level: str, *, seed: int, n: int) -> dict[str
         )
         with torch.no_grad():
             features = policy("encode", question)
-        (ids,) = rollout.generate(policy, question, features, 1, torch.Generator())
+        ((ids,),) = rollout.generate(policy, [Asked(question, features, torch.Generator())], 1)
         scores.append(score(scene, processor.decode(ids, skip_special_tokens=True)))
     tious, vious = zip(*scores, strict=True) if scores else ((0.0,), (0.0,))
     means = {"m_tiou": float(np.mean(tious)), "m_viou": float(np.mean(vious))}

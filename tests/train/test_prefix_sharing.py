@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from tests.train import tiny
 from train.grpo import grpo_loss
 from train.policy import Policy, packed_owners, split_ragged
-from train.rollout import Rollout, SamplingSettings, TrainingError
+from train.rollout import Asked, Rollout, SamplingSettings, TrainingError
 
 RAGGED = (5, 1, 9, 3)
 
@@ -130,7 +130,7 @@ def draw(policy, question, *, n=5, seed=0, eos=(), at_once=None, **options):
     with torch.no_grad():
         features = policy("encode", question)
     generator = torch.Generator().manual_seed(seed)
-    return rollout.generate(policy, question, features, n, generator)
+    return rollout.generate(policy, [Asked(question, features, generator)], n)[0]
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_p": 0.7}, {"temperature": 0.5}])
@@ -183,14 +183,59 @@ def test_rollout_probabilities_are_those_of_the_loss_pass():
         features = policy("encode", question)
         generator = torch.Generator().manual_seed(0)
         settings = SamplingSettings(max_new_tokens=6)
-        completions = Rollout(settings, ()).generate(listening, question, features, 3, generator)
+        asked = Asked(question, features, generator)
+        (completions,) = Rollout(settings, ()).generate(listening, [asked], 3)
         logps = policy("logps", question, completions).split([6, 6, 6])
     for i, ids in enumerate(completions):
         drawn = [step[min(i, len(step) - 1), ids[j]] for j, step in enumerate(probabilities)]
         assert torch.allclose(torch.stack(drawn), logps[i], atol=1e-4)
 
 
-def test_out_of_memory_halves_the_batch_once(caplog):
+def asked_questions(policy):
+    """Three prompts of different lengths about different clips, each with its own numbers."""
+    found = []
+    for i, prompt in enumerate(("Find it.", "Find the dog that jumps.", "Where?")):
+        question = tiny.question(policy.qwen, prompt=prompt, frames=4 + 2 * i, seed=i)
+        with torch.no_grad():
+            features = policy("encode", question)
+        found.append(Asked(question, features, torch.Generator().manual_seed(i)))
+    return found
+
+
+def drawn(policy, prompts, *, n=4, at_once=None, eos=()):
+    rollout = Rollout(SamplingSettings(max_new_tokens=12), eos)
+    rollout.at_once = at_once
+    groups = rollout.generate(policy, prompts, n)
+    return [[ids.tolist() for ids in group] for group in groups]
+
+
+def test_groups_drawn_together_are_those_drawn_alone():
+    policy = policy_with(lora=False).eval()
+    everything = torch.tensor(drawn(policy, asked_questions(policy)))
+    eos = everything.unique()[::9].tolist()  # so that completions and groups end at different times
+    alone = [drawn(policy, [asked], eos=eos)[0] for asked in asked_questions(policy)]
+    lengths = {len(ids) for group in alone for ids in group}
+    assert len(lengths) > 3 and max(lengths) == 12
+    assert drawn(policy, asked_questions(policy), eos=eos) == alone
+    two_groups = drawn(policy, asked_questions(policy), eos=eos, at_once=9)
+    assert two_groups == alone
+    halves = drawn(policy, asked_questions(policy), at_once=2)
+    assert halves == [drawn(policy, [a], at_once=2)[0] for a in asked_questions(policy)]
+
+
+def test_groups_side_by_side_cost_one_pass_a_token():
+    policy, passes = policy_with(lora=False).eval(), []
+
+    def counting(task, ids, *args, **options):
+        passes.append(ids.shape[1])
+        return policy(task, ids, *args, **options)
+
+    prompts = asked_questions(policy)
+    Rollout(SamplingSettings(max_new_tokens=12), ()).generate(counting, prompts, 4)
+    assert passes == [*(len(asked.question) for asked in prompts), *[12] * 11]
+
+
+def test_out_of_memory_halves_the_batch(caplog):
     policy = policy_with(lora=False).eval()
     question = tiny.question(policy.qwen)
     with torch.no_grad():
@@ -198,13 +243,13 @@ def test_out_of_memory_halves_the_batch_once(caplog):
 
     def run(most):
         def small(task, ids, *args, **options):
-            if task == "extend" and ids.shape == (1, ids.numel()) and most < ids.numel() < 10:
+            if task == "extend" and most < ids.numel() < 10:
                 raise torch.OutOfMemoryError("pretend")
             return policy(task, ids, *args, **options)
 
         rollout = Rollout(SamplingSettings(max_new_tokens=6), ())
         generator = torch.Generator().manual_seed(3)
-        return rollout, rollout.generate(small, question, features, 6, generator)
+        return rollout, rollout.generate(small, [Asked(question, features, generator)], 6)[0]
 
     rollout, completions = run(most=3)
     assert rollout.at_once == 3
@@ -212,8 +257,9 @@ def test_out_of_memory_halves_the_batch_once(caplog):
     assert "3 at once" in caplog.text
     halves = draw(policy, question, n=6, at_once=3, seed=3, settings={"max_new_tokens": 6})
     assert [ids.tolist() for ids in completions] == [ids.tolist() for ids in halves]
+    assert run(most=2)[0].at_once == 2
     with pytest.raises(TrainingError, match="num_generations"):
-        run(most=2)
+        run(most=0)
 
 
 def test_processes_that_wait_for_others_draw_the_same():
