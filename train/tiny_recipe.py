@@ -32,6 +32,7 @@ from train.written_boxes import answer_with_boxes
 
 CONFIG = Path(__file__).parent / "configs" / "tiny.yaml"
 OFFICIAL = {"tiou": 1.0, "id": 1.0, "format": 1.0}
+ROWS = ("boxes", "base", "sft", "grpo", *(f"no_{name}" for name in OFFICIAL))
 EVALUATION_SEED = 2
 """Of the unseen clips; training and model selection use other ones."""
 FIGURES = ("id_accuracy", "m_tiou", "m_viou")
@@ -167,12 +168,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--accumulation", type=int, default=8, help="prompts a step")
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="only these")
     options = parser.parse_args(arguments)
     rows: list[tuple[str, dict[str, Any]]] = []
     runs: dict[str, Path] = {}
     try:
         make_folder(options.out)
         for part in parts(options):
+            if part.name not in options.rows:
+                continue
             model = train_part(part, options)
             if part.module == "train.train_grpo":
                 runs[part.title] = options.out / part.name / "metrics.jsonl"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.evaluation.sprites.clips import true_tube
+from tests.train import tiny
 from train import tiny_recipe
 from train.sprite_questions import answerable_scene
 from train.written_boxes import BoxQuestions, read_answer, score, written_answer
@@ -12,9 +13,32 @@ from train.written_boxes import BoxQuestions, read_answer, score, written_answer
 def test_the_recipe_leaves_out_each_reward_once():
     options = type("Options", (), {"sft_steps": 5, "grpo_steps": 7, "generations": 8})
     rows = {part.name: part for part in tiny_recipe.parts(options)}
-    assert list(rows) == ["boxes", "base", "sft", "grpo", "no_tiou", "no_id", "no_format"]
+    assert tuple(rows) == tiny_recipe.ROWS
     assert rows["no_id"].changes["rewards"] == {"tiou": 1.0, "format": 1.0}
     assert rows["grpo"].changes["max_steps"] == 7
+
+
+@pytest.mark.slow
+def test_the_recipe_trains_measures_and_goes_on(tmp_path, capsys):
+    sizes = "--clips 2 --grpo-steps 1 --accumulation 2 --generations 2 --rows base grpo"
+    command = ["--base", str(tiny.BUNDLE), "--out", str(tmp_path), "--level", "easy"]
+    command += sizes.split()
+    assert tiny_recipe.main(command) == 0
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| GRPO | 1.000 |" in table and "| base, numbers drawn | 1.000 |" in table
+    assert (tmp_path / "rewards.png").stat().st_size > 5000
+    weights = tmp_path / "grpo" / "model" / "model.safetensors"
+    trained = weights.stat().st_mtime_ns
+    capsys.readouterr()
+    assert tiny_recipe.main(command) == 0
+    assert weights.stat().st_mtime_ns == trained
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == table
+
+
+def test_a_base_that_is_not_there_is_one_sentence(tmp_path, capsys):
+    command = ["--base", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--rows", "base"]
+    assert tiny_recipe.main([*command, "--clips", "1"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_written_boxes_are_read_and_scored():
