@@ -95,10 +95,9 @@ def train_part(part: Part, options: argparse.Namespace) -> Path:
     values["warmup_steps"] = min(values["warmup_steps"], values["max_steps"] - 1)
     config = options.out / f"{part.name}.yaml"
     config.write_text(yaml.safe_dump(values), encoding="utf-8")
-    # What is written without numbers is learned on the easy level, as the base was.
-    level = "easy" if part.data == "boxes" else options.level
+    data = f"{part.data}:{options.level}:{options.seed}"
     command = [sys.executable, "-m", part.module, "--config", str(config), "--resume",
-               "--data", f"{part.data}:{level}:{options.seed}", "--out", str(run)]  # fmt: skip
+               "--data", data, "--out", str(run)]  # fmt: skip
     if subprocess.run(command, check=False).returncode:
         raise RecipeError(f"Training {part.name!r} failed: {' '.join(command)}")
     return run / "model"
@@ -163,8 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/stvg_tiny"))
     parser.add_argument("--level", default="hard")
     parser.add_argument("--clips", type=int, default=500, help="unseen clips to measure on")
-    parser.add_argument("--grpo-steps", type=int, default=300)
-    parser.add_argument("--sft-steps", type=int, default=300)
+    parser.add_argument("--grpo-steps", type=int, default=150)
+    parser.add_argument("--sft-steps", type=int, default=150)
     parser.add_argument("--accumulation", type=int, default=8, help="prompts a step")
     parser.add_argument("--generations", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)

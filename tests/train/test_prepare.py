@@ -94,9 +94,12 @@ def annotated(scenes, tmp_path):
     (videos / "broken.mp4").write_bytes(b"no video at all")
     shutil.copy(videos / "0_clip.mp4", videos / "beyond.mp4")
     shutil.copy(videos / "0_clip.mp4", videos / "empty_corner.mp4")
+    shutil.copy(videos / "0_clip.mp4", videos / "other_size.mp4")
     records["missing.mp4"] = records["broken.mp4"] = good
     frames = good["img_num"] + len(good["bbox"])
     records["beyond.mp4"] = {**good, "st_frame": good["img_num"], "img_num": frames}
+    records["1_clip.mp4"]["img_num"] += 9  # only a doubt: the boxes are in the video
+    records["other_size.mp4"] = {**good, "img_size": [336, 448]}
     records["empty_corner.mp4"] = {**good, "bbox": [[0, 0, 2, 2]] * len(good["bbox"])}
     return write_json(tmp_path / "train.json", records), videos
 
@@ -116,16 +119,18 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_from_annotations_to_samples(annotated, scenes, tmp_path, capsys):
+def test_from_annotations_to_samples(annotated, scenes, tmp_path, capsys, caplog):
     out = tmp_path / "out"
     assert run(*annotated, out, "--mirror") == 0
-    assert "3 usable, 2 set aside, 2 failed" in capsys.readouterr().err
+    assert "3 usable, 3 set aside, 2 failed" in capsys.readouterr().err
     failed = {line["samples"][0]: line["reason"] for line in lines(out / "failed.jsonl")}
     assert "There is no video" in failed["missing.mp4"]
     assert "broken.mp4" in failed["broken.mp4"]
     aside = {line["sample_id"]: line["reason"] for line in lines(out / "set_aside.jsonl")}
     assert "follows the annotated object" in aside["empty_corner.mp4"]
     assert "but the video has frames 0.." in aside["beyond.mp4"]
+    assert "448x336 pixels but its video has 336x336" in aside["other_size.mp4"]
+    assert "Sample 1_clip.mp4 is annotated for" in caplog.text
     assert not list((out / "videos").glob(".*"))
 
     samples = PreparedSamples(out)
