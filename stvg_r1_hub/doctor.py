@@ -41,7 +41,6 @@ EXTRAS = (
     ("onnx", "onnx", "train"),
     ("onnxscript", "onnxscript", "train"),
     ("gradio", "gradio", "app"),
-    ("openai", "openai", "server"),
     ("bitsandbytes", "bitsandbytes", "quantization"),
 )
 BUNDLED = Path(__file__).parent / "bundled"

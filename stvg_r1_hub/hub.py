@@ -1,4 +1,4 @@
-"""A model's name -> its files on this disk, and back: load, save, push.
+"""A model's name -> its files on this disk, and its settings.
 
 A *bundle* is a vision-language model's repository (config, weights, tokenizer at the root) with a
 `stvg_config.json` beside the weights and, if it has a detector of its own, a folder for that.
@@ -8,24 +8,19 @@ Only safetensors, ONNX and text files are ever fetched or copied: never a pickle
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
-from stvg_r1_hub.errors import ModelError, OutputError
-from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card, read_figures
+from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.hub_errors import fetching
+from stvg_r1_hub.training_record import TRAINING_NAME
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
-_ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 FILE_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.md", "*.onnx")
 
 
@@ -90,9 +85,9 @@ def load_bundle(
         )
 
     folder, adapter = fetch(name, revision), None
-    if (folder / _ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
+    if is_adapter(folder):
         adapter = folder
-        base, base_revision = _base_of(name, adapter)
+        base, base_revision = base_of(name, adapter)
         folder = fetch(base, base_revision)
         _check_model_files(base, folder, weights)
     else:
@@ -103,22 +98,31 @@ def load_bundle(
     return Bundle(str(name), folder, _preset(folder), (_bare(name, folder),), adapter)
 
 
-def _base_of(name: str | Path, adapter: Path) -> tuple[str, str | None]:
-    """Name and revision of the model that an adapter was trained on."""
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds a PEFT adapter and no model of its own."""
+    return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
+def base_of(name: str | Path, adapter: Path) -> tuple[str, str | None]:
+    """Name and revision of the model that an adapter was trained on.
+
+    Raises:
+        ModelError: the adapter has no safetensors weights, or does not say.
+    """
     if not (adapter / "adapter_model.safetensors").is_file():
         raise ModelError(
             f"The adapter {name} has no adapter_model.safetensors; other formats are refused "
             "because they can run code: save it again with peft's save_pretrained."
         )
     try:
-        values = json.loads((adapter / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        values = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         base, revision = values["base_model_name_or_path"], values.get("revision")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         base, revision = None, None
     if not isinstance(base, str) or not base:
         raise ModelError(
             f"The adapter {name} does not say which model it belongs to; "
-            f"set base_model_name_or_path in its {_ADAPTER_CONFIG}."
+            f"set base_model_name_or_path in its {ADAPTER_CONFIG}."
         )
     return base, revision if isinstance(revision, str) else None
 
@@ -191,7 +195,7 @@ def _download(
 ) -> Path:
     from huggingface_hub import snapshot_download
 
-    with _hub_errors(repo_id, revision):
+    with fetching(repo_id, revision):
         folder = snapshot_download(
             repo_id,
             revision=revision,
@@ -203,68 +207,6 @@ def _download(
             ignore_patterns=None if weights else ["*.safetensors"],
         )
     return Path(str(folder))
-
-
-@contextmanager
-def _hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Turn the Hub client's errors into one sentence each."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        yield
-    except HFValidationError as error:
-        raise ModelError(
-            f"'{repo_id}' is not a valid Hub id; it must have the form 'owner/name'."
-        ) from error
-    except GatedRepoError as error:
-        raise ModelError(
-            f"Access to {repo_id} is gated: accept its terms on huggingface.co/{repo_id}, "
-            "then log in with: hf auth login"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"There is no model {repo_id} on the Hub, or it is private: check the name, "
-            "or log in with: hf auth login"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(
-            f"{repo_id} has no revision '{revision}'; name one of its branches, tags or commits."
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelError(_out_of_reach(repo_id, revision, error)) from error
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "no status")
-        raise ModelError(
-            f"The Hub refused the request for {repo_id} (HTTP {status}); "
-            "check your token and try again later."
-        ) from error
-    except OSError as error:
-        raise ModelError(
-            f"Cannot fetch {repo_id}: {error.strerror or error}; check the network and the disk."
-        ) from error
-
-
-def _out_of_reach(repo_id: str, revision: str | None, error: Exception) -> str:
-    wanted = f"{repo_id} at revision '{revision}'" if revision else repo_id
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    cause = error.__cause__
-    if offline or cause is None:
-        return (
-            f"{wanted} is not in the local cache and downloads are switched off; "
-            "unset HF_HUB_OFFLINE and local_files_only, or use the bundled model 'tiny'."
-        )
-    return (
-        f"{wanted} is not in the local cache and the Hub cannot be reached; "
-        "check the network, or use the bundled model 'tiny'."
-    )
 
 
 def _check_model_files(name: str | Path, folder: Path, weights: bool) -> None:
@@ -281,152 +223,35 @@ def _check_model_files(name: str | Path, folder: Path, weights: bool) -> None:
     )
 
 
-def model_files(folder: Path) -> list[Path]:
-    """The files of a bundle that may be copied or pushed, relative to its folder, sorted."""
-    files = (p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file())
-    return [
-        f
-        for f in files
-        if any(fnmatch(f.name, pattern) for pattern in FILE_PATTERNS)
-        and not any(part.startswith(".") for part in f.parts)
-    ]
+_FINGERPRINTED = (".safetensors", ".json", ".onnx", ".txt", ".jinja")
+_WHOLE_BYTES = 64 * 1024**2
+_SAMPLE_BYTES, _SAMPLES = 64 * 1024, 256
 
 
-def card_facts(source: Path, results: str | Path | None = None) -> CardFacts:
-    """What the card of a copy may say: what the original's card and an evaluation say.
+def fingerprint(folder: Path, config: STVGConfig) -> str:
+    """SHA-256 of a model's settings and of the names, sizes and content of its files.
+
+    Of files above 64 MB it reads 256 pieces of 64 kB, spread evenly from the first byte to the
+    last: no training leaves all of them as they were. A saved copy has the same fingerprint.
 
     Args:
-        source: folder of the model or adapter.
-        results: what an evaluation wrote; see `model_card.read_figures`.
-
-    Raises:
-        ModelError: the results cannot be read or hold no figures.
+        folder: of the model, or of the adapter.
+        config: the settings it is used with.
     """
-    from huggingface_hub import ModelCard
-
-    license_name = base = None
-    card = source / CARD_NAME
-    if card.is_file():
-        try:
-            data = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
-        except (ValueError, OSError):
-            data = None
-        license_name, base = getattr(data, "license", None), getattr(data, "base_model", None)
-    relation = "finetune"
-    if (source / _ADAPTER_CONFIG).is_file() and not (source / "config.json").is_file():
-        base, relation = _base_of(source, source)[0], "adapter"
-    return CardFacts(
-        license=license_name if isinstance(license_name, str) else None,
-        base_model=base if isinstance(base, str) and "/" in base else None,
-        relation=relation,
-        figures=None if results is None else read_figures(results),
-    )
-
-
-def save_bundle(
-    source: Path,
-    config: STVGConfig,
-    name: str,
-    target: str | Path,
-    *,
-    results: str | Path | None = None,
-) -> Path:
-    """Write a bundle: the files of `source` with `config` and a model card.
-
-    The folder appears whole or not at all; a bundle that is already there is replaced.
-
-    Args:
-        source: the bundle or bare model whose weights are copied.
-        config: settings to save beside them.
-        name: what the model is called in the card.
-        target: folder to write.
-        results: what an evaluation wrote; its figures go into the card.
-
-    Raises:
-        ModelError: the results cannot be read or hold no figures.
-        OutputError: the target holds something else, or cannot be written.
-    """
-    target = Path(target)
-    facts = card_facts(source, results)
-    if target.exists() and target.resolve() == source.resolve():
-        raise OutputError(f"Cannot save into {target}: the model is loaded from there.")
-    if target.exists() and not _may_replace(target):
-        raise OutputError(
-            f"Cannot save into {target}: it exists and is no saved pipeline, or holds other files "
-            "too; name a new or an empty folder."
-        )
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for file in model_files(source):
-            if file.name != CARD_NAME or file.parent != Path("."):
-                (temporary / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / file, temporary / file)
-        config.save(temporary)
-        (temporary / CARD_NAME).write_text(model_card(name, config, facts), encoding="utf-8")
-        if target.exists():
-            # A folder cannot be replaced in one step, so the old one steps aside first.
-            old = temporary.with_name(temporary.name + ".old")
-            os.rename(target, old)
-            try:
-                os.rename(temporary, target)
-            except OSError:
-                os.rename(old, target)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, target)
-    except OSError as error:
-        raise OutputError(f"Cannot save into {target}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
-
-
-def _may_replace(target: Path) -> bool:
-    """Whether nothing would be lost: an empty folder, or a bundle and nothing else."""
-    if not target.is_dir():
-        return False
-    files = {p.relative_to(target) for p in target.rglob("*") if not p.is_dir()}
-    return not files or (Path(CONFIG_NAME) in files and files <= set(model_files(target)))
-
-
-def push_bundle(
-    source: Path,
-    config: STVGConfig,
-    repo_id: str,
-    *,
-    token: str | None = None,
-    private: bool | None = None,
-    revision: str | None = None,
-    commit_message: str = "Upload an STVG-R1 pipeline",
-    results: str | Path | None = None,
-    dry_run: bool = False,
-) -> str:
-    """Upload a bundle to the Hub, creating the repository when missing.
-
-    What is there already is not sent again, so a broken upload is simply repeated.
-
-    Returns:
-        Address of the commit; in a dry run, which sends nothing, a line a file with its bytes.
-
-    Raises:
-        ModelError: the Hub cannot be reached or refuses.
-    """
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=token)
-    with tempfile.TemporaryDirectory() as scratch, _hub_errors(repo_id, revision):
-        folder = save_bundle(source, config, repo_id, Path(scratch) / "bundle", results=results)
-        if dry_run:
-            return "\n".join(
-                f"{(folder / file).stat().st_size:>12} {file}" for file in model_files(folder)
-            )
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            revision=revision,
-            commit_message=commit_message,
-        )
-    return str(commit)
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        # The settings are in the digest already; how it was trained changes no answer.
+        if hidden or path.suffix not in _FINGERPRINTED or name.name in (CONFIG_NAME, TRAINING_NAME):
+            continue
+        size = path.stat().st_size
+        digest.update(f"{name.as_posix()} {size}\n".encode())
+        with path.open("rb") as file:
+            if size <= _WHOLE_BYTES:
+                digest.update(file.read())
+                continue
+            for i in range(_SAMPLES):
+                file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()

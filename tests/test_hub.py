@@ -1,4 +1,4 @@
-"""Finding, saving and pushing a model's files; the Hub is a small server on this machine."""
+"""Finding a model's files; the Hub is a small server on this machine."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,9 +14,8 @@ from typing import ClassVar
 import pytest
 
 from stvg_r1_hub import hub
-from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig, TrackingConfig
-from stvg_r1_hub.errors import ConfigError, ModelError, OutputError
-from stvg_r1_hub.model_card import model_card
+from stvg_r1_hub.config import CONFIG_NAME, STVGConfig, TrackingConfig
+from stvg_r1_hub.errors import ConfigError, ModelError
 
 
 def make_bundle(folder: Path, config: STVGConfig | None = None) -> Path:
@@ -127,122 +125,6 @@ def test_a_broken_config_is_named(tmp_path: Path) -> None:
     (folder / CONFIG_NAME).write_text('{"sampling": {"fpss": 3}}')
     with pytest.raises(ConfigError, match="fpss"):
         hub.load_bundle(folder)
-
-
-def test_saved_bundle_has_the_same_settings_and_files_but_no_pickle(tmp_path: Path) -> None:
-    config = replace(STVGConfig(), sampling=SamplingConfig(fps=4.0), prompt_id="sprites-v1")
-    source = make_bundle(tmp_path / "source", STVGConfig())
-    target = hub.save_bundle(source, config, "mine", tmp_path / "a" / "b")
-    loaded = hub.load_bundle(target)
-    assert loaded.config == config
-    names = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()}
-    assert names == {
-        "config.json",
-        "model.safetensors",
-        "detector/detector.onnx",
-        "detector/detector.json",
-        "README.md",
-        CONFIG_NAME,
-    }
-    assert (target / "model.safetensors").read_bytes() == b"weights"
-    assert "# mine" in (target / "README.md").read_text()
-    again = hub.save_bundle(target, config, "mine", tmp_path / "again")
-    assert hub.load_bundle(again).config == config
-
-
-def test_saving_replaces_a_bundle_but_nothing_else(tmp_path: Path) -> None:
-    source = make_bundle(tmp_path / "source", STVGConfig())
-    target = tmp_path / "target"
-    target.mkdir()
-    hub.save_bundle(source, STVGConfig(), "one", target)
-    (target / "left-over.json").write_text("{}")
-    hub.save_bundle(source, STVGConfig(prompt_id="two"), "two", target)
-    assert not (target / "left-over.json").exists()
-    assert hub.load_bundle(target).config.prompt_id == "two"
-
-    (target / ".git").mkdir()
-    (target / ".git" / "HEAD").write_text("mine")
-    with pytest.raises(OutputError, match="other files"):
-        hub.save_bundle(source, STVGConfig(), "x", target)
-    assert (target / ".git" / "HEAD").read_text() == "mine"
-
-    other = tmp_path / "holiday"
-    other.mkdir()
-    (other / "photo.jpg").write_bytes(b"dear")
-    with pytest.raises(OutputError, match="no saved pipeline"):
-        hub.save_bundle(source, STVGConfig(), "x", other)
-    assert (other / "photo.jpg").read_bytes() == b"dear"
-    with pytest.raises(OutputError, match="loaded from there"):
-        hub.save_bundle(source, STVGConfig(), "x", source)
-    left = {p.name for p in tmp_path.iterdir()}
-    assert left == {"source", "target", "holiday"}, "something half-written stayed"
-
-
-def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:
-    source = make_bundle(tmp_path / "source", STVGConfig())
-    (source / "broken.json").symlink_to(tmp_path / "nowhere")
-    (source / "folder.json").mkdir()
-    file = tmp_path / "file"
-    file.write_text("x")
-    with pytest.raises(OutputError):
-        hub.save_bundle(source, STVGConfig(), "x", file / "inside")
-    assert {p.name for p in tmp_path.iterdir()} == {"source", "file"}
-
-
-def test_a_dry_run_lists_what_would_be_sent_and_sends_nothing(tmp_path: Path) -> None:
-    """No pickle and no code among it; the network is switched off in tests."""
-    source = make_bundle(tmp_path / "source", STVGConfig())
-    listed = hub.push_bundle(source, STVGConfig(), "me/mine", dry_run=True)
-    files = dict(reversed(line.split()) for line in listed.splitlines())  # type: ignore[misc]
-    assert files["model.safetensors"] == str(len(b"weights"))
-    assert set(files) == {
-        "README.md", "config.json", "detector/detector.json", "detector/detector.onnx",
-        "model.safetensors", CONFIG_NAME,
-    }  # fmt: skip
-
-
-def test_the_card_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
-    source = make_bundle(tmp_path / "source", STVGConfig())
-    front = "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen2.5-VL-7B-Instruct\n---\n"
-    (source / "README.md").write_text(front + "the card of the original")
-    results = tmp_path / "figures.json"
-    results.write_text('{"level": "easy", "n": 100, "id_accuracy": 0.99, "ok": true}')
-    saved = hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "a", results=results)
-    card = (saved / "README.md").read_text()
-    assert card.startswith(
-        "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen2.5-VL-7B-Instruct\n"
-        "base_model_relation: finetune\nlibrary_name"
-    )
-    assert "| id_accuracy | 0.99 |" in card and "level: easy" in card and "ok" not in card
-    assert "The weights: apache-2.0." in card and "NanoDet" in card
-    again = hub.save_bundle(saved, STVGConfig(), "mine", tmp_path / "b")
-    card = (again / "README.md").read_text()
-    assert "license: apache-2.0" in card and "Measured" not in card, "figures only from results"
-    for text, said in (
-        ("[1]", "one JSON object"),
-        ("{", "Cannot read the results"),
-        ('{"level": "easy"}', "hold no figures"),
-        ('{"protocols": {"honest": {"m_tIoU": 1}}}', "not what `stvg eval` writes"),
-    ):
-        results.write_text(text)
-        with pytest.raises(ModelError, match=said):
-            hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "c", results=results)
-    with pytest.raises(ModelError, match=r"summary\.json .* finished `stvg eval`"):
-        hub.save_bundle(source, STVGConfig(), "mine", tmp_path / "c", results=tmp_path)
-    assert not (tmp_path / "c").exists()
-
-
-def test_the_card_of_an_adapter_names_its_base(tmp_path: Path) -> None:
-    adapter = make_adapter(tmp_path / "adapter", "Qwen/Qwen2.5-VL-3B-Instruct")
-    card = (hub.save_bundle(adapter, STVGConfig(), "x", tmp_path / "y") / "README.md").read_text()
-    assert "base_model: Qwen/Qwen2.5-VL-3B-Instruct\nbase_model_relation: adapter" in card
-
-
-def test_model_card_front_matter() -> None:
-    card = model_card("mine", STVGConfig())
-    assert card.startswith("---\nlibrary_name: stvg_r1_hub\n")
-    assert "name it in a `license:` line" in card
-    assert "| frames per second | 2 |" in card
 
 
 class FakeHub(BaseHTTPRequestHandler):

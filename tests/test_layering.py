@@ -11,7 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "stvg_r1_hub"
 BASE = {"structures", "geometry", "config", "errors", "outputs", "mask_session", "timings"}
 # What only draws or keeps files; used by the assembling modules below.
 SUPPORT = {
-    "hub": {"model_card"},
+    "hub": {"hub_errors", "training_record"},
+    "model_card": {"card_results", "training_record"},
+    "saving": {"hub", "hub_errors", "model_card", "card_results", "training_record"},
     "rendering": {"drawing"},
     "pictures": {"drawing", "rendering"},
 }
@@ -26,6 +28,7 @@ STAGES = {
     "answer",
     "tube",
     "hub",
+    "saving",
 }
 ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,12 @@ def add_eval(commands: Any) -> None:
                 "truth is not public",
             )
         parser.add_argument("--out", type=Path, required=True, help="results folder")
+        parser.add_argument(
+            "--hub-dataset",
+            metavar="OWNER/NAME[:TASK]",
+            help="what these annotations are on the Hub, if they are a benchmark there: a model "
+            "saved with these results then carries them in the Hub's format (task: default)",
+        )
         _add_run(parser)
     sprites = benchmarks.add_parser("sprites", help="on rendered clips of the sprite world")
     sprites.set_defaults(run=_eval_sprites)
@@ -160,9 +167,10 @@ def _run(
     samples: list[AnnotatedSample],
     base: int,
 ) -> int:
+    from stvg_r1_hub import hub
     from stvg_r1_hub.evaluation.asking import Asker
     from stvg_r1_hub.evaluation.report import write_report
-    from stvg_r1_hub.evaluation.results import RunSettings, digest_of, model_fingerprint
+    from stvg_r1_hub.evaluation.results import RunSettings, digest_of
     from stvg_r1_hub.evaluation.runner import run, this_process
     from stvg_r1_hub.pipeline import STVGPipeline
 
@@ -172,6 +180,12 @@ def _run(
         samples = samples[: options.max_samples]
     if options.tracks is not None and not options.tracks.is_dir():
         raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
+    hub_dataset, hub_task = _hub_benchmark(getattr(options, "hub_dataset", None))
+    if hub_dataset and options.max_samples is not None:
+        raise ConfigError(
+            "Got --hub-dataset and --max-samples, but the Hub shows figures of whole benchmarks; "
+            "leave one of them out."
+        )
     process = this_process()
     pipeline = STVGPipeline.from_pretrained(
         options.model,
@@ -190,12 +204,13 @@ def _run(
         renders=name.startswith("sprites-"),
         submission=getattr(options, "submission", None),
     )
+    folder = hub.resolve(options.model, revision=options.revision)
     settings = RunSettings(
         benchmark=name,
         title=title,
         task=task,
         model=str(options.model),
-        model_fingerprint=model_fingerprint(options.model, options.revision, pipeline.config),
+        model_fingerprint=hub.fingerprint(folder, pipeline.config),
         tracker=options.tracker if options.tracker != "auto" else pipeline.tracker.name,
         answers=options.answers,
         tracks=str(options.tracks or ""),
@@ -203,6 +218,8 @@ def _run(
         annotations_sha256=digest_of(samples),
         first_frame_number=base,
         n_samples=len(samples),
+        hub_dataset=hub_dataset,
+        hub_task=hub_task,
     )
     lines = run(asker, samples, settings, options.out, process=process)
     if process.rank == 0:
@@ -210,6 +227,16 @@ def _run(
         _print_figures(options, settings, lines)
         _say(f"wrote {page}")
     return 0
+
+
+def _hub_benchmark(text: str | None) -> tuple[str, str]:
+    """Dataset and task that `--hub-dataset` names; both empty without it."""
+    if text is None:
+        return "", ""
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?", text)
+    if found is None:
+        raise ConfigError(f"Got --hub-dataset {text!r}; write OWNER/NAME or OWNER/NAME:TASK.")
+    return found[1], found[2] or "default"
 
 
 def _print_figures(options: argparse.Namespace, settings: Any, lines: Any) -> None:

@@ -114,6 +114,8 @@ def summary_of(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
         "tracker": settings.tracker,
         "tracks": settings.tracks,
         "answers": settings.answers,
+        "hub_dataset": settings.hub_dataset,
+        "hub_task": settings.hub_task,
         "n": len(lines),
         "n_failed": sum(line["error"] is not None for line in lines),
         "protocols": figures,

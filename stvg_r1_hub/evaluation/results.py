@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from stvg_r1_hub import hub
-from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError
 from stvg_r1_hub.evaluation.asking import Reply
 from stvg_r1_hub.evaluation.oracles import oracle_scores
@@ -25,12 +23,16 @@ from stvg_r1_hub.outputs import make_folder, replacing
 
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.jsonl"
+_DECIDES_NOTHING = ("hub_dataset", "hub_task")
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that decides the results; two runs that differ in one are not the same run."""
+    """Everything that decides the results; two runs that differ in one are not the same run.
+
+    What the benchmark is called on the Hub may be told later.
+    """
 
     benchmark: str
     title: str
@@ -47,6 +49,10 @@ class RunSettings:
     """Digest of all samples' annotations."""
     first_frame_number: int
     n_samples: int
+    hub_dataset: str = ""
+    """Hub id of the benchmark, for the Hub's evaluation results; empty where it has none."""
+    hub_task: str = ""
+    """Its name among the tasks of that dataset."""
 
     def save(self, folder: Path) -> None:
         """Write `run.json`."""
@@ -86,7 +92,9 @@ def start_or_resume(settings: RunSettings, folder: Path) -> None:
     before = asdict(RunSettings.load(folder))
     now = asdict(settings)
     other = [name for name in now if before[name] != now[name]]
-    if other:
+    if other and set(other) <= set(_DECIDES_NOTHING):
+        settings.save(folder)
+    elif other:
         said = "; ".join(f"{name} was {before[name]!r}, is {now[name]!r}" for name in other[:3])
         raise ConfigError(
             f"{folder} holds the results of another run ({said}); name another --out folder, or "
@@ -102,26 +110,6 @@ def digest_of(samples: Iterable[AnnotatedSample]) -> str:
                  sample.clip_seconds, sample.frame_base, sample.masks)  # fmt: skip
         digest.update(repr(parts).encode())
         digest.update(sample.frame_indices.tobytes() + sample.boxes.tobytes())
-    return digest.hexdigest()
-
-
-def model_fingerprint(model: str | Path, revision: str | None, config: STVGConfig) -> str:
-    """SHA-256 of a model's settings and of its files: names, sizes, content up to 64 MB each.
-
-    A Hub model's folder is that of its commit, so that another revision differs too.
-    """
-    folder = hub.resolve(model, revision=revision)
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
-    digest.update(folder.name.encode() if len(folder.name) == 40 else b"")
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or path.suffix not in (".safetensors", ".json", ".onnx", ".txt", ".jinja"):
-            continue
-        size = path.stat().st_size
-        digest.update(f"{name} {size}\n".encode())
-        if size <= 64 * 1024**2:
-            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

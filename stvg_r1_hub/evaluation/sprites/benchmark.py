@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stvg_r1_hub import hub
 from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
 from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
@@ -209,8 +210,9 @@ def run_sprites(
         progress: called with the stage `"sprites"`.
 
     Returns:
-        `n`, `n_failed` (nothing usable answered), the means of `summarize`, the same for the
-        `baseline` (a random track through the whole clip) and for `true_tracks` when asked for,
+        `model`, `model_fingerprint`, `n`, `n_failed` (nothing usable answered), the means of
+        `summarize`, the same for the `baseline` (a random track through the whole clip) and for
+        `true_tracks` when asked for,
         `seconds_per_clip`, `breakdown` by traits, and `samples` with every clip's query, answer
         and scores.
 
@@ -244,6 +246,8 @@ def run_sprites(
             if progress is not None:
                 progress("sprites", number + 1, n)
     figures: dict[str, Any] = {
+        "model": str(model),
+        "model_fingerprint": hub.fingerprint(hub.resolve(model), pipeline.config),
         "level": level,
         "seed": seed,
         "n": n,
