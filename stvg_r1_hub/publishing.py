@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stvg_r1_hub import hub
+from stvg_r1_hub import hub, saving
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError
 
@@ -32,11 +32,11 @@ class Publishing:
 
         Raises:
             ModelError: this pipeline was built around a language model given by hand, or the
-                results cannot be read.
+                results cannot be read or were measured with other weights or settings.
             OutputError: the folder holds something else, or cannot be written.
         """
         bundle = self._own_bundle("save")
-        hub.save_bundle(
+        saving.save_bundle(
             bundle.own_folder, self.config, _title(bundle.name), folder, results=results
         )
 
@@ -53,14 +53,23 @@ class Publishing:
     ) -> str:
         """Upload what `save_pretrained` writes; returns the address of the commit.
 
-        A broken upload is repeated by the same call: what is there is not sent again. With
-        `dry_run` nothing is sent, and the files with their bytes are returned, a line each.
+        Repository and branch are made when missing. A broken upload is repeated by the same call:
+        what is there is not sent again. Weights of an earlier push go, other files stay.
+
+        Args:
+            repo_id: Hub id, `"owner/name"`.
+            token: Hub token; None uses the one of `hf auth login`.
+            private: whether a new repository is private; None takes the owner's default.
+            revision: branch; None is `main`.
+            commit_message: first line of the commit.
+            results: see `save_pretrained`.
+            dry_run: send nothing, and return a line a file with its bytes.
 
         Raises:
             ModelError: as in `save_pretrained`, or the Hub cannot be reached or refuses.
         """
         bundle = self._own_bundle("push")
-        return hub.push_bundle(
+        return saving.push_bundle(
             bundle.own_folder,
             self.config,
             repo_id,

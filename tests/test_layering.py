@@ -35,7 +35,7 @@ ASSEMBLING = {
     "clip": {"result", "video", "pipeline", "smaller_sample"},
     "one_pass": {"video", "tracking"},
     "parts": {"hub", "prompting", "tracking", "segmentation", "vlm", "device"},
-    "publishing": {"hub"},
+    "publishing": {"hub", "saving"},
     "pipeline": {
         *{*STAGES, "result", "clip", "device", "track_selection"},
         *{"one_pass", "parts", "publishing"},

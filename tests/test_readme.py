@@ -93,5 +93,5 @@ def test_every_extra_that_a_message_names_exists() -> None:
         named = re.findall(r"require_package\(\s*\"[^\"]+\",\s*\"([^\"]+)\"", source)
         assert set(named) <= extras, path
     assert set(re.findall(r"`(\w+)`", README.split("## Optional packages")[1].split("##")[0])) >= {
-        "sam2", "train", "app", "server", "quantization", "dev", "all", "yolo",
+        "sam2", "train", "app", "quantization", "dev", "all", "yolo",
     }  # fmt: skip

@@ -21,6 +21,7 @@ from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
 from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.training_record import TrainingStage
 from train.checkpoints import Checkpoints
 from train.record_keeping import RunLog
 from train.rollout import TrainingError
@@ -40,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 class Objective(Protocol):
     """What is learned from samples."""
+
+    method: str
+    """What the model's card calls it."""
 
     def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Any]:
         """One batch item a sample, made without gradients."""
@@ -133,9 +137,31 @@ class TrainingLoop:
         folder = self.out / "model"
         weights = self.accelerator.get_state_dict(self.policy)
         if self.accelerator.is_main_process:
-            export_model(self.start, self.config, weights, folder)
+            export_model(self.start, self.config, weights, folder, self._stage())
         self.accelerator.wait_for_everyone()
         return folder
+
+    def _stage(self) -> TrainingStage:
+        """What the model's card will say; of files on this disk only names."""
+        config, rewarded = self.config, self.objective.method == "GRPO"
+        trained = "all weights"
+        if config.method == "lora":
+            merged = ", merged" if config.merge_adapter else ""
+            trained = f"LoRA of rank {config.lora_rank} on the language model{merged}"
+        elif config.freeze_vision:
+            trained = "all weights but the vision tower"
+        own_folder = Path(config.model).is_dir()
+        return TrainingStage(
+            method=self.objective.method,
+            base_model=Path(config.model).resolve().name if own_folder else config.model,
+            trained=trained,
+            data=self.samples.title,
+            n_samples=len(self.samples),
+            steps=self.total_steps,
+            samples_per_step=self.accelerator.num_processes * config.accumulation,
+            learning_rate=config.learning_rate,
+            rewards=dict(config.rewards) if rewarded else {},
+        )
 
     def _begin(self, resume: bool) -> int:
         newest = self.checkpoints.newest()

@@ -70,6 +70,9 @@ class TrainingSample:
 class SampleSource(Protocol):
     """A finite number of samples, made when asked for."""
 
+    title: str
+    """What they are, for the card of a model trained on them."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> TrainingSample: ...
@@ -85,6 +88,7 @@ class PreparedSamples:
             AnnotationError: no prepared folder, not finished, or a line that is not usable.
         """
         self.folder = Path(folder)
+        self.title = self.folder.resolve().name
         self.config = load_config(self.folder)
         path = self.folder / SAMPLES
         try:

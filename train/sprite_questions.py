@@ -35,6 +35,7 @@ class SpriteQuestions:
             ConfigError: an unknown level, or a number that is not allowed.
         """
         check_request(level, seed, count)
+        self.title = f"sprite world, level {level}, seed {seed}"
         self.level = level
         self.seed = seed
         self.count = count

@@ -13,6 +13,7 @@ import torch
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.training_record import TrainingStage, load_training, save_training
 from train.policy import Policy
 from train.training_config import TrainingConfig
 
@@ -32,6 +33,8 @@ class StartModel:
     folder: str
     """Local folder of the checkpoint, or its Hub id for a bare model."""
     eos_token_ids: tuple[int, ...]
+    stages: tuple[TrainingStage, ...]
+    """How it was trained before, as far as that is recorded."""
 
 
 def load_start_model(config: TrainingConfig) -> StartModel:
@@ -44,6 +47,7 @@ def load_start_model(config: TrainingConfig) -> StartModel:
 
     bundle = hub.load_bundle(config.model, revision=config.revision)
     folder = str(bundle.folder)
+    stages = load_training(bundle.folder)
     model = load_weights(config, folder)
     processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     if config.freeze_vision:
@@ -57,7 +61,7 @@ def load_start_model(config: TrainingConfig) -> StartModel:
     ends = model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends]) | {processor.tokenizer.eos_token_id}
     eos = tuple(sorted(token for token in ends if token is not None))
-    return StartModel(Policy(model), processor, bundle.config, folder, eos)
+    return StartModel(Policy(model), processor, bundle.config, folder, eos, stages)
 
 
 def load_weights(config: TrainingConfig, folder: str) -> Any:
@@ -107,7 +111,11 @@ def _with_adapter(model: Any, config: TrainingConfig) -> Any:
 
 
 def export_model(
-    start: StartModel, config: TrainingConfig, weights: dict[str, torch.Tensor], out: Path
+    start: StartModel,
+    config: TrainingConfig,
+    weights: dict[str, torch.Tensor],
+    out: Path,
+    stage: TrainingStage,
 ) -> None:
     """Write the trained model as a folder that `STVGPipeline.from_pretrained` loads.
 
@@ -118,6 +126,7 @@ def export_model(
         config: says whether an adapter is merged.
         weights: state of the policy, gathered from all processes.
         out: the folder.
+        stage: how it was trained; follows what is known of the start model.
     """
     temporary = out.with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -136,6 +145,7 @@ def export_model(
         model.save_pretrained(temporary, state_dict=state)
     start.processor.save_pretrained(temporary)
     start.config.save(temporary)
+    save_training((*start.stages, stage), temporary)
     detector = Path(start.folder) / start.config.tracking.detector
     if detector.is_dir():
         for path in detector.iterdir():

@@ -57,6 +57,8 @@ class Group:
 class GrpoObjective:
     """Rollout, rewards and loss of groups."""
 
+    method = "GRPO"
+
     def __init__(
         self,
         config: TrainingConfig,

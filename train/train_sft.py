@@ -34,6 +34,8 @@ class Lesson:
 class SupervisedObjective:
     """Cross entropy of the right answer's tokens."""
 
+    method = "supervised"
+
     def __init__(
         self, config: TrainingConfig, start: StartModel, policy: Any, accelerator: Accelerator
     ) -> None:

@@ -130,6 +130,7 @@ def _eval_files(options: argparse.Namespace) -> int:
     from stvg_r1_hub.evaluation.benchmarks.catalogue import read_benchmark
 
     base = getattr(options, "first_frame_number", 1)
+    hub_benchmark = _hub_benchmark(options)
     scored = True
     if getattr(options, "submission", None) is not None and options.annotations is not None:
         folder = options.annotations if options.annotations.is_dir() else options.annotations.parent
@@ -141,7 +142,8 @@ def _eval_files(options: argparse.Namespace) -> int:
         first_frame_number=base,
         scored=scored,
     )
-    return _run(options, benchmark.name, benchmark.title, benchmark.task, samples, base)
+    names = (benchmark.name, benchmark.title, benchmark.task)
+    return _run(options, *names, samples, base, hub_benchmark)
 
 
 def _eval_sprites(options: argparse.Namespace) -> int:
@@ -166,6 +168,7 @@ def _run(
     task: str,
     samples: list[AnnotatedSample],
     base: int,
+    hub_benchmark: tuple[str, str] = ("", ""),
 ) -> int:
     from stvg_r1_hub import hub
     from stvg_r1_hub.evaluation.asking import Asker
@@ -180,12 +183,6 @@ def _run(
         samples = samples[: options.max_samples]
     if options.tracks is not None and not options.tracks.is_dir():
         raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
-    hub_dataset, hub_task = _hub_benchmark(getattr(options, "hub_dataset", None))
-    if hub_dataset and options.max_samples is not None:
-        raise ConfigError(
-            "Got --hub-dataset and --max-samples, but the Hub shows figures of whole benchmarks; "
-            "leave one of them out."
-        )
     process = this_process()
     pipeline = STVGPipeline.from_pretrained(
         options.model,
@@ -218,8 +215,8 @@ def _run(
         annotations_sha256=digest_of(samples),
         first_frame_number=base,
         n_samples=len(samples),
-        hub_dataset=hub_dataset,
-        hub_task=hub_task,
+        hub_dataset=hub_benchmark[0],
+        hub_task=hub_benchmark[1],
     )
     lines = run(asker, samples, settings, options.out, process=process)
     if process.rank == 0:
@@ -229,13 +226,19 @@ def _run(
     return 0
 
 
-def _hub_benchmark(text: str | None) -> tuple[str, str]:
+def _hub_benchmark(options: argparse.Namespace) -> tuple[str, str]:
     """Dataset and task that `--hub-dataset` names; both empty without it."""
+    text = options.hub_dataset
     if text is None:
         return "", ""
     found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?::([\w.-]+))?", text)
     if found is None:
         raise ConfigError(f"Got --hub-dataset {text!r}; write OWNER/NAME or OWNER/NAME:TASK.")
+    if options.max_samples is not None:
+        raise ConfigError(
+            "Got --hub-dataset and --max-samples, but the Hub shows figures of whole benchmarks; "
+            "leave one of them out."
+        )
     return found[1], found[2] or "default"
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
 from PIL import Image
 
+from stvg_r1_hub import hub
 from stvg_r1_hub.cli import main
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.evaluation import command
@@ -341,6 +344,9 @@ def test_results_of_another_run_are_refused(world, tiny, tmp_path):
             run(asker, samples, settings_for(benchmark, samples, **change), tmp_path)
     with pytest.raises(ConfigError, match="annotations_sha256"):
         run(asker, samples[:1], settings_for(benchmark, samples[:1]), tmp_path)
+    # Where the benchmark is on the Hub may be said when all is asked.
+    run(asker, samples, settings_for(benchmark, samples, hub_dataset="me/world"), tmp_path)
+    assert RunSettings.load(tmp_path).hub_dataset == "me/world"
 
 
 def sprites(out, *more):
@@ -438,14 +444,16 @@ def test_a_runs_figures_are_in_the_saved_models_card(
     options = {"tracks": world["tracks"]} if name == "mevis" else {}
     benchmark, samples = read_benchmark(name, *world[name])
     settings = settings_for(
-        benchmark, samples, model="/home/me/secret/best", tracks=str(options.get("tracks", ""))
-    )
+        benchmark, samples, model="/home/me/secret/best", tracks=str(options.get("tracks", "")),
+        model_fingerprint=hub.fingerprint(hub.resolve("tiny"), tiny.config),
+        hub_dataset="me/world", hub_task=name,
+    )  # fmt: skip
     run(Asker(scripted, benchmark.task, **options), samples, settings, tmp_path / "out")
     write_report(tmp_path / "out")
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     tiny.save_pretrained(tmp_path / "saved", results=tmp_path / "out")
     card = (tmp_path / "saved/README.md").read_text()
-    assert f"`stvg eval {name}` with best (fingerprint ffffffffffffffff)" in card
+    assert f"`stvg eval {name}` with best (fingerprint {settings.model_fingerprint[:16]})" in card
     assert f"{summary['n']} samples, {summary['n_failed']} of them failed" in card
     assert "secret" not in card and str(world["tracks"].parent) not in card
     assert ("prepared tracks tracks" if options else "tracker auto") in card
@@ -458,6 +466,13 @@ def test_a_runs_figures_are_in_the_saved_models_card(
         assert cells[:2] == [protocol, str(figures["n"])]
         if metric in figures:
             assert cells[column] == f"{100 * figures[metric]:.1f}"
+    # The first of the task's headline figures, in the Hub's own format.
+    entries = yaml.safe_load((tmp_path / f"saved/.eval_results/stvg-{name}.yaml").read_text())
+    (entry,) = parse_eval_result_entries(entries)
+    honest = summary["protocols"]["honest"]
+    headline = {"hcstvg-v2": "m_vIoU", "charades-sta": "m_tIoU", "mevis": "J&F"}[name]
+    assert (entry.dataset_id, entry.task_id) == ("me/world", name)
+    assert entry.value == round(100 * honest[headline], 2) and entry.notes.startswith(headline)
     # The same figures from the file, whatever folder it is in.
     shutil.copy(tmp_path / "out/summary.json", tmp_path / "copy.json")
     tiny.save_pretrained(tmp_path / "again", results=tmp_path / "copy.json")
@@ -494,6 +509,11 @@ def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
     [
         (["eval"], "Name a benchmark"),
         (["eval", "hcstvg-v2", "--out", "x"], "--annotations"),
+        (["eval", "hcstvg-v2", "--out", "x", "--hub-dataset", "x"], "write OWNER/NAME"),
+        (
+            ["eval", "mevis", "--out", "x", "--hub-dataset", "a/b:c", "--max-samples", "9"],
+            "whole benchmarks",
+        ),
         (["eval", "--compare", "/nowhere", "/nowhere"], "holds no results"),
         (["eval", "--report", "/nowhere"], "holds no results"),
         (["eval", "sprites", "--n", "0", "--out", "x"], "at least 1"),

@@ -11,6 +11,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 
 from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.training_record import load_training
 from tests.train.prepared import write_prepared
 from tests.train.runs import metrics, start, write_base, write_config
 from train import train_grpo
@@ -223,6 +224,14 @@ def test_the_trained_folder_loads(world, tmp_path, merge):
     weight = loaded.vlm.model.model.language_model.layers[0].mlp.up_proj.weight
     base = STVGPipeline.from_pretrained(world / "base", device="cpu").vlm.model
     assert not torch.equal(weight, base.model.language_model.layers[0].mlp.up_proj.weight)
+    # What the card of the saved model says of it, after what is known of the start model.
+    (stage,) = load_training(folder)
+    assert (stage.method, stage.base_model, stage.data) == ("GRPO", "base", "data")
+    assert (stage.n_samples, stage.steps, stage.samples_per_step) == (6, 2, 1)
+    assert stage.trained.startswith("LoRA of rank 4") and ("merged" in stage.trained) == merge
+    assert stage.rewards == {"tiou": 1.0, "id": 1.0, "format": 1.0}
+    loaded.save_pretrained(tmp_path / "saved")
+    assert "## How it was trained" in (tmp_path / "saved" / "README.md").read_text()
 
 
 def test_what_a_run_leaves_to_look_at(world, tmp_path):
@@ -301,6 +310,8 @@ def test_supervised_training_teaches_the_form_and_rewards_teach_the_answer(tmp_p
         return np.mean([line[name] for line in part])
 
     assert mean(last, "reward") > mean(first, "reward") + 0.4
+    stages = load_training(tmp_path / "grpo" / "model")
+    assert [stage.method for stage in stages] == ["supervised", "GRPO"]
     assert mean(first, "reward/id") < 0.65 < 0.8 < mean(last, "reward/id")
     assert mean(last, "reward/tiou") > mean(first, "reward/tiou") + 0.1
 
