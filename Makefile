@@ -24,7 +24,8 @@ test: $(VENV)/.installed-dev
 
 # With the packages there nothing is skipped; no test needs a download or a GPU.
 test-extras: $(VENV)/.installed-extras
-	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/segmentation \
+	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/tracking/test_ultralytics_open.py \
+		tests/segmentation \
 		tests/test_vlm_loading.py
 
 # gradio pins an older pydantic for its MCP server than everything else wants: an environment of its

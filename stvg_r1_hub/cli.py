@@ -68,9 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     ground.add_argument("--keyframes", help="keyframe strip to write (.png)")
     ground.add_argument("--max-objects", type=int, help="consider only the N most visible objects")
 
-    track = commands.add_parser("track", help="find and number all objects, without a query")
+    track = commands.add_parser("track", help="find and number all objects, without a question")
     track.set_defaults(run=_track)
     _add_video(track)
+    track.add_argument(
+        "--query",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what open, yolo-world and yoloe look for; may be given several times",
+    )
     track.add_argument("--out", help="video to write with all IDs drawn (.mp4 or .gif)")
     track.add_argument("--json", help="tracks to write as JSON; - prints them")
     _add_tracker(track)
@@ -124,8 +131,8 @@ def _add_tracker(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracker",
         default="auto",
-        help="auto, coco, rtdetr, open, yolo, paper, paper-coco, a detector's folder or Hub id, "
-        "or precomputed tracks (default: auto)",
+        help="auto, coco, rtdetr, open, yolo, yolo-world, yoloe, paper, paper-coco, a detector's "
+        "folder or Hub id, YOLO weights, or precomputed tracks (default: auto)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
 
@@ -187,7 +194,7 @@ def _track(options: argparse.Namespace) -> int:
             options.tracker, config=TrackingConfig(), device=pick_device(options.device)
         )
         _say(choice)
-        tracks = track_video(source, tracker, progress=progress)
+        tracks = track_video(source, tracker, query=options.query, progress=progress)
         if out is not None:
             save_tracks_video(out, source, tracks, progress=progress)
         _say(*source.warnings, *tracks.warnings)

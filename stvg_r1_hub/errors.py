@@ -71,3 +71,8 @@ def require_package(module: str, extra: str) -> ModuleType:
             f"The package '{module}' is not installed; add it with: "
             f"pip install 'stvg-r1-hub[{extra}]'"
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library says, without its full stop, to be quoted."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

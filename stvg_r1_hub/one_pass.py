@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from stvg_r1_hub.config import SamplingConfig
@@ -18,7 +18,7 @@ def read_once(
     sampling: SamplingConfig,
     tracker: Tracker | None,
     *,
-    query: str | None = None,
+    query: str | Sequence[str] | None = None,
     progress: Progress | None = None,
     timings: dict[str, float] | None = None,
 ) -> tuple[Frames, Tracks]:
@@ -74,7 +74,7 @@ def track_video(
     video: Any,
     tracker: Tracker,
     *,
-    query: str | None = None,
+    query: str | Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Tracks:
     """Find all objects of a video with a tracker alone.

@@ -216,10 +216,9 @@ class STVGPipeline(Publishing):
             OutOfMemoryError: also with half the frames at half the pixels memory ran out.
         """
         self.check_queries(query)
-        hint = query if isinstance(query, str) else None
         with self.open(
             video,
-            query=hint,
+            query=query,
             masks=masks,
             markers=markers,
             max_objects=max_objects,
@@ -232,7 +231,7 @@ class STVGPipeline(Publishing):
         self,
         video: Any,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -242,7 +241,8 @@ class STVGPipeline(Publishing):
 
         Args:
             video: as in `__call__`, and so are the other arguments.
-            query: a hint for trackers that look for what is asked; others ignore it.
+            query: all that will be asked, one text or several, for trackers that look for what is
+                named; others ignore it.
             masks: see `__call__`.
             markers: see `__call__`.
             max_objects: see `__call__`.
@@ -288,7 +288,7 @@ class STVGPipeline(Publishing):
         self,
         source: VideoSource,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
         timings: dict[str, float] | None = None,
     ) -> tuple[Frames, Tracks]:
@@ -313,7 +313,11 @@ class STVGPipeline(Publishing):
         )
 
     def track(
-        self, video: Any, *, query: str | None = None, progress: Progress | None = None
+        self,
+        video: Any,
+        *,
+        query: str | Sequence[str] | None = None,
+        progress: Progress | None = None,
     ) -> Tracks:
         """Find all objects of a video without asking the language model."""
         return track_video(video, self.tracker, query=query, progress=progress)

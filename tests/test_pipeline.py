@@ -72,7 +72,7 @@ class FixedTracker:
         self.tracks = tracks
         self.wanted = wanted
         self.seen: list[TimedFrame] = []
-        self.queries: list[str | None] = []
+        self.queries: list[str | list[str] | None] = []
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         return self.wanted
@@ -82,7 +82,7 @@ class FixedTracker:
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | list[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         self.queries.append(query)
@@ -266,7 +266,7 @@ def test_several_queries_are_tracked_once_and_asked_in_one_batch(clip: Path) -> 
     results = pipeline(["the dog", "the cat"], clip)
     assert [r.object_ids for r in results] == [(2,), (1,)]
     assert [r.query for r in results] == ["the dog", "the cat"]
-    assert len(tracker.queries) == 1 and len(vlm.shown) == 1
+    assert tracker.queries == [["the dog", "the cat"]] and len(vlm.shown) == 1
     assert [len(prompts) for prompts in vlm.asked] == [2]
 
 

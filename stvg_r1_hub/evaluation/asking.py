@@ -84,8 +84,13 @@ class Asker:
         self.submission = submission
 
     @contextmanager
-    def open(self, sample: AnnotatedSample) -> Iterator[OpenClip]:
+    def open(self, sample: AnnotatedSample, queries: Sequence[str]) -> Iterator[OpenClip]:
         """Read and track the clip of a sample; ask it about this and others of its group.
+
+        Args:
+            sample: any of the group.
+            queries: of the whole group, answered or not, so that a run that is taken up again
+                tracks the same.
 
         Raises:
             STVGError: the video, the tracks or the annotation cannot be used.
@@ -97,7 +102,7 @@ class Asker:
             notes = sample.check_video(whole.info)
             shown = WindowSource(whole, *sample.clip_seconds) if sample.clip_seconds else whole
             pipeline = self._with_prepared_tracks(sample, whole, shown)
-            with pipeline.open(shown, markers=markers) as clip:
+            with pipeline.open(shown, query=queries, markers=markers) as clip:
                 if self.task == "mask" and any(t.masks is None for t in clip.tracks.tracks):
                     pipeline.segmenter()  # Before the questions: it may be missing.
                 yield OpenClip(self, pipeline, clip, shown, tuple(notes))

@@ -100,7 +100,7 @@ def run(
             for group in groups:
                 pending = [sample for sample in group if sample.sample_id not in done]
                 if pending:
-                    _run_group(asker, pending, writer, bar)
+                    _run_group(asker, group, pending, writer, bar)
     finally:
         writer.close()
     process.wait_for_all()
@@ -109,13 +109,19 @@ def run(
     return merge_lines(out, [sample.sample_id for sample in samples])
 
 
-def _run_group(asker: Asker, samples: list[AnnotatedSample], writer: LineWriter, bar: _Bar) -> None:
-    """All samples of one clip: it is opened once; a failure is every sample's that is left."""
+def _run_group(
+    asker: Asker,
+    group: list[AnnotatedSample],
+    samples: list[AnnotatedSample],
+    writer: LineWriter,
+    bar: _Bar,
+) -> None:
+    """The open samples of one clip: it is opened once; a failure is every sample's that is left."""
     left = list(samples)
     try:
         if asker.renders:
             render_missing(samples)
-        with asker.open(samples[0]) as clip:
+        with asker.open(samples[0], queries=[sample.query for sample in group]) as clip:
             for sample in samples:
                 line = _ask(asker, clip, sample)
                 left.remove(sample)

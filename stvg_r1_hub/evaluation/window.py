@@ -73,7 +73,7 @@ class WholeVideoTracks:
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """The tracks, cut to the window and counted from its first frame."""

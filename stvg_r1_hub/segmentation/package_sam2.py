@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import ModelError, require_package
+from stvg_r1_hub.errors import ModelError, first_line, require_package
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
@@ -74,8 +74,9 @@ class PackageSam2:
             )
             predictor = builders.build_sam2_video_predictor(config, path, device=device)
         except (OSError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise ModelError(f"Cannot load {repo_id} for the sam2 package: {reason}.") from error
+            raise ModelError(
+                f"Cannot load {repo_id} for the sam2 package: {first_line(error)}."
+            ) from error
         if not device.startswith("cuda"):
             predictor.fill_hole_area = 0  # Its hole filling is a CUDA kernel.
         return cls(predictor, name=repo_id)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.errors import ModelError, first_line
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
@@ -75,10 +75,9 @@ class TransformersSam2:
                 **common,
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             raise ModelError(
-                f"Cannot load SAM 2 from {name}: {reason}; give a folder or Hub id of a SAM 2 "
-                "video model, such as 'facebook/sam2.1-hiera-small'."
+                f"Cannot load SAM 2 from {name}: {first_line(error)}; give a folder or Hub id of a "
+                "SAM 2 video model, such as 'facebook/sam2.1-hiera-small'."
             ) from error
         return cls(model.to(device), processor, name=name)
 

@@ -82,7 +82,12 @@ class DetectionTracker:
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         """Every k-th native frame, k as near as possible to the configured rate, and the last."""
-        step = max(1, round(info.fps / self._config.fps))
+        return self.frames_at(self._config.fps, info)
+
+    @staticmethod
+    def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:
+        """As `frames_wanted`, at so many frames a second."""
+        step = max(1, round(info.fps / fps))
         wanted = list(range(0, info.n_frames, step))
         if wanted[-1] != info.n_frames - 1:
             wanted.append(info.n_frames - 1)
@@ -93,7 +98,7 @@ class DetectionTracker:
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """Track the objects of one video.

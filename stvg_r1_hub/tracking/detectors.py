@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.errors import TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.structures import Detections, Pixels
 
@@ -95,7 +95,7 @@ class OnnxDetector:
             )
         except Exception as error:  # onnxruntime has no common base for its errors
             raise TrackerError(
-                f"ONNX Runtime cannot load {folder / _WEIGHTS}: {_first_line(error)}"
+                f"ONNX Runtime cannot load {folder / _WEIGHTS}: {first_line(error)}"
             ) from error
         self._fixed_batch = self._check_network(folder)
 
@@ -209,7 +209,7 @@ class TransformersDetector:
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(
                 f"Cannot load a transformers object detector from {name!r}: "
-                f"{_first_line(error)}; give a folder or Hub id with config.json, "
+                f"{first_line(error)}; give a folder or Hub id with config.json, "
                 "preprocessor_config.json and model.safetensors"
             ) from error
         self._model = model.to(device).eval()
@@ -306,7 +306,3 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 def _is_number(value: Any, low: float, high: float) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and math.isfinite(value) and low <= value <= high
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

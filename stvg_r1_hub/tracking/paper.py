@@ -81,7 +81,7 @@ class PaperTracker:
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """Track the objects of one video.

@@ -59,7 +59,7 @@ class PrecomputedTracks:
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """The stored tracks, checked against the video.

@@ -20,6 +20,15 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class OpenDetector(Protocol):
+    """Words -> a detector of what they name; nothing of one video stays for the next."""
+
+    def looking_for(self, words: Sequence[str]) -> Detector:
+        """A detector whose classes are these words, in their order."""
+        ...
+
+
+@runtime_checkable
 class Tracker(Protocol):
     """A stream of frames -> tracks."""
 
@@ -34,11 +43,12 @@ class Tracker(Protocol):
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """Tracks of one video; the stream yields exactly the `frames_wanted`, in order.
 
-        `query` is a hint for trackers that look for what is asked; others ignore it.
+        `query`, one text or several, is a hint for trackers that look for what is asked; others
+        ignore it.
         """
         ...

@@ -8,6 +8,7 @@ there; a word too few would hide the object.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _NO_NOUNS = frozenset(
     """
@@ -34,12 +35,21 @@ _ENDS_LIKE_A_VERB = frozenset(
 _MOST_NOUNS = 8
 
 
-def query_nouns(query: str) -> list[str]:
-    """Words of a query that may name an object, in order, each once; never none for a text.
+def query_nouns(query: str | Sequence[str]) -> list[str]:
+    """Words of one or several queries that may name an object, in order, each once.
+
+    A text gives at least one; no query gives none.
 
     >>> query_nouns("the two dogs on the left chasing a frisbee")
     ['dogs', 'frisbee']
+    >>> query_nouns(["the dog", "a fish behind the dog"])
+    ['dog', 'fish']
     """
+    texts = [query] if isinstance(query, str) else query
+    return list(dict.fromkeys(noun for text in texts for noun in _nouns(text)))
+
+
+def _nouns(query: str) -> list[str]:
     words = re.findall(r"[^\W\d_]+(?:['-][^\W\d_]+)*", query.lower())
     nouns = [word for word in words if word not in _NO_NOUNS and not _is_verb_form(word)]
     return list(dict.fromkeys(nouns))[:_MOST_NOUNS] or [" ".join(words) or query.strip()]

@@ -13,11 +13,39 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub.errors import TrackerError, require_package
+from stvg_r1_hub.errors import TrackerError, first_line, require_package
 from stvg_r1_hub.structures import Detections, Pixels
 
 PAPER_WEIGHTS = "yolo12x.pt"
 """What the paper detects with; ultralytics downloads it when it is first used."""
+
+
+def load_yolo(weights: str | Path) -> Any:
+    """The `ultralytics.YOLO` of some weights, or its `YOLOWorld` or `YOLOE`.
+
+    Args:
+        weights: a `.pt`, `.onnx` or `.yaml` file, or a name that ultralytics knows. A `.pt` file
+            can run code when it is loaded: take it only from where you trust.
+
+    Raises:
+        MissingPackageError: ultralytics is not installed.
+        TrackerError: no such weights.
+    """
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        os.environ.setdefault("YOLO_OFFLINE", "true")
+    ultralytics: Any = require_package("ultralytics", "yolo")
+    from ultralytics.utils.events import events
+
+    events.enabled = False
+    name = str(weights)
+    try:
+        return ultralytics.YOLO(name)
+    except Exception as error:  # It raises whatever its downloader and unpickler raise.
+        raise TrackerError(
+            f"Cannot load YOLO weights {name!r}: {first_line(error)}; give an existing .pt or "
+            ".onnx file, or a name that ultralytics can download."
+        ) from error
 
 
 class UltralyticsDetector:
@@ -36,39 +64,25 @@ class UltralyticsDetector:
         """Load weights.
 
         Args:
-            weights: a `.pt`, `.onnx` or `.yaml` file, or a name that ultralytics knows. A `.pt`
-                file can run code when it is loaded: take it only from where you trust.
+            weights: as `load_yolo` takes them.
             score_threshold: detections below this are not returned, in 0..1.
             device: a torch device.
-            model: an `ultralytics.YOLO` to use instead of loading one.
+            model: what `load_yolo` returned, to use instead of loading `weights`.
 
         Raises:
             MissingPackageError: ultralytics is not installed.
             TrackerError: no such weights, or no detector.
         """
-        os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-            os.environ.setdefault("YOLO_OFFLINE", "true")
-        ultralytics: Any = require_package("ultralytics", "yolo")
-        from ultralytics.utils.events import events
-
-        events.enabled = False
-        name = str(weights)
-        try:
-            self._model = ultralytics.YOLO(name) if model is None else model
-        except Exception as error:  # It raises whatever its downloader and unpickler raise.
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise TrackerError(
-                f"Cannot load YOLO weights {name!r}: {reason}; give an existing .pt or .onnx file, "
-                "or a name that ultralytics can download."
-            ) from error
+        self._model = load_yolo(weights) if model is None else model
         if self._model.task not in ("detect", "segment"):
             raise TrackerError(
-                f"The YOLO model {name!r} is made for {self._model.task!r}; "
+                f"The YOLO model {str(weights)!r} is made for {self._model.task!r}; "
                 "give one for detection or segmentation."
             )
         self._options = {"conf": score_threshold, "device": device, "verbose": False}
-        names = {int(i): str(n) for i, n in self._model.names.items()}
+        listed = self._model.names
+        names = dict(enumerate(listed)) if isinstance(listed, list) else listed
+        names = {int(i): str(n) for i, n in names.items()}
         self.class_names = tuple(names.get(i, f"class {i}") for i in range(max(names) + 1))
 
     def detect(self, frames: Sequence[Pixels]) -> list[Detections]:

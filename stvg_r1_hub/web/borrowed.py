@@ -82,7 +82,10 @@ def _tracker(key: TrackerKey) -> Tracker:
 
 
 def _tracking_seconds(
-    key: TrackerKey, frames: Sequence[TimedFrame], info: VideoInfo, query: str | None
+    key: TrackerKey,
+    frames: Sequence[TimedFrame],
+    info: VideoInfo,
+    query: str | Sequence[str] | None,
 ) -> int:
     each = SECONDS_PER_FRAME.get(key.tracker, SECONDS_PER_DETECTED_FRAME)
     return min(LONGEST_SECONDS, max(10, round(START_SECONDS + each * len(frames))))
@@ -90,7 +93,10 @@ def _tracking_seconds(
 
 @on_gpu(_tracking_seconds)
 def _track_on_gpu(
-    key: TrackerKey, frames: Sequence[TimedFrame], info: VideoInfo, query: str | None
+    key: TrackerKey,
+    frames: Sequence[TimedFrame],
+    info: VideoInfo,
+    query: str | Sequence[str] | None,
 ) -> Generator[Any, None, None]:
     def work(progress: Progress) -> Tracks:
         def stream() -> Iterable[TimedFrame]:
@@ -122,7 +128,7 @@ class BorrowedTracker:
         stream: Iterable[TimedFrame],
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """Collect the frames, track them on the GPU, and bring the tracks to full size.

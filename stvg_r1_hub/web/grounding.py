@@ -157,7 +157,7 @@ def _ask(
     with open_video(video) as source:
         with pipeline.open(
             source,
-            query=queries[0] if len(queries) == 1 else None,
+            query=queries,
             masks=settings.masks,
             max_objects=settings.max_objects,
             progress=progress,

@@ -23,6 +23,8 @@ TRACKER_LABELS = {
     "rtdetr": "RT-DETRv2, fast on a GPU",
     "open": "Grounding DINO, looks for what you describe",
     "yolo": "YOLOv12-x",
+    "yolo-world": "YOLO-World, looks for what you describe",
+    "yoloe": "YOLOE, looks for what you describe",
     "paper": "YOLOv12-x and SAM 2 as in the paper, slow",
     "paper-coco": "bundled COCO detector and SAM 2, slow",
 }

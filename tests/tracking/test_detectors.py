@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.tracking import Detector, OnnxDetector, TransformersDetector
+from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.tracking import Detector, OnnxDetector, TransformersDetector, load_tracker
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER, suppress
+from tests.media import write_clip
+from tests.tiny_detectors import FIXED, save_fixed
 
 SETTINGS = {
     "input_size": [32, 64],
@@ -183,6 +187,20 @@ def test_a_transformers_folder_detects(yolos: Path) -> None:
     assert np.allclose(alone.boxes, found[1].boxes, atol=1e-2)
     strict = TransformersDetector(yolos, score_threshold=0.999)
     assert len(strict.detect(frames)[0]) == 0
+
+
+@pytest.mark.parametrize("kind", list(FIXED))
+def test_detectors_of_the_hub_track_a_video(kind: str, tmp_path: Path) -> None:
+    """RT-DETRv2, D-FINE and RF-DETR: real architecture and image processor, random weights."""
+    folder = save_fixed(kind, tmp_path / kind)
+    config = TrackingConfig(score_threshold=0.001)
+    tracker, said = load_tracker(folder, config=config, local_files_only=True)
+    assert "transformers detector" in said
+    tracks = track_video(write_clip(tmp_path / "clip.mp4", 3, size=(80, 60)), tracker)
+    assert len(tracks) > 0
+    for track in tracks.tracks:
+        assert track.class_name in ("cat", "dog")
+        assert (track.boxes >= 0).all() and (track.boxes <= [80, 60, 80, 60]).all()
 
 
 def test_pickled_weights_are_not_read(yolos: Path, tmp_path: Path) -> None:

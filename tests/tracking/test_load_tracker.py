@@ -9,6 +9,7 @@ import pytest
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.tracking import DetectionTracker, PrecomputedTracks, load_tracker
+from stvg_r1_hub.tracking.loading import automatic_choices
 from tests.tracking.test_detectors import figure, write_detector
 from tests.tracking.test_detectors import yolos as yolos
 from tests.tracking.worlds import World, info_of
@@ -18,6 +19,31 @@ def test_auto_is_the_bundled_coco_detector() -> None:
     tracker, said = load_tracker(config=TrackingConfig())
     assert tracker.name == "coco" and "COCO" in said
     assert load_tracker("coco", config=TrackingConfig(detector="detector"))[0].name == "coco"
+
+
+@pytest.mark.parametrize(
+    ("detector", "device", "installed", "choices"),
+    [
+        ("auto", "cpu", set(), ("coco",)),
+        ("auto", "cpu", {"ultralytics"}, ("coco",)),
+        ("auto", "mps", {"ultralytics"}, ("coco",)),
+        ("auto", "cuda", set(), ("rtdetr", "coco")),
+        ("auto", "cuda:1", {"ultralytics"}, ("rtdetr", "yolo", "coco")),
+        ("detector", "cuda", {"ultralytics"}, ("detector",)),
+        ("PekingU/rtdetr_v2_r18vd", "cpu", set(), ("PekingU/rtdetr_v2_r18vd",)),
+    ],
+)
+def test_what_auto_tries(
+    detector: str, device: str, installed: set[str], choices: tuple[str, ...]
+) -> None:
+    assert automatic_choices(detector, device, installed) == choices
+
+
+def test_auto_says_why_it_did_not_get_what_a_gpu_deserves() -> None:
+    """Nothing is downloaded here, so of the choices for a GPU the last one remains."""
+    tracker, said = load_tracker(config=TrackingConfig(), device="cuda", local_files_only=True)
+    assert tracker.name == "coco"
+    assert "COCO" in said and said.endswith("is out of reach.")
 
 
 def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
@@ -57,7 +83,16 @@ def test_a_ready_tracker_is_used_as_it_is() -> None:
         load_tracker(3, config=TrackingConfig())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["yolo99", "no/such/path", "../x", ""])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("Coco", "coco"), ("yolo12", "yolo"), ("yoloworld", "yolo-world"), ("rt-detr", "rtdetr")],
+)
+def test_a_mistyped_name_is_told_the_nearest(name: str, meant: str) -> None:
+    with pytest.raises(TrackerError, match=f"Unknown tracker '{name}'; did you mean '{meant}'"):
+        load_tracker(name, config=TrackingConfig())
+
+
+@pytest.mark.parametrize("name", ["segment-all", "no/such/path", "../x", ""])
 def test_unknown_names_say_what_is_allowed(name: str) -> None:
     with pytest.raises(TrackerError, match=r"Unknown tracker.*'auto', 'coco'"):
         load_tracker(name, config=TrackingConfig())

@@ -65,7 +65,7 @@ class TrueTracker:
         stream: Any,
         info: VideoInfo,
         *,
-        query: str | None = None,
+        query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
         """The true tracks."""

@@ -1,0 +1,134 @@
+"""Open-vocabulary detectors of transformers: Grounding DINO, OWLv2 and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.errors import TrackerError, first_line
+from stvg_r1_hub.structures import Detections, Pixels
+from stvg_r1_hub.tracking.detectors import tidy
+
+OPEN_MODEL = "IDEA-Research/grounding-dino-tiny"
+"""Apache-2.0."""
+OPEN_MODEL_TYPES = ("grounding-dino", "mm-grounding-dino", "owlv2", "owlvit")
+_MOST_WORDS = 24
+"""Words of one forward pass: Grounding DINO reads 256 tokens at most, dots included."""
+
+
+class TransformersOpenDetector:
+    """A zero-shot object detector of transformers, from a folder or a Hub id.
+
+    Only safetensors weights are read and no code of the repository is run.
+    """
+
+    def __init__(
+        self,
+        folder_or_id: str | Path = OPEN_MODEL,
+        *,
+        score_threshold: float,
+        device: str = "cpu",
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        """Load model and processor.
+
+        Args:
+            folder_or_id: such as `"google/owlv2-base-patch16-ensemble"`.
+            score_threshold: detections below this are not returned, in 0..1.
+            device: a torch device.
+            local_files_only: never ask the network.
+            token: for private or gated repositories.
+            cache_dir: where downloads are kept.
+
+        Raises:
+            TrackerError: nothing usable is there.
+        """
+        from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+        common: dict[str, Any] = {
+            "local_files_only": local_files_only,
+            "token": token,
+            "cache_dir": cache_dir,
+            "trust_remote_code": False,
+        }
+        try:
+            self._processor: Any = AutoProcessor.from_pretrained(str(folder_or_id), **common)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(
+                str(folder_or_id), use_safetensors=True, **common
+            )
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            raise TrackerError(
+                f"Cannot load an open-vocabulary detector from {str(folder_or_id)!r}: "
+                f"{first_line(error)}; give a folder or Hub id of one such as {OPEN_MODEL}"
+            ) from error
+        self._model: Any = model.to(device).eval()
+        self._score_threshold = score_threshold
+
+    def looking_for(self, words: Sequence[str]) -> _NamedThings:
+        """A detector whose classes are these words."""
+        return _NamedThings(self._model, self._processor, words, self._score_threshold)
+
+
+class _NamedThings:
+    """A detector whose classes are the given words."""
+
+    def __init__(self, model: Any, processor: Any, words: Sequence[str], threshold: float) -> None:
+        self.class_names = tuple(words)
+        self._model = model
+        self._processor = processor
+        self._threshold = threshold
+        # Grounding DINO reads all words as one text; the others read each on its own.
+        self._reads_text = "grounding-dino" in model.config.model_type
+
+    def detect(self, frames: Sequence[Pixels]) -> list[Detections]:
+        return [self._detect(frame) for frame in frames]
+
+    def _detect(self, frame: Pixels) -> Detections:
+        parts = [
+            self._find(frame, first, self.class_names[first : first + _MOST_WORDS])
+            for first in range(0, len(self.class_names), _MOST_WORDS)
+        ]
+        boxes, scores, class_ids = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return tidy(boxes, scores, class_ids, frame.shape[0], frame.shape[1], 0.7)
+
+    def _find(
+        self, frame: Pixels, first: int, words: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Boxes `(N, 4)`, scores and classes of some of the words, the first being `first`."""
+        import torch
+
+        listed = list(words)
+        inputs = self._processor(images=frame, text=[listed], return_tensors="pt", padding=True)
+        inputs = inputs.to(self._model.device)
+        with torch.inference_mode():
+            outputs = self._model(**inputs)
+        (result,) = self._processor.post_process_grounded_object_detection(
+            outputs,
+            **({"input_ids": inputs["input_ids"]} if self._reads_text else {}),
+            threshold=self._threshold,
+            target_sizes=[frame.shape[:2]],
+            text_labels=[listed],
+        )
+        labels = result.get("text_labels")
+        labels = result["labels"] if labels is None else labels
+        boxes, scores = (result[key].float().cpu().numpy() for key in ("boxes", "scores"))
+        class_ids = [first + _class_of(label, listed) for label in labels]
+        return boxes.reshape(-1, 4), scores, np.array(class_ids, dtype=np.int64)
+
+
+def _class_of(label: Any, words: Sequence[str]) -> int:
+    """The word that a detector's own label means; it may join several, or cut one."""
+    if not isinstance(label, str):
+        return int(label)
+    if label in words:
+        return words.index(label)
+    for i, word in enumerate(words):
+        if word in label or (label and label in word):
+            return i
+    return 0
