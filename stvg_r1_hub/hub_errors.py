@@ -49,8 +49,8 @@ def fetching(repo_id: str, revision: str | None = None) -> Iterator[None]:
         ) from error
     except _transport_error() as error:
         raise ModelError(
-            f"Fetching {repo_id} broke off ({_one_line(error)}); what is here stays, so check the "
-            "network and repeat the same call."
+            f"Fetching {repo_id} broke off ({_one_line(error)}); check the network and repeat the "
+            "same call: whole files stay."
         ) from error
     except OSError as error:
         raise ModelError(

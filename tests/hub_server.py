@@ -58,6 +58,8 @@ class Hub:
         """Bytes of content, by LFS object or xorb; of the same twice when it came twice."""
         self.faults: dict[str, Fault] = {}
         """Refusals by a pattern of `METHOD PATH`; status 0 hangs up in the middle."""
+        self.hangs_up_after: int | None = None
+        """So many bytes of a large file are sent at most."""
         self.part_bytes: int | None = None
         """Larger objects are asked for in parts of this size."""
         self.parts: dict[str, dict[int, bytes]] = {}
@@ -136,8 +138,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        limit = self.hub.hangs_up_after
         if self.command != "HEAD":
-            self.wfile.write(data)
+            self.wfile.write(data[:limit])
+            self.close_connection = limit is not None and len(data) > limit
 
     # Repositories
 
@@ -183,6 +187,8 @@ class Handler(BaseHTTPRequestHandler):
         etag, commit = blob_oid(name, data), self.hub.repositories[repo].oid(found[0])
         start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].split("-")[0])
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         return self.send(206 if start else 200, data[start:], headers)
 
     def found(self, repo: str, revision: str | None) -> tuple[str, dict[str, bytes]] | None:

@@ -16,6 +16,7 @@ import pytest
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
+from tests.hub_server import Hub, Repository, serving
 
 
 def make_bundle(folder: Path, config: STVGConfig | None = None) -> Path:
@@ -201,8 +202,8 @@ def ask_hub(code: str, endpoint: str, home: Path, **environment: str) -> str:
     script = (
         "from stvg_r1_hub import hub\n"
         "from stvg_r1_hub.errors import ModelError\n"
-        f"try:\n    {code}\n"
-        "except ModelError as error:\n    print('ModelError:', error)\n"
+        + (code if "try:" in code else f"try:\n    {code}\n")
+        + "except ModelError as error:\n    print('ModelError:', error)\n"
     )
     settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
     result = subprocess.run(
@@ -249,3 +250,62 @@ def test_offline_and_unreachable_are_told_apart(tmp_path: Path) -> None:
     code = "hub.load_bundle('me/model')"
     assert "switched off" in ask_hub(code, nobody, tmp_path, HF_HUB_OFFLINE="1")
     assert "cannot be reached" in ask_hub(code, nobody, tmp_path)
+
+
+BROKEN = """
+from types import SimpleNamespace
+import huggingface_hub.file_download as client
+client.time = SimpleNamespace(sleep=lambda seconds: None, time=lambda: 0.0)
+from stvg_r1_hub.vlm.loading import check_whole
+try:
+    folder = hub.load_bundle('me/mine').folder
+    print(len((folder / 'model.safetensors').read_bytes()))
+    check_whole(folder)
+    print('whole')
+"""
+
+
+def stored(hub_here: Hub) -> bytes:
+    """A repository with a real safetensors file of 400 kB; the file."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    weights = save({"w": np.arange(100_000, dtype=np.float32)})
+    files = {"config.json": b"{}", "model.safetensors": weights}
+    hub_here.repositories["me/mine"] = Repository(private=False, branches={"main": files})
+    return weights
+
+
+def test_a_download_that_broke_off_can_be_repeated(tmp_path: Path) -> None:
+    with serving() as hub_here:
+        weights = stored(hub_here)
+        hub_here.hangs_up_after = 50_000
+        said = ask_hub(BROKEN, hub_here.endpoint, tmp_path)
+        assert said.startswith("ModelError: ") and "\n" not in said and "me/mine" in said
+        assert "network" in said and "repeat" in said
+        assert not list(tmp_path.rglob("model.safetensors")), "nothing half-written"
+        hub_here.hangs_up_after = None
+        assert ask_hub(BROKEN, hub_here.endpoint, tmp_path).split() == [str(len(weights)), "whole"]
+
+
+def test_a_damaged_file_in_the_cache_is_named_with_what_mends_it(tmp_path: Path) -> None:
+    with serving() as hub_here:
+        weights = stored(hub_here)
+        assert ask_hub(BROKEN, hub_here.endpoint, tmp_path).endswith("whole")
+        (path,) = tmp_path.rglob("model.safetensors")
+        path.resolve().write_bytes(weights[:-1000])
+        said = ask_hub(BROKEN, hub_here.endpoint, tmp_path).splitlines()[-1]
+        assert "model.safetensors of " in said and "is damaged or only half downloaded" in said
+        command = said.split("fetch it again with: ")[1]
+        assert command == "hf download me/mine model.safetensors --force-download"
+        code = f"""
+import sys
+from huggingface_hub.cli.hf import main
+sys.argv = {command.split()}
+try:
+    main()
+except SystemExit:
+    pass
+"""
+        ask_hub(code, hub_here.endpoint, tmp_path)
+        assert ask_hub(BROKEN, hub_here.endpoint, tmp_path).endswith("whole")

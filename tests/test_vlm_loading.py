@@ -1,7 +1,9 @@
 """What can be loaded, from Hub-style folders of real architectures at tiny size, and what not."""
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +113,50 @@ def test_all_missing_files_are_listed(copy: Path) -> None:
         load(copy)
 
 
-def test_a_missing_shard_is_named(copy: Path) -> None:
-    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}
-    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"lacks model-00001-of-00002\.safetensors"):
+def rewrite(folder: Path, renamed: Callable[[str], str] = lambda name: name) -> list[Path]:
+    """The weights under other names, in two shards with an index."""
+    from safetensors.torch import load_file, save_file
+
+    single = folder / "model.safetensors"
+    weights = {renamed(name): weight for name, weight in load_file(single).items()}
+    single.unlink()
+    shards = [folder / f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    weight_map = {}
+    for i, shard in enumerate(shards):
+        part = dict(list(weights.items())[i::2])
+        save_file(part, shard, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(part, shard.name)
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return shards
+
+
+def of_today(name: str) -> str:
+    """A name as modules are called since transformers 4.52; published ones are older."""
+    if name.startswith("visual."):
+        return f"model.{name}"
+    return re.sub(r"^model\.(?=layers|embed|norm)", "model.language_model.", name)
+
+
+@pytest.mark.parametrize("renamed", [str, of_today], ids=["published", "of today"])
+def test_shards_load_under_published_names_and_those_of_today(
+    base: Path, copy: Path, renamed: Callable[[str], str]
+) -> None:
+    rewrite(copy, renamed)
+    names = json.loads((copy / "model.safetensors.index.json").read_text())["weight_map"]
+    assert ("visual.blocks.0.attn.qkv.weight" in names) == (renamed is str)
+    assert ("model.layers.0.self_attn.q_proj.weight" in names) == (renamed is str)
+    assert torch.equal(logits(load(copy)), logits(load(base)))
+
+
+def test_a_shard_that_is_missing_or_cut_off_is_named(copy: Path) -> None:
+    _, second = rewrite(copy)
+    whole = second.read_bytes()
+    second.write_bytes(whole[:-100])
+    with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors of .* is damaged"):
+        load(copy)
+    second.unlink()
+    with pytest.raises(ModelError, match=r"lacks model-00002-of-00002\.safetensors"):
         load(copy)
 
 
@@ -132,9 +174,26 @@ def test_missing_weights_are_not_made_up(copy: Path) -> None:
 def test_half_downloaded_weights_are_refused(copy: Path, keep: int) -> None:
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ModelError, match="damaged or only half downloaded"):
+    with pytest.raises(ModelError, match=r"model\.safetensors of .* damaged or only half downl"):
         load(copy)
     assert path.exists()
+
+
+def test_a_damaged_adapter_is_named(base: Path, tmp_path: Path) -> None:
+    save_adapter(tmp_path / "lora", base)
+    path = tmp_path / "lora" / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors of .*lora is damaged"):
+        load(base, adapter=tmp_path / "lora")
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen9_vl"], ids=["another", "newer than all"])
+def test_an_unsupported_architecture_is_named(copy: Path, model_type: str) -> None:
+    path = copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": model_type}))
+    with pytest.raises(ModelError, match=f"is a '{model_type}' model; this version runs") as said:
+        load(copy)
+    assert "\n" not in str(said.value)
 
 
 def test_weights_of_another_size_are_refused(copy: Path) -> None:
@@ -181,8 +240,11 @@ def test_a_shortage_of_memory_is_named(base: Path, monkeypatch: pytest.MonkeyPat
 
     encoded = vlm.encode(noise_clip())
     monkeypatch.setattr(vlm.model, "generate", exhausted)
-    with pytest.raises(OutOfMemoryError, match="Memory ran out on cpu"):
+    with pytest.raises(OutOfMemoryError, match="Memory ran out on cpu; give a shorter video"):
         vlm.generate([PROMPT], encoded, max_new_tokens=3)
+    monkeypatch.setattr("stvg_r1_hub.vlm.local.load_model", exhausted)
+    with pytest.raises(OutOfMemoryError, match="choose a smaller model, load with quantization"):
+        load(base)
 
 
 def test_another_prompt_is_said(base: Path) -> None:

@@ -39,6 +39,21 @@ def check_architecture(name: str, model_type: str, position_rule: str) -> None:
         )
 
 
+def check_folder(folder: Path, position_rule: str) -> None:
+    """All that can be said of a local checkpoint without loading it.
+
+    Raises:
+        ModelError: another architecture, also one that the installed transformers does not know;
+            something missing; or damaged weights.
+        ConfigError: as `check_architecture`.
+    """
+    model_type = _json(folder / "config.json").get("model_type")
+    if isinstance(model_type, str):
+        check_architecture(str(folder), model_type, position_rule)
+    check_complete(folder)
+    check_whole(folder)
+
+
 def check_complete(folder: Path) -> None:
     """Whether a local checkpoint holds all that is needed to run it.
 
@@ -80,6 +95,43 @@ def check_complete(folder: Path) -> None:
             f"The checkpoint {folder} is incomplete: it lacks {', '.join(missing)}; download it "
             "again, or add these from the model it was made from."
         )
+
+
+def check_whole(folder: Path) -> None:
+    """Whether the weights of a model or an adapter are files that can be read to their end.
+
+    Raises:
+        ModelError: one is damaged or cut off; says how to fetch it again.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy"):  # Compares the header with the file's length.
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{path.name} of {folder} is damaged or only half downloaded ({error}); "
+                f"{_fetch_again(path)}"
+            ) from error
+
+
+def _fetch_again(file: Path) -> str:
+    """What to do about a bad file: in the Hub's cache deleting it alone would not help."""
+    snapshots, cached = file.parent.parent, file.parent.parent.parent.name
+    if snapshots.name != "snapshots" or not cached.startswith("models--"):
+        return "delete it, and copy or download it again."
+    repo = cached.removeprefix("models--").replace("--", "/")
+    revision = "" if file.parent.name == _main(snapshots) else f" --revision {file.parent.name}"
+    return f"fetch it again with: hf download {repo} {file.name}{revision} --force-download"
+
+
+def _main(snapshots: Path) -> str | None:
+    """Commit of the branch main, as the cache has it."""
+    try:
+        return (snapshots.parent / "refs" / "main").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ the processor, with the time told by the rule in `STVGConfig.position_rule`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError
 from stvg_r1_hub.structures import MarkedFrames, Progress
-from stvg_r1_hub.vlm.loading import check_architecture, check_complete, load_model
+from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
 from stvg_r1_hub.vlm.sequence import EncodedVideo, positions, token_ids
 
@@ -90,27 +90,25 @@ class LocalVLM:
         }
         name = str(folder_or_id)
         try:
+            if Path(name).is_dir():
+                check_folder(Path(name), config.position_rule)
+            if adapter is not None:
+                check_whole(adapter)
             found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
             check_architecture(name, found.model_type, config.position_rule)
-            if Path(name).is_dir():
-                check_complete(Path(name))
             processor = AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
-            model = load_model(
-                name,
-                adapter=adapter,
-                where=where,
-                device=device,
-                device_map=device_map,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                quantization=quantization,
-            )
-        except SafetensorError as error:
-            raise ModelError(
-                f"Cannot load the language model of {name}: its weights are damaged or only half "
-                f"downloaded ({error}); delete them and load again."
-            ) from error
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            with within_memory(device, "choose a smaller model"):
+                model = load_model(
+                    name,
+                    adapter=adapter,
+                    where=where,
+                    device=device,
+                    device_map=device_map,
+                    dtype=dtype,
+                    attn_implementation=attn_implementation,
+                    quantization=quantization,
+                )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             if isinstance(error, STVGError):
                 raise
             reason = str(error).strip().split("\n")[0]
@@ -233,23 +231,11 @@ class LocalVLM:
         )
         return texts
 
-    @contextmanager
-    def _within_memory(self) -> Iterator[None]:
-        """Name a shortage of memory as such; each device has its own error and words for it."""
-        import torch
-
-        try:
-            yield
-        except RuntimeError as error:
-            if not any(words in str(error).lower() for words in _NO_MEMORY):
-                raise
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            raise OutOfMemoryError(
-                f"Memory ran out on {self.model.device}; give a shorter video, set a smaller "
-                "total_pixels in stvg_config.json, load with quantization='4bit', or use a "
-                "device with more memory."
-            ) from error
+    def _within_memory(self) -> AbstractContextManager[None]:
+        return within_memory(
+            self.model.device,
+            "give a shorter video, set a smaller total_pixels in stvg_config.json",
+        )
 
     @staticmethod
     def resized(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
@@ -274,3 +260,29 @@ def _repeated(video: EncodedVideo, times: int) -> Any:
     return BaseModelOutputWithDeepstackFeatures(
         pooler_output=features, deepstack_features=deepstack
     )
+
+
+@contextmanager
+def within_memory(device: Any, remedy: str) -> Iterator[None]:
+    """Name a shortage of memory as such; each device has its own error and words for it.
+
+    Args:
+        device: where it happens.
+        remedy: what helps besides a smaller precision and a larger device.
+
+    Raises:
+        OutOfMemoryError: there was one.
+    """
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error).lower() for words in _NO_MEMORY):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemoryError(
+            f"Memory ran out on {device}; {remedy}, load with quantization='4bit', or use a device "
+            "with more memory."
+        ) from error
