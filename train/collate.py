@@ -12,7 +12,7 @@ from torch import Tensor
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from stvg_r1_hub.vlm.positions import mrope_positions
-from train.dialogue import Dialogue, canonical
+from train.dialogue import ASKED, Dialogue, canonical
 from train.sizes import MERGE, SMALL, TEMPORAL, TOKENS_PER_SECOND, ModelSize, bundle_config
 from train.sprite_samples import Sample
 
@@ -44,6 +44,7 @@ class Collator:
         self.video_token = self._token("<|video_pad|>")
         self.answer_token = self._token("<answer>")
         self.stop_token = self._token(".")
+        self.asked_token = self._token(ASKED)
         words = [f" {word}" for word in (*KINDS, *(canonical(a) for a in ("", *ACTIONS)))]
         self.words = self.tokenizer(words, return_tensors="np").input_ids[:, 0]
 
@@ -60,7 +61,7 @@ class Collator:
             **self._padded([self.row(s.dialogue) for s in samples]),
         }
         if dialogues:
-            rows = [self.without_video(self.row(d)) for d in dialogues]
+            rows = [self.without_video(d) for d in dialogues]
             tensors |= {f"read_{name}": value for name, value in self._padded(rows).items()}
         return tensors
 
@@ -70,7 +71,8 @@ class Collator:
         prompt = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
-        n_visual = dialogue.grid_steps * self.size.tokens_per_side**2
+        rows, columns = dialogue.grid_size or (self.size.tokens_per_side,) * 2
+        n_visual = dialogue.grid_steps * rows * columns
         head: list[int] = []
         for token in self.tokenizer(prompt).input_ids:
             head += [token] * (n_visual if token == self.video_token else 1)
@@ -79,10 +81,9 @@ class Collator:
         weights = np.array([0.0] * len(head) + [1.0] * len(tail))
         if "<answer>" in dialogue.answer:
             weights[self._answer_start(ids) + _ID_BEHIND_ANSWER] = ID_WEIGHT
-        side = MERGE * self.size.tokens_per_side
         positions, _ = mrope_positions(
             ids,
-            np.array([[dialogue.grid_steps, side, side]]),
+            np.array([[dialogue.grid_steps, MERGE * rows, MERGE * columns]]),
             [TEMPORAL / self.fps],
             video_token_id=self.video_token,
             tokens_per_second=TOKENS_PER_SECOND,
@@ -90,26 +91,39 @@ class Collator:
         )
         return Row(ids, weights, positions)
 
-    def without_video(self, row: Row) -> Row:
+    def without_video(self, dialogue: Dialogue) -> Row:
         """The row without its visual tokens, all others at their places.
 
-        Only what follows from the query and the listing counts: which action is the asked one,
-        and the answer. A row like this costs a twentieth of one with its clip, and teaches as
-        well how to find the asked object, which is what takes longest to learn.
+        Only what follows from the prompt and the listing counts: which nouns and actions are the
+        asked ones, with class hints the nouns themselves, and the answer. A row like this costs a
+        twentieth of one with its clip, and teaches as well how to find the asked object, which is
+        what takes longest to learn.
         """
-        weights = np.zeros_like(row.weights)
-        answer = self._answer_start(row.ids)
-        weights[answer:] = row.weights[answer:]
+        row = self.row(dialogue)
         said = int(np.flatnonzero(row.weights)[0])
+        answer = self._answer_start(row.ids)
         # The query in the listing's words: <think> kind (asked) action (asked).
         stop = said + int(np.flatnonzero(row.ids[said:] == self.stop_token)[0])
-        weights[said : stop + 1] = 1.0
-        # The token behind a kind or an action says whether it is the asked one.
+        weights = row.weights.copy()
+        weights[stop + 1 : answer] = 0.0
         listing = np.arange(stop + 1, answer)
-        decisions = listing[np.isin(row.ids[listing - 1], self.words)]
-        weights[decisions] = _DECISION_WEIGHT
+        if dialogue.seen:
+            only_seen = self._among(dialogue, dialogue.seen)
+            weights[listing[~only_seen[listing - said]]] = 1.0
+            decides = only_seen[listing - 1 - said] & ~only_seen[listing - said]
+            weights[listing[decides | (row.ids[listing] == self.asked_token)]] = _DECISION_WEIGHT
+        else:
+            # The token behind a kind or an action says whether it is the asked one.
+            decides = np.isin(row.ids[listing - 1], self.words)
+            weights[listing[decides]] = _DECISION_WEIGHT
         kept = row.ids != self.video_token
         return Row(row.ids[kept], weights[kept], row.positions[:, kept])
+
+    def _among(self, dialogue: Dialogue, spans: tuple[tuple[int, int], ...]) -> NDArray[np.bool_]:
+        """Which of the answer's tokens lie in spans of its characters; the end token does not."""
+        offsets = self.tokenizer(dialogue.answer, return_offsets_mapping=True)["offset_mapping"]
+        inside = [any(a <= start and end <= b for a, b in spans) for start, end in offsets]
+        return np.array([*inside, False])
 
     def _answer_start(self, ids: NDArray[np.int64]) -> int:
         return int(np.flatnonzero(ids == self.answer_token)[-1])

@@ -6,7 +6,6 @@ and full attention everywhere the same numbers come from one batched pass (a tes
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,35 +13,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.sizes import MERGE, PATCH, TEMPORAL
+from train.sizes import FACTOR, MERGE, PATCH, TEMPORAL
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def patchify(frames: Tensor) -> Tensor:
-    """Frames `(B, T, S, S, 3)` uint8 to patches `(B * T / 2, P, 3 * 2 * 14 * 14)` float32.
+    """Frames `(B, T, H, W, 3)` uint8 to patches `(B * T / 2, P, 3 * 2 * 14 * 14)` float32.
 
     Same order as the library's processor: merge blocks row by row, 2 x 2 patches in each.
     """
-    batch, length, side = frames.shape[:3]
-    blocks = side // (PATCH * MERGE)
+    batch, length, height, width = frames.shape[:4]
+    rows, columns = height // FACTOR, width // FACTOR
     steps = batch * length // TEMPORAL
-    grid = frames.view(steps, TEMPORAL, blocks, MERGE, PATCH, blocks, MERGE, PATCH, 3)
+    grid = frames.view(steps, TEMPORAL, rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
     # (step, time, by, my, py, bx, mx, px, color) -> (step, by, bx, my, mx, color, time, py, px)
-    patches = grid.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(steps, (blocks * MERGE) ** 2, 3, -1)
+    patches = grid.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(steps, rows * columns * MERGE**2, 3, -1)
     shift = (torch.tensor(IMAGE_MEAN, device=frames.device) * 255).view(3, 1)
     gain = 1 / (torch.tensor(IMAGE_STD, device=frames.device) * 255).view(3, 1)
     return ((patches - shift) * gain).flatten(2)
 
 
-def patch_positions(n_patches: int) -> Tensor:
-    """Row and column of each of a square frame's P patches in `patchify` order, `(P, 2)`."""
-    per_side = math.isqrt(n_patches)
-    blocks = per_side // MERGE
-    grid = np.arange(n_patches).reshape(blocks, MERGE, blocks, MERGE)
-    flat = grid.transpose(0, 2, 1, 3).ravel()
-    return torch.from_numpy(np.stack([flat // per_side, flat % per_side], 1))
+def patch_positions(rows: int, columns: int) -> Tensor:
+    """Row and column of each patch of a frame of `rows x columns` tokens, `(P, 2)`.
+
+    In the order of `patchify`.
+    """
+    row, column, inner_row, inner_column = np.indices((rows, columns, MERGE, MERGE)).reshape(4, -1)
+    positions = np.stack([row * MERGE + inner_row, column * MERGE + inner_column], 1)
+    return torch.from_numpy(positions)
 
 
 def _norm(module: Any, x: Tensor) -> Tensor:
@@ -66,12 +66,18 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, hidden_pairs: Tensor | None = None)
     return scores.softmax(-1) @ v
 
 
-def vision_forward(visual: Any, patches: Tensor) -> Tensor:
-    """Visual tokens `(N, P / 4, D)` of N grid steps, from patches `(N, P, 1176)`."""
+def vision_forward(visual: Any, patches: Tensor, grid_size: tuple[int, int]) -> Tensor:
+    """Visual tokens `(N, P / 4, D)` of N grid steps, from patches `(N, P, 1176)`.
+
+    Args:
+        visual: the library's vision tower.
+        patches: of `patchify`.
+        grid_size: rows and columns of visual tokens, `P = 4 * rows * columns`.
+    """
     steps, n_patches, _ = patches.shape
     weight = visual.patch_embed.proj.weight
     hidden = F.linear(patches.to(weight.dtype), weight.flatten(1))
-    cos, sin = visual.rotary_pos_emb(hidden, patch_positions(n_patches).to(hidden.device))
+    cos, sin = visual.rotary_pos_emb(hidden, patch_positions(*grid_size).to(hidden.device))
     cos, sin = cos.to(hidden.dtype), sin.to(hidden.dtype)
     for block in visual.blocks:
         attention = block.attn

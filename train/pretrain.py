@@ -39,14 +39,17 @@ from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from train.collate import ID_WEIGHT, Collator
 from train.fast_forward import TokenHeads, patchify, text_forward, vision_forward
 from train.recipes import RECIPES, Recipe, Stage
-from train.sizes import SMALL, ModelSize
-from train.sprite_samples import IGNORED, MAX_DRAWN_ID, SampleBatches
+from train.sample_batches import SampleBatches
+from train.sizes import FACTOR, SMALL, ModelSize
+from train.sprite_samples import IGNORED
 from train.stage_curves import draw_curves
+from train.street.words import MOTIONS
+from train.street.world import MAX_NUMBER
 from train.tiny_model import build_model, build_processor, save_bundle
 
 SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
-SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003}
+SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "hints": 1004}
 """Of the training scenes; evaluation draws other ones."""
 
 
@@ -56,7 +59,8 @@ class Trainee(nn.Module):
     def __init__(self, processor: Any, size: ModelSize = SMALL) -> None:
         super().__init__()
         self.qwen = build_model(processor.tokenizer, size)
-        self.heads = TokenHeads(size.hidden, len(KINDS), MAX_DRAWN_ID + 1, len(ACTIONS) + 1)
+        n_actions = 1 + len(ACTIONS) + len(MOTIONS)
+        self.heads = TokenHeads(size.hidden, len(KINDS), MAX_NUMBER + 1, n_actions)
 
 
 def losses(
@@ -66,15 +70,19 @@ def losses(
     figures: dict[str, float] = {}
     model = trainee.qwen.model
     count = len(batch["labels"])
-    tokens = vision_forward(model.visual, patchify(batch["frames"]))
+    _, _, height, width, _ = batch["frames"].shape
+    grid_size = (height // FACTOR, width // FACTOR)
+    tokens = vision_forward(model.visual, patchify(batch["frames"]), grid_size)
     total = torch.zeros((), device=tokens.device)
     logits = trainee.heads(tokens)
     labels = batch["labels"].flatten(0, 1)
     for i, (name, weight) in enumerate((("kind", 1.0), ("id", 3.0), ("action", 1.0))):
         flat, wanted = logits[i].flatten(0, 1).float(), labels[..., i].flatten()
+        seen = wanted != IGNORED
+        if not bool(seen.any()):
+            continue  # what street scenes look like has no name
         loss = F.cross_entropy(flat, wanted, ignore_index=IGNORED)
         total = total + stage.token_weight * weight * loss
-        seen = wanted != IGNORED
         figures[name] = float((flat.argmax(-1) == wanted)[seen].float().mean())
     if stage.text_weight:
         hidden = trainee.qwen.get_input_embeddings()(batch["ids"])
@@ -164,7 +172,7 @@ def train_stage(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
-    processor = run_processor(recipe, out)
+    processor = run_processor(recipe, out, warm_start)
     trainee = Trainee(processor, recipe.size)
     state_path = out / f"{name}.state.pt"
     fingerprint = json.dumps([recipe.size.name, steps, dataclasses.asdict(stage)])
@@ -217,8 +225,8 @@ def train_stage(
     print(verdict(recipe, name, log_path))
 
 
-def run_processor(recipe: Recipe, out: Path) -> Any:
-    """The run's own processor, built once and kept in `out/processor`.
+def run_processor(recipe: Recipe, out: Path, warm_start: Path | None = None) -> Any:
+    """The run's own processor, built or taken over once and kept in `out/processor`.
 
     Its vocabulary follows from the world's text. Built anew for each stage, an edit of that text
     in between would give every word another number, and the weights would read nonsense.
@@ -229,7 +237,12 @@ def run_processor(recipe: Recipe, out: Path) -> Any:
     if not folder.exists():
         out.mkdir(parents=True, exist_ok=True)
         temporary = out / "processor.tmp"
-        build_processor(recipe.size).save_pretrained(temporary)
+        if recipe.keeps_vocabulary:
+            if warm_start is None:
+                sys.exit("This recipe goes on from a finished model; give its --warm-start folder.")
+            Qwen2_5_VLProcessor.from_pretrained(warm_start).save_pretrained(temporary)
+        else:
+            build_processor(recipe.size).save_pretrained(temporary)
         temporary.replace(folder)
     return Qwen2_5_VLProcessor.from_pretrained(folder)
 
@@ -393,7 +406,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"))
     parser.add_argument("--steps", type=int, help="instead of the stage's own number")
     parser.add_argument("--workers", type=int, default=1, help="rendering processes")
-    parser.add_argument("--warm-start", type=Path, help="model folder that `tok` starts from")
+    parser.add_argument("--warm-start", type=Path, help="model folder that the first stage starts from")
     parser.add_argument("--bundle", type=Path, default=Path("runs/tiny/bundle"))
     parser.add_argument(
         "--from-stage", choices=list(SEEDS), help="check, export: instead of the last one"
@@ -412,7 +425,7 @@ def main() -> None:
             args.out,
             steps=args.steps,
             workers=args.workers,
-            warm_start=args.warm_start if name == "tok" else None,
+            warm_start=args.warm_start if not recipe.stages[name].previous else None,
         )
     if args.stage in ("all", "check"):
         print(json.dumps(check(recipe, args.out, last, n=args.n)))

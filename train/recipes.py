@@ -51,18 +51,22 @@ class Recipe:
     goals: dict[str, Goal]
     level: str
     """Level on which generated answers are checked."""
+    keeps_vocabulary: bool = False
+    """Whether the processor is the start model's own; else it is built from the worlds' text."""
 
 
 _SHORT = (3.0, 4.0, 5.0)
 _LONG = (4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 _EASY = {"easy": 1.0}
 _CPU_MIX = {"easy": 0.25, "medium": 0.75}
+_HINTS_MIX = {"easy": 0.05, "medium": 0.35, "hinted-medium": 0.08, "street": 0.52}
 _GPU_MIX = {"easy": 0.15, "medium": 0.25, "hard": 0.6}
 _GOALS = {
     "tok": Goal("id", 0.9),
     "dense": Goal("text", 0.85),
     "mix": Goal("text", 0.85),
     "read": Goal("answer_id", 0.9),
+    "hints": Goal("answer_id", 0.8),
 }
 
 RECIPES = {
@@ -89,6 +93,14 @@ RECIPES = {
         },
         _GOALS,
         "easy",
+    ),
+    # Class hints, from the finished model of `cpu` (--warm-start): about an hour of one core.
+    "hints": Recipe(
+        SMALL,
+        {"hints": Stage(None, 1250, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 14)},
+        _GOALS,
+        "medium",
+        keeps_vocabulary=True,
     ),
     # The hard world on one GPU. Lengths follow a feasibility run on an H100 (1.2 M image pairs,
     # 180 k and 200 k clips) with half again for the harder world; not yet run.

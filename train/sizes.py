@@ -13,6 +13,10 @@ from stvg_r1_hub.config import (
 )
 
 PATCH, MERGE, TEMPORAL = 14, 2, 2
+FACTOR = PATCH * MERGE
+"""Side of a visual token in pixels."""
+HINTS_PROMPT = "sprites-hints-v1"
+"""The bundled model's prompt with class hints."""
 TOKENS_PER_SECOND = 2
 """Temporal positions advance by this much a second, as in the 7B checkpoint."""
 
@@ -38,7 +42,7 @@ class ModelSize:
     @property
     def tokens_per_side(self) -> int:
         """Visual tokens in a row of the frame."""
-        return self.side // (PATCH * MERGE)
+        return self.side // FACTOR
 
 
 SMALL = ModelSize(

@@ -1,15 +1,12 @@
-"""Endless training samples of sprite world, rendered on the fly at the model's own resolution."""
+"""Training samples of sprite world, rendered on the fly at the model's own resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset
 
 from stvg_r1_hub.evaluation.sprites.levels import sample_scene
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
@@ -22,6 +19,7 @@ from train.sizes import SMALL, ModelSize, bundle_config
 
 IGNORED = -100
 MAX_DRAWN_ID = 9
+"""In sprite world; street scenes have numbers up to `street.world.MAX_NUMBER`."""
 
 
 @dataclass
@@ -117,10 +115,13 @@ def _marked_frames(
         if scene.compression:
             frame = _compressed(frame, scene.compression)
         marked.append(draw_markers(frame, centers, size.marker))
-    pixels = np.stack(marked).astype(np.int16)
-    # Stands in for video compression and resizing, which evaluation clips go through.
-    noise = rng.integers(-6, 7, pixels.shape[1:], dtype=np.int16)
-    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    return with_noise(np.stack(marked), rng)
+
+
+def with_noise(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The frames with what stands in for compression and resizing, which real clips go through."""
+    noise = rng.integers(-6, 7, frames.shape[1:], dtype=np.int16)
+    return np.clip(frames.astype(np.int16) + noise, 0, 255).astype(np.uint8)
 
 
 def _compressed(frame: NDArray[np.uint8], strength: int) -> NDArray[np.uint8]:
@@ -156,75 +157,3 @@ def _token_labels(
         labels[mine, 1] = numbers[thing.object_id]
         labels[mine, 2] = actions[step]
     return labels
-
-
-class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
-    """Endless batches: clips of equal duration, and dialogues without a clip.
-
-    Worker w of n yields every n-th batch.
-
-    Args:
-        seed: of the stage.
-        batch_size: clips a batch.
-        levels: share of each level.
-        durations: of clips, in seconds; one is drawn for a batch.
-        dense_share: of clips that are listed instead of asked about.
-        grid_steps: frame pairs kept of each clip; 0 keeps all.
-        n_dialogues: questions without a clip a batch.
-        size: of the model.
-        start: number of the first batch.
-    """
-
-    def __init__(
-        self,
-        *,
-        seed: int,
-        batch_size: int,
-        levels: dict[str, float],
-        durations: tuple[float, ...],
-        dense_share: float,
-        grid_steps: int = 0,
-        n_dialogues: int = 0,
-        size: ModelSize = SMALL,
-        start: int = 0,
-    ) -> None:
-        self.seed = seed
-        self.batch_size = batch_size
-        self.levels = levels
-        self.durations = durations
-        self.dense_share = dense_share
-        self.grid_steps = grid_steps
-        self.n_dialogues = n_dialogues
-        self.size = size
-        self.start = start
-
-    def __iter__(self) -> Iterator[tuple[list[Sample], list[Dialogue]]]:
-        worker = torch.utils.data.get_worker_info()
-        if worker is not None:
-            torch.set_num_threads(1)
-            cv2.setNumThreads(1)
-        index, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        number = self.start + index
-        names, shares = list(self.levels), list(self.levels.values())
-        while True:
-            rng = np.random.default_rng([self.seed, number, 3])
-            duration = float(rng.choice(self.durations))
-            samples = [
-                draw_sample(
-                    str(rng.choice(names, p=shares)),
-                    (self.seed, number, i),
-                    duration_seconds=duration,
-                    dense=bool(rng.random() < self.dense_share),
-                    grid_steps=self.grid_steps,
-                    size=self.size,
-                )
-                for i in range(self.batch_size)
-            ]
-            dialogues = [
-                draw_dialogue(
-                    str(rng.choice(names, p=shares)), (self.seed, number, i), size=self.size
-                )
-                for i in range(self.batch_size, self.batch_size + self.n_dialogues)
-            ]
-            yield samples, dialogues
-            number += step
