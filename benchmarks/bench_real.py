@@ -4,10 +4,10 @@
 
 Ground truth is MOTChallenge's `frame (1-based), id, left, top, width, height, ...`, a line a box,
 of people. The part of the video that it covers is cut into overlapping clips of 4 to 10 seconds,
-each also mirrored; `motion_queries.py` says what is asked about them. Each clip is tracked by the bundled COCO
-detector and, in a second row, has the true tracks given, so that model and tracker are told
-apart. The right person is the track with the highest mean IoU over the person's boxes, at least
-0.3. Chance is the mean over all tracks of the clip, each through the whole clip.
+each also mirrored; `motion_queries.py` says what is asked about them. Each clip is tracked by the
+bundled COCO detector and, in a second row, has the true tracks given, so that model and tracker
+are told apart. The right person is the track with the highest mean IoU over the person's boxes, at
+least 0.3. Chance is the mean over all tracks of the clip, each through the whole clip.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def cut(people: dict[int, dict[int, list[float]]], fps: float, width: int) -> li
             for person, boxes in people.items()
             if (trajectory := part_of(person, boxes, first, count)) is not None
         ]
+        across = np.array([width, 0, width, 0])
         flipped = [
-            replace(t, boxes=np.array([width, 0, width, 0]) + t.boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1])
-            for t in there
+            replace(t, boxes=across + t.boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1]) for t in there
         ]
         for mirrored, seen in ((False, there), (True, flipped)):
             queries = motion_queries(seen, fps)
@@ -130,7 +130,8 @@ class Given:
 
 def truth_of(clip: RealClip, query: MotionQuery) -> dict[int, Any]:
     (person,) = (p for p in clip.people if p.person == query.person)
-    return {i: person.boxes[i - person.first_frame] for i in range(query.start_frame, query.end_frame)}
+    frames = range(query.start_frame, query.end_frame)
+    return {i: person.boxes[i - person.first_frame] for i in frames}
 
 
 def right_track(clip: RealClip, query: MotionQuery, tracks: Tracks) -> int | None:

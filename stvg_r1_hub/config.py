@@ -144,6 +144,11 @@ class STVGConfig:
     """Name of the prompt template in `prompting.PROMPTS`."""
     time_prompt_id: str = "time-r1"
     """The same for questions about time alone (`markers=False`)."""
+    hints_prompt_id: str = ""
+    """The prompt with class hints for videos whose objects the weights do not know by sight; empty
+    where the weights know no such prompt."""
+    seen_classes: tuple[str, ...] = ()
+    """The classes that the weights know by sight; only of use with `hints_prompt_id`."""
     position_rule: str = "transformers-4.50"
     """How the model is told the time: by positions as in transformers 4.50 or as in the
     `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""

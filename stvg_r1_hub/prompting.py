@@ -68,7 +68,7 @@ PROMPTS: dict[str, str] = {
     ),
     # Short form for the bundled small models, which are trained from scratch.
     "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
-    # With what the tracker believes each numbered object to be. No checkpoint knows it yet.
+    # With what the tracker believes each numbered object to be, for footage of other things.
     "sprites-hints-v1": 'Objects: [OBJECTS]. Find "[EVENT]". Give its ID and time.',
     # Without numbers on the video, to compare with: see train/written_boxes.py.
     "sprites-boxes-v1": 'Find "[EVENT]". Give its first and last box and time.',
@@ -143,6 +143,11 @@ def _too_long(length: int) -> str:
         f"Got a query of {length} characters; at most {MAX_QUERY_CHARACTERS} are allowed, "
         "shorten it to one sentence."
     )
+
+
+def lists_objects(prompt_id: str) -> bool:
+    """Whether a prompt lists the tracked objects with their class names."""
+    return _HINTS in PROMPTS.get(prompt_id, "")
 
 
 def build_prompt(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from train import detector, pretrain
@@ -65,7 +66,7 @@ def test_the_tokenizer_keeps_text_and_marks_the_answers_id(processor, samples) -
         (place,) = np.flatnonzero(row.weights == 3)
         assert f"Target ID: {decode(row.ids[[place]]).strip()}," in answer
         # Read without the clip, only what follows from query and listing is asked for.
-        blind = collator.without_video(row)
+        blind = collator.without_video(sample.dialogue)
         said = decode(blind.ids[blind.weights > 0], skip_special_tokens=True)
         assert said.startswith(answer[: answer.index(".")])
         assert said.endswith(answer[answer.index("<answer>") :])
@@ -97,7 +98,7 @@ def test_fast_forward_equals_the_library(processor, samples: list[Sample]) -> No
         return_tensors="pt",
     )
     with torch.no_grad():
-        ours = vision_forward(model.model.visual, patchify(batch["frames"]))
+        ours = vision_forward(model.model.visual, patchify(batch["frames"]), (5, 5))
         theirs = torch.cat(model.model.get_video_features(**inputs).pooler_output)
         assert torch.allclose(ours.flatten(0, 1), theirs, atol=1e-5)
         embeds = model.get_input_embeddings()(batch["ids"])
@@ -138,6 +139,29 @@ def test_stages_follow_each_other_and_write_a_bundle(recipe: Recipe, tmp_path: P
     assert {"model.safetensors", "stvg_config.json", "tokenizer.json"} <= names
     figures = pretrain.check(recipe, tmp_path, last, n=1)
     assert figures["n"] == 1 and 0 <= figures["id_accuracy"] <= 1
+
+
+@pytest.mark.slow
+def test_class_hints_are_trained_into_a_finished_model(tmp_path: Path) -> None:
+    whole = RECIPES["hints"]
+    (stage,) = whole.stages.values()
+    # Seeds of the stage give a street batch and one of sprite world.
+    small = dataclasses.replace(stage, batch_size=2, n_dialogues=2, durations=(3.0,))
+    recipe = dataclasses.replace(whole, stages={"hints": small})
+    with pytest.raises(SystemExit, match="--warm-start"):
+        pretrain.train_stage(recipe, "hints", tmp_path, steps=1, workers=0)
+    start = Path("train/easy_base")
+    pretrain.train_stage(recipe, "hints", tmp_path, steps=4, workers=0, warm_start=start)
+    lines = [json.loads(line) for line in (tmp_path / "hints.jsonl").open()]
+    assert {"kind" in line for line in lines} == {True, False}
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    pretrain.export(recipe, tmp_path, tmp_path / "bundle", stage="hints")
+    config = STVGConfig.load(tmp_path / "bundle")
+    assert config.prompt_id == "sprites-v1" and config.hints_prompt_id == "sprites-hints-v1"
+    assert config.seen_classes == KINDS
+    vocabulary = [json.loads((f / "tokenizer.json").read_text())["model"]["vocab"]
+                  for f in (start, tmp_path / "bundle")]  # fmt: skip
+    assert vocabulary[0] == vocabulary[1]
 
 
 def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ from train.training_config import TrainingConfig
 SPRITES = "sprites:"
 BOXES = "boxes:"
 """Sprite world without numbers, boxes as text: `train/written_boxes.py`."""
+HINTED = "hinted:"
+"""Class hints and arbitrary nouns: a level of sprite world, or `street`."""
+STREET = "street"
+_REQUEST = "LEVEL[:SEED[:COUNT]]"
 
 
 def run_training(
@@ -34,7 +38,9 @@ def run_training(
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--config", type=Path, required=True, help="YAML file of settings")
     parser.add_argument(
-        "--data", help="folder of train.prepare, or sprites:LEVEL[:SEED[:COUNT]] for sprite world"
+        "--data",
+        help=f"folder of train.prepare; or sprites:{_REQUEST} for sprite world, "
+        f"hinted:{_REQUEST} for the same with class hints, hinted:street for street scenes",
     )
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -66,15 +72,20 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
         ConfigError: a sprite-world request that is not understood.
         AnnotationError: the folder is not usable.
     """
-    if not data.startswith((SPRITES, BOXES)):
+    if not data.startswith((SPRITES, BOXES, HINTED)):
         return PreparedSamples(data)
+    from train.hinted_questions import HintedQuestions
     from train.sprite_questions import SpriteQuestions, size_of
+    from train.street.questions import StreetQuestions
     from train.written_boxes import BoxQuestions
 
-    kind: type[SpriteQuestions] = BoxQuestions if data.startswith(BOXES) else SpriteQuestions
-    level, *numbers = data.split(":")[1:]
-    if len(numbers) > 2 or not all(number.isdigit() for number in numbers):
-        raise ConfigError(f"Got --data {data!r}; write sprites:LEVEL[:SEED[:COUNT]].")
+    world, level, *texts = data.split(":")
+    if len(texts) > 2 or not all(text.isdigit() for text in texts):
+        raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
+    numbers = [int(text) for text in texts]
     bundle = hub.load_bundle(config.model, revision=config.revision)
     size = size_of(bundle.config.sampling.max_pixels)
-    return kind(level, *(int(number) for number in numbers), size=size)
+    if data.startswith(HINTED) and level == STREET:
+        return StreetQuestions(*numbers, size=size)
+    kinds = {SPRITES: SpriteQuestions, BOXES: BoxQuestions, HINTED: HintedQuestions}
+    return kinds[f"{world}:"](level, *numbers, size=size)

@@ -29,7 +29,9 @@ def patchify(frames: Tensor) -> Tensor:
     steps = batch * length // TEMPORAL
     grid = frames.view(steps, TEMPORAL, rows, MERGE, PATCH, columns, MERGE, PATCH, 3)
     # (step, time, by, my, py, bx, mx, px, color) -> (step, by, bx, my, mx, color, time, py, px)
-    patches = grid.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(steps, rows * columns * MERGE**2, 3, -1)
+    patches = grid.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(
+        steps, rows * columns * MERGE**2, 3, -1
+    )
     shift = (torch.tensor(IMAGE_MEAN, device=frames.device) * 255).view(3, 1)
     gain = 1 / (torch.tensor(IMAGE_STD, device=frames.device) * 255).view(3, 1)
     return ((patches - shift) * gain).flatten(2)

@@ -21,7 +21,7 @@ from stvg_r1_hub.prompting import build_prompt
 from train.dialogue import Dialogue, canonical
 from train.samples import TrainingSample
 from train.sizes import HINTS_PROMPT, SMALL, ModelSize
-from train.sprite_questions import SpriteQuestions, answerable_scene
+from train.sprite_questions import SpriteQuestions, question_scene
 from train.sprite_samples import Sample, draw_dialogue, draw_sample
 from train.street.words import NOUNS
 
@@ -67,7 +67,7 @@ class HintedQuestions(SpriteQuestions):
 
     def __getitem__(self, index: int) -> TrainingSample:
         sample = super().__getitem__(index)
-        scene = answerable_scene(self.level, self.seed, index)
+        scene = question_scene(self.level, self.seed, index)
         dialogue = with_nouns(Dialogue(sample.prompt, sample.target_text, 0), scene)
         return dataclasses.replace(
             sample,

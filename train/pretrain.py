@@ -1,10 +1,10 @@
-"""Train the bundled model on sprite world: token labels, dense listing, then questions.
+"""Train the bundled model: token labels, dense listing, questions, then class hints.
 
     python -m train.pretrain all --recipe gpu --out runs/tiny --bundle runs/tiny/bundle
 
-or stage by stage: `tok`, `dense`, `mix`, `read`, then `export`.
-`--recipe` is `gpu` (the hard world, one GPU), `cpu` (the medium world) or `easy` (the base model
-of the easy world).
+or stage by stage: `tok`, `dense`, `mix`, `read`, `hints`, then `export`.
+`--recipe` is `gpu` (the hard world, one GPU), `cpu` (the medium world), `hints` (class hints, for
+the model of `cpu`) or `easy` (the base model of the easy world).
 
 Each stage starts from the previous stage's weights, keeps its own files (`<stage>.safetensors`,
 `<stage>.jsonl`, `curves.png`), and continues where it was when started again. Losses: cross
@@ -49,7 +49,9 @@ from train.tiny_model import build_model, build_processor, save_bundle
 
 SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
-SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "hints": 1004}
+HINTS = "hints"
+"""The stage that teaches class hints."""
+SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, HINTS: 1004}
 """Of the training scenes; evaluation draws other ones."""
 
 
@@ -395,7 +397,8 @@ def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str) -> None:
     processor = run_processor(recipe, out)
     trainee = Trainee(processor, recipe.size)
     load_stage(trainee, out / f"{stage}.safetensors", stage)
-    save_bundle(trainee.qwen, processor, bundle, recipe.size)
+    knows_hints = HINTS in recipe.stages
+    save_bundle(trainee.qwen, processor, bundle, recipe.size, knows_hints=knows_hints)
 
 
 def main() -> None:
@@ -406,7 +409,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"))
     parser.add_argument("--steps", type=int, help="instead of the stage's own number")
     parser.add_argument("--workers", type=int, default=1, help="rendering processes")
-    parser.add_argument("--warm-start", type=Path, help="model folder that the first stage starts from")
+    parser.add_argument(
+        "--warm-start", type=Path, help="model folder that the first stage starts from"
+    )
     parser.add_argument("--bundle", type=Path, default=Path("runs/tiny/bundle"))
     parser.add_argument(
         "--from-stage", choices=list(SEEDS), help="check, export: instead of the last one"

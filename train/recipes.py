@@ -60,6 +60,7 @@ _LONG = (4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 _EASY = {"easy": 1.0}
 _CPU_MIX = {"easy": 0.25, "medium": 0.75}
 _HINTS_MIX = {"easy": 0.05, "medium": 0.35, "hinted-medium": 0.08, "street": 0.52}
+_GPU_HINTS = {"easy": 0.05, "medium": 0.15, "hard": 0.3, "hinted-hard": 0.1, "street": 0.4}
 _GPU_MIX = {"easy": 0.15, "medium": 0.25, "hard": 0.6}
 _GOALS = {
     "tok": Goal("id", 0.9),
@@ -110,7 +111,8 @@ RECIPES = {
             "tok": Stage(None, 3600, 512, _GPU_MIX, (4.0,), 1.0, 2, 3e-3, 0.05, 1.0, 0.0),
             "dense": Stage("tok", 2400, 128, _GPU_MIX, _LONG, 1.0, 0, 2.1e-3, 0.2, 0.3, 1.0),
             "mix": Stage("dense", 2400, 128, _GPU_MIX, _LONG, 0.3, 0, 1.8e-3, 0.3, 0.3, 1.0, 256),
-            "read": Stage("mix", 1600, 128, _GPU_MIX, _LONG, 0.1, 0, 1.2e-3, 0.02, 0.3, 1.0, 512),
+            "read": Stage("mix", 1600, 128, _GPU_MIX, _LONG, 0.1, 0, 1.2e-3, 0.3, 0.3, 1.0, 512),
+            "hints": Stage("read", 1600, 128, _GPU_HINTS, _LONG, 0.1, 0, 1e-3, 0.02, 0.3, 1.0, 256),
         },
         _GOALS,
         "hard",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from numpy.typing import ArrayLike
 
-from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
 from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.structures import Answer, Tracks
@@ -37,7 +37,8 @@ class Truth:
     """What would have been right."""
 
     object_ids: tuple[int, ...]
-    """The numbers drawn on the asked objects; one, except for multi-object data."""
+    """The numbers drawn on the asked objects; one, except for multi-object data, and none where
+    nothing in the clip is what the query describes: the times then mean nothing."""
     start_seconds: float
     end_seconds: float
     duration_seconds: float
@@ -47,9 +48,19 @@ class Truth:
     boxes: Mapping[int, ArrayLike] = field(default_factory=dict)
     """Native frame to the annotated `(4,)` xyxy box, over the time range."""
 
+    def __str__(self) -> str:
+        if self.is_nothing:
+            return "none"
+        return "{:.0f}, {:.2f} to {:.2f}".format(*self.solution)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the right answer is that there is none."""
+        return not self.object_ids
+
     @property
     def solution(self) -> tuple[float, float, float]:
-        """The official form: `(object_id, start_seconds, end_seconds)`."""
+        """The official form: `(object_id, start_seconds, end_seconds)`; there must be an ID."""
         return float(self.object_ids[0]), self.start_seconds, self.end_seconds
 
     @property
@@ -97,13 +108,23 @@ def total_reward(text: str, solution: Sequence[float]) -> float:
 
 
 def tiou_reward(completion: Completion, truth: Truth) -> float:
-    """Temporal IoU of the answered and the true range, 0..1; 0 for an incomplete answer."""
+    """Temporal IoU of the answered and the true range, 0..1; 0 for an incomplete answer.
+
+    Where nothing is right, 1 for saying so outright, else 0.
+    """
+    if truth.is_nothing:
+        return _says_nothing(completion)
     answer = _complete_answer(completion.text)
     return temporal_iou(_time_range(answer), truth.time_range) if answer else 0.0
 
 
 def id_reward(completion: Completion, truth: Truth) -> float:
-    """1 when the answered ID is the true one, else 0; an answer without times scores 0 too."""
+    """1 when the answered ID is the true one, else 0; an answer without times scores 0 too.
+
+    Where nothing is right, 1 for saying so outright, else 0.
+    """
+    if truth.is_nothing:
+        return _says_nothing(completion)
     answer = _complete_answer(completion.text)
     return float(answer is not None and answer.object_ids[0] == truth.object_ids[0])
 
@@ -118,8 +139,10 @@ def scaled_tiou_reward(completion: Completion, truth: Truth) -> float:
 
     `tIoU * (1 - |start - start'| / duration) * (1 - |end - end'| / duration)`, each factor at
     least 0. Source: the temporal reward of Time-R1 (arXiv 2503.13377), which STVG-R1's code
-    carries commented out.
+    carries commented out. Where nothing is right, 1 for saying so outright, else 0.
     """
+    if truth.is_nothing:
+        return _says_nothing(completion)
     answer = _complete_answer(completion.text)
     if answer is None or truth.duration_seconds <= 0:
         return 0.0
@@ -136,9 +159,13 @@ def box_iou_reward(completion: Completion, truth: Truth) -> float:
     (`evaluation.metrics.tube_iou`). Own definition, after the continuous reward that the paper
     compares with its 0/1 ID reward (arXiv 2602.11730: 38.6 against 39.1 m_vIoU).
 
+    Where nothing is right, 1 for saying so outright, else 0.
+
     Raises:
         ValueError: the truth has no tracks or boxes.
     """
+    if truth.is_nothing:
+        return _says_nothing(completion)
     if truth.tracks is None or not truth.boxes:
         raise ValueError("box_iou needs samples with tracks and annotated boxes")
     answer = _complete_answer(completion.text)
@@ -154,10 +181,12 @@ def ids_f1_reward(completion: Completion, truth: Truth) -> float:
     """F1 of the answered set of IDs and the true one, 0..1, for queries about several objects.
 
     `2 * |both| / (|answered| + |true|)`. Read by the lenient parser, because the strict one
-    knows a single ID.
+    knows a single ID. Where nothing is right, 1 for saying so outright, else 0.
     """
+    if truth.is_nothing:
+        return _says_nothing(completion)
     answered, true = set(parse_answer(completion.text).object_ids), set(truth.object_ids)
-    return 2 * len(answered & true) / (len(answered) + len(true)) if answered or true else 1.0
+    return 2 * len(answered & true) / (len(answered) + len(true))
 
 
 def mirror_reward(completion: Completion, truth: Truth) -> float:
@@ -170,6 +199,9 @@ def mirror_reward(completion: Completion, truth: Truth) -> float:
     """
     if completion.mirrored_text is None:
         raise ValueError("mirror needs samples prepared with their flipped clip (--mirror)")
+    if truth.is_nothing:
+        both = (completion, Completion(completion.mirrored_text))
+        return float(all(_says_nothing(one) for one in both))
     ours, theirs = _complete_answer(completion.text), _complete_answer(completion.mirrored_text)
     if ours is None or theirs is None:
         return 0.0
@@ -201,6 +233,11 @@ def mirrored_query(query: str) -> str:
         return other.capitalize() if match[0][0].isupper() else other
 
     return _SIDE.sub(exchange, query)
+
+
+def _says_nothing(completion: Completion) -> float:
+    """1 for an answer that says outright that nothing matches; silence and rubbish are 0."""
+    return float((parse_answer(completion.text).problem or "").startswith(SAYS_NOTHING))
 
 
 def _complete_answer(text: str) -> Answer | None:

@@ -61,6 +61,8 @@ class TrainingSample:
         """The answer for supervised training."""
         if self.target is not None:
             return self.target
+        if self.truth.is_nothing:
+            return "<think>Nothing matches.</think><answer>Target ID: none</answer>"
         object_id, start, end = self.truth.solution
         answer = f"Target ID: {object_id:.0f}, Time range: {start:.2f} to {end:.2f}"
         thought = f"It happens from {start:.2f} to {end:.2f}; it is object ID {object_id:.0f}."

@@ -11,6 +11,7 @@ from stvg_r1_hub.config import (
     STVGConfig,
     TrackingConfig,
 )
+from stvg_r1_hub.evaluation.sprites.scene import KINDS
 
 PATCH, MERGE, TEMPORAL = 14, 2, 2
 FACTOR = PATCH * MERGE
@@ -80,8 +81,13 @@ LARGE = ModelSize(
 SIZES = {size.name: size for size in (SMALL, LARGE)}
 
 
-def bundle_config(size: ModelSize) -> STVGConfig:
-    """What travels with the weights of a size."""
+def bundle_config(size: ModelSize, *, knows_hints: bool = False) -> STVGConfig:
+    """What travels with the weights of a size.
+
+    Args:
+        size: of the model.
+        knows_hints: it was trained with class hints.
+    """
     return STVGConfig(
         sampling=SamplingConfig(
             fps=4.0,
@@ -92,6 +98,8 @@ def bundle_config(size: ModelSize) -> STVGConfig:
         ),
         marker=size.marker,
         prompt_id="sprites-v1",
+        hints_prompt_id=HINTS_PROMPT if knows_hints else "",
+        seen_classes=KINDS if knows_hints else (),
         generation=GenerationSettings(max_new_tokens=384),
         tracking=TrackingConfig(detector="detector", fps=10.0, max_objects=9),
     )

@@ -1,7 +1,7 @@
 """Sprite-world questions as training samples for GRPO and supervised training.
 
-Clips are rendered when asked for, at the model's own size, as in pre-training. Questions that
-nothing in the clip answers are left out: the rewards need a right number.
+Clips are rendered when asked for, at the model's own size, as in pre-training. Some questions of
+the medium and hard level are answered by nothing in the clip; saying so earns the whole reward.
 """
 
 from __future__ import annotations
@@ -45,32 +45,44 @@ class SpriteQuestions:
         return self.count
 
     def __getitem__(self, index: int) -> TrainingSample:
-        scene = answerable_scene(self.level, self.seed, index)
+        scene = question_scene(self.level, self.seed, index)
         key, duration = scene.seed, scene.duration_seconds
         drawn = draw_sample(self.level, key, duration_seconds=duration, dense=False, size=self.size)
-        right = parse_answer(drawn.dialogue.answer, strict=True)
-        assert right.start_seconds is not None and right.end_seconds is not None
         return TrainingSample(
             sample_id=f"{self.level}-{self.seed}-{index}",
             query=scene.query,
             prompt=drawn.dialogue.prompt,
             frames=drawn.frames,
             sample_fps=bundle_config(self.size).sampling.fps,
-            truth=Truth(right.object_ids, right.start_seconds, right.end_seconds, duration),
+            truth=told_truth(drawn.dialogue.answer, duration),
             target=drawn.dialogue.answer,
         )
 
 
+def told_truth(answer: str, duration_seconds: float) -> Truth:
+    """What a taught answer says, as ground truth."""
+    right = parse_answer(answer, strict=True)
+    if not right.object_ids:
+        return Truth((), 0.0, 0.0, duration_seconds)
+    assert right.start_seconds is not None and right.end_seconds is not None
+    return Truth(right.object_ids, right.start_seconds, right.end_seconds, duration_seconds)
+
+
+def question_scene(level: str, seed: int, index: int, attempt: int = 0) -> Scene:
+    """The scene of question `index`; the same arguments give the same one."""
+    key = (WORLD, seed, index, attempt)
+    duration = float(np.random.default_rng(key).choice(DURATIONS))
+    return sample_scene(level, key, duration_seconds=duration)
+
+
 def answerable_scene(level: str, seed: int, index: int) -> Scene:
-    """The scene of question `index`; the same arguments give the same one.
+    """The first scene at `index` that something answers, for questions about boxes.
 
     Raises:
         ConfigError: the level has only questions that nothing answers.
     """
     for attempt in range(100):
-        key = (WORLD, seed, index, attempt)
-        duration = float(np.random.default_rng(key).choice(DURATIONS))
-        scene = sample_scene(level, key, duration_seconds=duration)
+        scene = question_scene(level, seed, index, attempt)
         if scene.target_id is not None:
             return scene
     raise ConfigError(f"The level {level} has no answerable question at {index}.")

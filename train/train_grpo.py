@@ -153,7 +153,7 @@ class GrpoObjective:
                     {
                         "sample": group.sample.sample_id,
                         "query": group.sample.query,
-                        "right": "{:.0f}, {:.2f} to {:.2f}".format(*group.sample.truth.solution),
+                        "right": str(group.sample.truth),
                         "completion": group.texts[i],
                         "rewards": parts,
                         "advantage": f"{group.advantages[i].item():+.2f}",

@@ -80,6 +80,11 @@ class DetectionTracker:
         self._config = config
         self._groups = class_groups(detector.class_names)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that tracks can have."""
+        return self.detector.class_names
+
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         """Every k-th native frame, k as near as possible to the configured rate, and the last."""
         return self.frames_at(self._config.fps, info)

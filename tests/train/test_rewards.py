@@ -78,6 +78,20 @@ def test_mirror():
         mirror_reward(said(4, 1, 3), TRUTH)
 
 
+@pytest.mark.parametrize("name", sorted(REWARDS))
+def test_where_nothing_is_right_saying_so_earns_everything(name):
+    none = "<think></think><answer>Target ID: none</answer>"
+    nothing = Truth((), 0.0, 0.0, 10.0)
+    reward = REWARDS[name]
+    assert reward(Completion(none, mirrored_text=none), nothing) == 1
+    guess = said(4, 1, 3).text
+    rubbish = "<think></think><answer>?</answer>"
+    wrong = 1 if name == "format" else 0
+    assert reward(Completion(guess, mirrored_text=guess), nothing) == wrong
+    assert reward(Completion(rubbish, mirrored_text=rubbish), nothing) == wrong
+    assert str(nothing) == "none" and str(TRUTH) == "4, 1.00 to 3.00"
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [

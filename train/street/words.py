@@ -83,7 +83,7 @@ def wording(noun: str, motion: str, rng: np.random.Generator) -> str:
     """One of the many ways to ask for a noun and what it does.
 
     >>> wording("cup", "rests", np.random.default_rng(0))
-    'find the cup that stays in place'
+    'a cup waiting.'
 
     Args:
         noun: as in the hints.

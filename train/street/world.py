@@ -7,6 +7,7 @@ regard to how it looks; several share one, so that their motion tells them apart
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +119,7 @@ def asked_segments(walker: Walker, noun: str, motion: str) -> list[Segment]:
     if walker.noun != noun:
         return []
     return [
-        s
-        for s in walker.segments
-        if s.motion == motion or (motion == WALKS and s.motion != RESTS)
+        s for s in walker.segments if s.motion == motion or (motion == WALKS and s.motion != RESTS)
     ]
 
 
@@ -183,15 +182,13 @@ def _walker(rng: np.random.Generator, noun: str, height: float, duration: float)
     cuts = np.sort(rng.integers(0, spare + 1, count - 1)) + least * np.arange(1, count)
     bounds = [start, *(start + cuts).tolist(), end]
     segments: list[Segment] = []
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in pairwise(bounds):
         motion = segments[-1].motion if segments else ""
         while motion == (segments[-1].motion if segments else ""):
             motion = str(rng.choice((RESTS, *MOTIONS), p=(0.3, 0.24, 0.24, 0.11, 0.11)))
         segments.append(Segment(motion, a * TIME_STEP, b * TIME_STEP, _velocity(rng, motion)))
     leaves = bool(rng.random() < 0.6)
-    return Walker(
-        0, noun, 0.5, 0.5, height, tuple(segments), leaves, float(rng.uniform(0.0, 0.12))
-    )
+    return Walker(0, noun, 0.5, 0.5, height, tuple(segments), leaves, float(rng.uniform(0.0, 0.12)))
 
 
 def _velocity(rng: np.random.Generator, motion: str) -> tuple[float, float]:
