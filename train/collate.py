@@ -15,11 +15,14 @@ from stvg_r1_hub.vlm.positions import mrope_positions
 from train.dialogue import ASKED, Dialogue, canonical
 from train.sizes import MERGE, SMALL, TEMPORAL, TOKENS_PER_SECOND, ModelSize, bundle_config
 from train.sprite_samples import Sample
+from train.street.words import MOTIONS
 
 ID_WEIGHT = 3.0
 """Weight of the answered ID."""
 _DECISION_WEIGHT = 2.0
 """Weight of the tokens that decide whether a listed object is the asked one."""
+_MOTION_WEIGHT, _TIME_WEIGHT = 2.0, 0.5
+"""Weights of what the clip tells, where a dialogue says what that is: motions, and times."""
 
 
 class Row(NamedTuple):
@@ -45,8 +48,9 @@ class Collator:
         self.answer_token = self._token("<answer>")
         self.stop_token = self._token(".")
         self.asked_token = self._token(ASKED)
-        words = [f" {word}" for word in (*KINDS, *(canonical(a) for a in ("", *ACTIONS)))]
-        self.words = self.tokenizer(words, return_tensors="np").input_ids[:, 0]
+        acts = (*(canonical(action) for action in ("", *ACTIONS)), *MOTIONS)
+        words = [f" {word}" for word in (*KINDS, *acts)]
+        self.words = np.array([ids[-1] for ids in self.tokenizer(words).input_ids])
 
     def _token(self, text: str) -> int:
         (token,) = self.tokenizer(text).input_ids
@@ -79,6 +83,10 @@ class Collator:
         tail = [*self.tokenizer(dialogue.answer).input_ids, self.tokenizer.eos_token_id]
         ids = np.array(head + tail)
         weights = np.array([0.0] * len(head) + [1.0] * len(tail))
+        for span in dialogue.seen:
+            is_time = any(map(str.isdigit, dialogue.answer[slice(*span)]))
+            inside = np.flatnonzero(self._among(dialogue, (span,)))
+            weights[len(head) + inside] = _TIME_WEIGHT if is_time else _MOTION_WEIGHT
         if "<answer>" in dialogue.answer:
             weights[self._answer_start(ids) + _ID_BEHIND_ANSWER] = ID_WEIGHT
         positions, _ = mrope_positions(
@@ -107,15 +115,14 @@ class Collator:
         weights = row.weights.copy()
         weights[stop + 1 : answer] = 0.0
         listing = np.arange(stop + 1, answer)
+        # The token behind a kind or an action says whether it is the asked one.
+        decides = np.isin(row.ids[listing - 1], self.words)
         if dialogue.seen:
-            only_seen = self._among(dialogue, dialogue.seen)
-            weights[listing[~only_seen[listing - said]]] = 1.0
-            decides = only_seen[listing - 1 - said] & ~only_seen[listing - said]
-            weights[listing[decides | (row.ids[listing] == self.asked_token)]] = _DECISION_WEIGHT
-        else:
-            # The token behind a kind or an action says whether it is the asked one.
-            decides = np.isin(row.ids[listing - 1], self.words)
-            weights[listing[decides]] = _DECISION_WEIGHT
+            only_seen = self._among(dialogue, dialogue.seen)[listing - said]
+            weights[listing[~only_seen]] = 1.0
+            decides &= ~np.isin(row.ids[listing], self.words)
+            decides |= row.ids[listing] == self.asked_token
+        weights[listing[decides]] = _DECISION_WEIGHT
         kept = row.ids != self.video_token
         return Row(row.ids[kept], weights[kept], row.positions[:, kept])
 

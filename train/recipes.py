@@ -59,7 +59,7 @@ _SHORT = (3.0, 4.0, 5.0)
 _LONG = (4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 _EASY = {"easy": 1.0}
 _CPU_MIX = {"easy": 0.25, "medium": 0.75}
-_HINTS_MIX = {"easy": 0.05, "medium": 0.35, "hinted-medium": 0.08, "street": 0.52}
+_HINTS_MIX = {"easy": 0.04, "medium": 0.31, "street": 0.65}
 _GPU_HINTS = {"easy": 0.05, "medium": 0.15, "hard": 0.3, "hinted-hard": 0.1, "street": 0.4}
 _GPU_MIX = {"easy": 0.15, "medium": 0.25, "hard": 0.6}
 _GOALS = {
@@ -98,7 +98,7 @@ RECIPES = {
     # Class hints, from the finished model of `cpu` (--warm-start): about an hour of one core.
     "hints": Recipe(
         SMALL,
-        {"hints": Stage(None, 1250, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 14)},
+        {"hints": Stage(None, 750, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 10)},
         _GOALS,
         "medium",
         keeps_vocabulary=True,

@@ -62,8 +62,8 @@ def draw_street_dialogue(seed: tuple[int, ...], size: ModelSize = SMALL) -> Dial
 def street_dialogue(scene: StreetScene, shape: tuple[int, int, int]) -> Dialogue:
     """The scene's question with hints, and the answer that is taught.
 
-    The reasoning names what is asked for, then goes through the numbers: noun, and what it does
-    when; `(asked)` stands where it is what the query says.
+    The reasoning names what is asked for, then goes through the numbers: the noun, and for the
+    asked noun what it does when; `(asked)` stands where noun or motion is what the query says.
 
     Args:
         scene: what happens.
@@ -72,8 +72,13 @@ def street_dialogue(scene: StreetScene, shape: tuple[int, int, int]) -> Dialogue
     answer = _Said("<think>")
     answer.add(f" {scene.noun}{ASKED} {scene.motion}{ASKED}.")
     for walker in scene.tracked:
-        is_noun = walker.noun == scene.noun
-        answer.add(f" {walker.number} {walker.noun}{ASKED if is_noun else ''}")
+        answer.add(f" {walker.number} {walker.noun}")
+        if walker.noun != scene.noun:
+            answer.add(".")
+            continue
+        # The number stands right before the motion too: what is seen is looked up by the number,
+        # and from behind a noun of many tokens that was hardly learned.
+        answer.add(f"{ASKED} {walker.number}")
         meant = asked_segments(walker, scene.noun, scene.motion)
         for i, segment in enumerate(walker.segments):
             span = f" {segment.start_seconds:.2f} to {segment.end_seconds:.2f}"

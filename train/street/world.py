@@ -176,7 +176,7 @@ def _walker(rng: np.random.Generator, noun: str, height: float, duration: float)
         start = int(rng.integers(1, steps - least))
     if rng.random() < 0.3:
         end = int(rng.integers(start + least, steps + 1))
-    wanted = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
+    wanted = int(rng.choice((1, 2, 3), p=(0.7, 0.22, 0.08)))
     count = max(1, min(wanted, (end - start) // least))
     spare = end - start - count * least
     cuts = np.sort(rng.integers(0, spare + 1, count - 1)) + least * np.arange(1, count)
