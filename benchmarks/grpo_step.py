@@ -21,7 +21,7 @@ from train.question import Question
 from train.rollout import Asked, Rollout, SamplingSettings
 
 GRID = (20, 14, 26)
-TEXT_TOKENS, GENERATIONS = 260, 8
+TEXT_TOKENS, GENERATIONS, PROMPTS = 260, 8, 4
 VIDEO_TOKEN, VOCABULARY = 5, 2000
 
 
@@ -175,6 +175,33 @@ def measure(policy, question, completions, args, *, share_prefix):
     return figures, logps.detach()
 
 
+def several_prompts(policy, question, args):
+    """Seconds and decoder passes of a rollout for some prompts: one by one, then together."""
+    passes, figures = 0, []
+
+    def counting(*given, **options):
+        nonlocal passes
+        passes += 1
+        return policy(*given, **options)
+
+    policy.eval()
+    with torch.no_grad():
+        features = policy("encode", question)
+    for together in (1, PROMPTS):
+        rollout = Rollout(SamplingSettings(args.rollout_tokens), ())
+        rollout.at_once = together * GENERATIONS
+        asked = [
+            Asked(question, features, torch.Generator(args.device).manual_seed(i))
+            for i in range(PROMPTS)
+        ]
+        passes = 0
+        seconds, _ = timed(
+            lambda r=rollout, a=asked: r.generate(counting, a, GENERATIONS), args.device
+        )
+        figures.append((seconds, passes))
+    return figures
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     on_gpu = torch.cuda.is_available()
@@ -203,6 +230,10 @@ def main():
     for name, value in plain.items():
         ratio = value / shared[name] if shared[name] else float("nan")
         print(f"{name:24}{value:12,.3f}{shared[name]:12,.3f}{ratio:8.1f}x")
+    (apart_s, apart), (together_s, together) = several_prompts(policy, question, args)
+    print(f"rollout of {PROMPTS} prompts, one by one and together:")
+    print(f"{'passes of the decoder':24}{apart:12,}{together:12,}{apart / together:8.1f}x")
+    print(f"{'rollout s':24}{apart_s:12,.3f}{together_s:12,.3f}{apart_s / together_s:8.1f}x")
     print(f"largest difference of a log-probability: {(logps - expected).abs().max():.1e}")
 
 
