@@ -126,6 +126,9 @@ def test_a_broken_config_is_named(tmp_path: Path) -> None:
     (folder / CONFIG_NAME).write_text('{"sampling": {"fpss": 3}}')
     with pytest.raises(ConfigError, match="fpss"):
         hub.load_bundle(folder)
+    (folder / CONFIG_NAME).write_text('{"version": 99}')
+    with pytest.raises(ConfigError, match="version 99, this package reads up to .* upgrade with"):
+        hub.load_bundle(folder)
 
 
 class FakeHub(BaseHTTPRequestHandler):

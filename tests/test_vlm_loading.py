@@ -247,6 +247,26 @@ def test_a_shortage_of_memory_is_named(base: Path, monkeypatch: pytest.MonkeyPat
         load(base)
 
 
+def test_questions_that_do_not_fit_together_are_asked_apart(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vlm = load(base)
+    encoded = vlm.encode(noise_clip())
+    questions = [f"the dog {i}" for i in range(7)]
+    expected = vlm.generate(questions, encoded, max_new_tokens=3)
+    original, sizes = vlm.model.generate, []
+
+    def small(input_ids: torch.Tensor, **inputs: Any) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return original(input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(vlm.model, "generate", small)
+    assert vlm.generate(questions, encoded, max_new_tokens=3) == expected
+    assert sizes == [7, 4, 2, 2, 3, 2, 1]
+
+
 def test_another_prompt_is_said(base: Path) -> None:
     pipeline = STVGPipeline.from_pretrained(
         base, device="cpu", tracker="coco", prompt_id="stvg-r1-multi"

@@ -158,12 +158,27 @@ class LocalVLM:
         max_new_tokens: int,
         progress: Progress | None = None,
     ) -> list[str]:
-        """Answer prompts about an encoded clip, by the checkpoint's generation settings."""
-        texts: list[str] = []
-        for first in range(0, len(prompts), PROMPTS_AT_ONCE):
-            batch = prompts[first : first + PROMPTS_AT_ONCE]
-            texts += self._generate_batch(batch, video, max_new_tokens, progress)
-        return texts
+        """Answer prompts about an encoded clip, by the checkpoint's generation settings.
+
+        A batch for which memory runs out is asked in halves: the answers are the same.
+
+        Raises:
+            OutOfMemoryError: there is too little for a single prompt.
+        """
+        if not prompts:
+            return []
+        if len(prompts) <= PROMPTS_AT_ONCE:
+            try:
+                return self._generate_batch(prompts, video, max_new_tokens, progress)
+            except OutOfMemoryError:
+                if len(prompts) == 1:
+                    raise
+        half = min((len(prompts) + 1) // 2, PROMPTS_AT_ONCE)
+        return [
+            text
+            for part in (prompts[:half], prompts[half:])
+            for text in self.generate(part, video, max_new_tokens=max_new_tokens, progress=progress)
+        ]
 
     def model_inputs(self, prompts: Sequence[str], video: EncodedVideo) -> dict[str, Any]:
         """Everything the decoder needs, padded on the left.
