@@ -127,7 +127,7 @@ def test_a_broken_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fpss"):
         hub.load_bundle(folder)
     (folder / CONFIG_NAME).write_text('{"version": 99}')
-    with pytest.raises(ConfigError, match="version 99, this package reads up to .* upgrade with"):
+    with pytest.raises(ConfigError, match=r"version 99, this package reads up to .* upgrade with"):
         hub.load_bundle(folder)
 
 
