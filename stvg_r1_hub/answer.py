@@ -367,8 +367,8 @@ def _seconds(found: re.Match[str], notes: list[str]) -> tuple[float, float, list
 
 
 def _value(text: str) -> float:
-    """Seconds of `7.5`, `7,5`, `1:07.5`, `0:01:07`, `.5`, `nan`, `inf`."""
-    text = text.replace(",", ".")
+    """Seconds of `7.5`, `7,5`, `1:07.5`, `0:01:07`, `.5`, `7.5.`, `nan`, `inf`."""
+    text = text.replace(",", ".").rstrip(".")  # The full stop of a sentence belongs to no number.
     negative = text.startswith("-")
     seconds = 0.0
     for part in text.lstrip("-").split(":"):

@@ -27,6 +27,8 @@ LENIENT = [
     ("Target ID: 4, Time range: 5 to 0:30", (4,), 5, 30, "clock times"),
     ("Target ID: 4, Time range: 0,18 to 6,86", (4,), 0.18, 6.86, "decimal comma"),
     ("Target ID: 4, Time range: 2 to 3,5", (4,), 2, 3.5, "decimal comma"),
+    ("Target ID: 4, Time: 1.5 to 3.75.", (4,), 1.5, 3.75, "time label"),
+    ("ID 4 from 1 to 3,75.", (4,), 1, 3.75, "ID label, no time label, decimal comma"),
     ("Target ID: 4, Time range: .7 to 11.5", (4,), 0.7, 11.5, "other spelling"),
     ("Target ID: 4, Time range: from 1 to 3", (4,), 1, 3, "other spelling"),
     ("Target ID: 4, Time range: between 1 and 3", (4,), 1, 3, "other spelling"),
