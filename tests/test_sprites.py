@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import STVGError, TrackerError
 from stvg_r1_hub.evaluation.sprites.backdrops import background
@@ -160,14 +161,17 @@ def test_requests_that_make_no_sense(level: str, seed: int, n: int, tmp_path: Pa
 
 
 def test_a_clip_that_fails_counts_for_model_and_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(query: str, video: Path) -> None:
+    def broken(*args: object, **options: object) -> None:
         raise TrackerError("the tracker is broken")
 
-    monkeypatch.setattr(STVGPipeline, "from_pretrained", lambda model: broken)
+    tiny = STVGPipeline.from_pretrained("tiny", device="cpu")
+    monkeypatch.setattr(tiny.tracker, "track", broken)
+    monkeypatch.setattr(STVGPipeline, "from_pretrained", lambda model: tiny)
     figures = run_sprites("easy", 77, 1)
     assert (figures["n"], figures["n_failed"], figures["id_accuracy"]) == (1, 1, 0.0)
     assert (figures["baseline"]["n"], figures["baseline"]["n_failed"]) == (1, 1)
     assert figures["samples"][0]["reason"] == "the tracker is broken"
+    assert figures["model_fingerprint"] == hub.fingerprint(hub.resolve("tiny"), tiny.config)
 
 
 def test_a_perfect_answer_scores_one() -> None:
