@@ -29,7 +29,7 @@ its number is drawn on it, and the model names the number and the time range.
 ```python
 from stvg_r1_hub import STVGPipeline
 
-pipeline = STVGPipeline.from_pretrained("<this repository>")
+pipeline = STVGPipeline.from_pretrained("{repository}")
 result = pipeline("the dog jumping", "clip.mp4")
 print(result.object_ids, result.start_seconds, result.end_seconds)
 ```
@@ -85,6 +85,8 @@ class CardFacts:
     """Hub id of the model they were trained from."""
     relation: str = "finetune"
     """`"finetune"` or `"adapter"`."""
+    own_detector: bool = False
+    """Whether the detector lies in a folder beside the weights."""
     training: tuple[TrainingStage, ...] = ()
     """What `training_record.load_training` read."""
     figures: Mapping[str, Any] | None = None
@@ -95,7 +97,7 @@ def model_card(name: str, config: STVGConfig, facts: CardFacts | None = None) ->
     """Markdown with Hub front matter.
 
     Args:
-        name: title of the card.
+        name: title of the card; a Hub id is also shown in its example.
         config: the settings that are saved beside the weights.
         facts: origin, licence and figures, as far as they are known.
     """
@@ -109,8 +111,9 @@ def model_card(name: str, config: STVGConfig, facts: CardFacts | None = None) ->
         trained=how_trained(facts.training),
         measured=measured(facts.figures) if facts.figures else "",
         licence=licence,
-        detector_licence=_detector_licence(config.tracking.detector),
+        detector_licence=_detector_licence(config.tracking.detector, facts.own_detector),
         name=name,
+        repository=name if "/" in name else "<this repository>",
         fps=config.sampling.fps,
         min_frames=config.sampling.min_frames,
         max_frames=config.sampling.max_frames,
@@ -123,9 +126,11 @@ def model_card(name: str, config: STVGConfig, facts: CardFacts | None = None) ->
     )
 
 
-def _detector_licence(detector: str) -> str:
+def _detector_licence(detector: str, own: bool) -> str:
     if detector in ("auto", "coco"):
         return "NanoDet, Apache-2.0, its weights MIT, comes with the package"
     if detector in ("yolo", "paper"):
         return "YOLO of ultralytics, AGPL-3.0"
+    if own:
+        return f"comes with the weights, in the folder `{detector}`"
     return f"`{detector}`, see there"

@@ -67,6 +67,7 @@ def card_facts(source: Path, config: STVGConfig, results: str | Path | None = No
         license=license_name if isinstance(license_name, str) else None,
         base_model=base if isinstance(base, str) and "/" in base else None,
         relation=relation,
+        own_detector=(source / config.tracking.detector).is_dir(),
         training=training,
         figures=figures,
     )

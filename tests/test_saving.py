@@ -346,7 +346,9 @@ def test_a_pipeline_on_the_hub_is_what_it_saves(hub_here: Hub, tmp_path: Path) -
     assert saved.pop("README.md") and arrived.pop("README.md")
     assert arrived == saved
     card = repository.branches["v2"]["README.md"].decode()
-    assert card.replace("# me/mine", "# tiny") == (tmp_path / "saved/README.md").read_text()
+    assert 'from_pretrained("me/mine")' in card and "in the folder `detector`" in card
+    example = card.replace("# me/mine", "# tiny").replace('"me/mine"', '"<this repository>"')
+    assert example == (tmp_path / "saved/README.md").read_text()
 
 
 def test_what_was_pushed_can_be_fetched(hub_here: Hub, tmp_path: Path) -> None:
