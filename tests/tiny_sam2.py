@@ -10,6 +10,23 @@ SIDE = 64
 WIDTHS = (16, 32, 64, 128)
 
 
+# The sam2 package has these four widths fixed, so that transformers' model has them too.
+_MASK_DECODER = {
+    "hidden_size": 128,
+    "mlp_dim": 2048,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "iou_head_hidden_dim": 256,
+}
+_MEMORY_ENCODER = {
+    "memory_encoder_hidden_size": 128,
+    "memory_encoder_output_channels": 64,
+    "mask_downsampler_embed_dim": 128,
+    "memory_fuser_embed_dim": 128,
+    "memory_fuser_intermediate_dim": 512,
+}
+
+
 def build_config() -> Any:
     from transformers import Sam2VideoConfig
 
@@ -34,32 +51,78 @@ def build_config() -> Any:
             "fpn_hidden_size": 128,
         },
         prompt_encoder_config={"hidden_size": 128, "image_size": SIDE},
-        mask_decoder_config={
-            "hidden_size": 128,
-            "mlp_dim": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 32,
-        },
+        mask_decoder_config=_MASK_DECODER,
         image_size=SIDE,
         memory_attention_hidden_size=128,
         memory_attention_num_layers=1,
         memory_attention_feed_forward_hidden_size=32,
         memory_attention_rope_feat_sizes=[grid, grid],
-        memory_encoder_hidden_size=128,
-        memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
+        **_MEMORY_ENCODER,
     )
 
 
-def build_model() -> Any:
+def build_edgetam_config() -> Any:
+    """EdgeTAM's memory around SAM 2's picture encoder; its own needs the package timm."""
+    from transformers import EdgeTamVideoConfig
+
+    config = build_config()
+    grid = SIDE // 16
+    return EdgeTamVideoConfig(
+        vision_config=config.vision_config.to_dict(),
+        prompt_encoder_config={"hidden_size": 128, "image_size": SIDE},
+        mask_decoder_config=_MASK_DECODER,
+        image_size=SIDE,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_mlp_hidden_size=32,
+        memory_attention_rope_feat_sizes=[grid, grid],
+        memory_attention_rope_k_sizes=[2, 2],
+        perceiver_resampler_num_latents=4,
+        perceiver_resampler_num_latents_2d=4,
+        perceiver_resampler_mlp_intermediate_size=32,
+        **_MEMORY_ENCODER,
+    )
+
+
+def build_sam3_config() -> Any:
+    from transformers import Sam3TrackerVideoConfig
+
+    backbone = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": SIDE,
+        "patch_size": 16,
+        "window_size": 2,
+        "global_attn_indexes": [1],
+        "pretrain_image_size": SIDE,
+    }
+    return Sam3TrackerVideoConfig(
+        vision_config={
+            "model_type": "sam3_vision_model",
+            "backbone_config": backbone,
+            "fpn_hidden_size": 128,
+        },
+        prompt_encoder_config={"hidden_size": 128, "image_size": SIDE, "patch_size": 16},
+        mask_decoder_config=_MASK_DECODER,
+        image_size=SIDE,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32,
+        **_MEMORY_ENCODER,
+    )
+
+
+def build_model(kind: str = "sam2") -> Any:
+    """A model of one of `CONFIGS` that sees differences and believes that objects are there."""
     import torch
-    from transformers import Sam2VideoModel
+    import transformers
 
     torch.manual_seed(0)
-    model = Sam2VideoModel(build_config()).eval()
+    name, config = CONFIGS[kind]
+    model = getattr(transformers, name)(config()).eval()
     for parameter in model.parameters():
         if parameter.ndim > 1:
             parameter.data *= 3  # Fresh weights are so small that every picture looks the same.
@@ -68,10 +131,24 @@ def build_model() -> Any:
     return model
 
 
-def build_processor() -> Any:
+CONFIGS = {
+    "sam2": ("Sam2VideoModel", build_config),
+    "edgetam": ("EdgeTamVideoModel", build_edgetam_config),
+    "sam3": ("Sam3TrackerVideoModel", build_sam3_config),
+}
+"""Kind -> its class in transformers, and a tiny configuration."""
+
+
+def build_processor(kind: str = "sam2") -> Any:
     from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
     size = {"height": SIDE, "width": SIDE}
+    if kind == "sam3":
+        from transformers import Sam3TrackerVideoProcessor
+        from transformers.models.sam3 import Sam3ImageProcessor
+
+        images = Sam3ImageProcessor(size=size, mask_size={"height": SIDE // 4, "width": SIDE // 4})
+        return Sam3TrackerVideoProcessor(images, Sam2VideoVideoProcessor(size=size))
     return Sam2VideoProcessor(
         image_processor=Sam2ImageProcessor(
             size=size, mask_size={"height": SIDE // 4, "width": SIDE // 4}
@@ -80,13 +157,13 @@ def build_processor() -> Any:
     )
 
 
-def save_checkpoint(folder: Path) -> Path:
-    build_model().save_pretrained(folder)
-    build_processor().save_pretrained(folder)
+def save_checkpoint(folder: Path, kind: str = "sam2") -> Path:
+    build_model(kind).save_pretrained(folder)
+    build_processor(kind).save_pretrained(folder)
     return folder
 
 
-def build_predictor() -> Any:
+def build_predictor(*, apply_postprocessing: bool = False) -> Any:
     """The same sizes in the sam2 package, without a checkpoint."""
     import torch
     from sam2.build_sam import build_sam2_video_predictor
@@ -124,5 +201,5 @@ def build_predictor() -> Any:
         None,
         device="cpu",
         hydra_overrides_extra=overrides,
-        apply_postprocessing=False,
+        apply_postprocessing=apply_postprocessing,
     )

@@ -1,4 +1,8 @@
-"""SAM 2.1 through transformers: Meta's checkpoints, streamed.
+"""SAM 2.1 through transformers: Meta's checkpoints, streamed; EdgeTAM and SAM 3 in the same way.
+
+EdgeTAM is SAM 2 with a smaller picture encoder and shorter memories. Of SAM 3 it is the half that
+follows given objects. Its other half finds objects by a phrase and has no place here: what is
+segmented is what the tracker or the answer names, by box or mask.
 
 Every object has a session of its own, so objects cannot influence one another: in one session for
 all, an object that starts changes how the memories of the others are written on that frame. The
@@ -18,13 +22,20 @@ from stvg_r1_hub.errors import ModelError, first_line
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
-_MODEL_TYPES = ("sam2_video", "sam2")
+_CLASSES = {
+    "sam2_video": ("Sam2VideoModel", "Sam2VideoProcessor"),
+    "sam2": ("Sam2VideoModel", "Sam2VideoProcessor"),
+    "edgetam_video": ("EdgeTamVideoModel", "Sam2VideoProcessor"),
+    "sam3_tracker_video": ("Sam3TrackerVideoModel", "Sam3TrackerVideoProcessor"),
+    "sam3_video": ("Sam3TrackerVideoModel", "Sam3TrackerVideoProcessor"),
+}
+"""`model_type` of a checkpoint -> the classes of transformers that follow objects with it."""
 _ONLY = 1
 """ID of the one object of each session."""
 
 
 class TransformersSam2:
-    """A `Sam2VideoModel` and its processor; build one with `from_pretrained`."""
+    """A `Sam2VideoModel`, or one like it, and its processor; build one with `from_pretrained`."""
 
     def __init__(self, model: Any, processor: Any, *, name: str = "sam2") -> None:
         """Wrap a loaded model; `name` is for messages."""
@@ -45,7 +56,8 @@ class TransformersSam2:
         """Load a checkpoint, bfloat16 on a CUDA device and float32 elsewhere.
 
         Args:
-            folder_or_id: such as `"facebook/sam2.1-hiera-large"`.
+            folder_or_id: such as `"facebook/sam2.1-hiera-large"`, `"yonigozlan/EdgeTAM-hf"` or
+                `"facebook/sam3"`.
             device: a torch device.
             local_files_only: never ask the network.
             token: for private or gated repositories.
@@ -55,7 +67,7 @@ class TransformersSam2:
             ModelError: nothing usable is there.
         """
         import torch
-        from transformers import AutoConfig, Sam2VideoModel, Sam2VideoProcessor
+        import transformers
 
         name = str(folder_or_id)
         common: dict[str, Any] = {
@@ -64,11 +76,12 @@ class TransformersSam2:
             "cache_dir": cache_dir,
         }
         try:
-            found = AutoConfig.from_pretrained(name, trust_remote_code=False, **common)
-            if found.model_type not in _MODEL_TYPES:
+            found = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **common)
+            if found.model_type not in _CLASSES:
                 raise ValueError(f"it is a {found.model_type!r} model")
-            processor = Sam2VideoProcessor.from_pretrained(name, **common)
-            model: Any = Sam2VideoModel.from_pretrained(
+            of_model, of_processor = _CLASSES[found.model_type]
+            processor = getattr(transformers, of_processor).from_pretrained(name, **common)
+            model: Any = getattr(transformers, of_model).from_pretrained(
                 name,
                 use_safetensors=True,
                 dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
@@ -77,7 +90,7 @@ class TransformersSam2:
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelError(
                 f"Cannot load SAM 2 from {name}: {first_line(error)}; give a folder or Hub id of a "
-                "SAM 2 video model, such as 'facebook/sam2.1-hiera-small'."
+                "SAM 2, EdgeTAM or SAM 3 video model, such as 'facebook/sam2.1-hiera-small'."
             ) from error
         return cls(model.to(device), processor, name=name)
 

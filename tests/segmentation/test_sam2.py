@@ -17,7 +17,13 @@ from stvg_r1_hub.segmentation import (
     masks_of_tube,
 )
 from stvg_r1_hub.structures import Box, Pixels, TimedFrame, Tube
-from tests.tiny_sam2 import build_model, build_predictor, build_processor, save_checkpoint
+from tests.tiny_sam2 import (
+    CONFIGS,
+    build_model,
+    build_predictor,
+    build_processor,
+    save_checkpoint,
+)
 
 HEIGHT, WIDTH, COUNT = 90, 120, 12
 BOX = np.array([10, 10, 50, 60], np.float32)
@@ -31,19 +37,22 @@ def frames() -> list[Pixels]:
     return [rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(COUNT)]
 
 
-@pytest.fixture(scope="module", params=["transformers", "package"])
+@pytest.fixture(scope="module", params=["package", *CONFIGS])
 def segmenter(request: pytest.FixtureRequest) -> Segmenter:
-    if request.param == "transformers":
-        return TransformersSam2(build_model(), build_processor())
-    pytest.importorskip("sam2")
-    return PackageSam2(build_predictor())
+    if request.param == "package":
+        pytest.importorskip("sam2")
+        return PackageSam2(build_predictor())
+    return TransformersSam2(build_model(request.param), build_processor(request.param))
 
 
 def follow(
-    segmenter: Segmenter, frames: list[Pixels], starts: dict[int, tuple[int, Any]]
+    segmenter: Segmenter,
+    frames: list[Pixels],
+    starts: dict[int, tuple[int, Any]],
+    size: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> tuple[dict[int, list[Mask]], int]:
     """Masks of each object from its start on, and the frame-steps; `starts` is ID -> frame, how."""
-    session = segmenter.open(HEIGHT, WIDTH, COUNT)
+    session = segmenter.open(*size, COUNT)
     masks: dict[int, list[Mask]] = {object_id: [] for object_id in starts}
     for place, pixels in enumerate(frames):
         found = session.next_frame(pixels)
@@ -51,7 +60,7 @@ def follow(
             if start == place:
                 found[object_id] = session.add(object_id, **how)
         for object_id, mask in found.items():
-            assert mask.shape == (HEIGHT, WIDTH) and mask.dtype == bool
+            assert mask.shape == size and mask.dtype == bool
             masks[object_id].append(mask)
     return masks, session.frame_steps
 
@@ -156,9 +165,11 @@ def test_a_tube_gets_one_mask_a_box(segmenter: Segmenter, frames: list[Pixels]) 
 
 
 def test_loading_by_folder_and_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = save_checkpoint(tmp_path / "sam2")
-    loaded, said = load_segmenter(folder)
-    assert isinstance(loaded, TransformersSam2) and str(folder) in said
+    for kind, (name, _) in CONFIGS.items():
+        folder = save_checkpoint(tmp_path / kind, kind)
+        loaded, said = load_segmenter(folder)
+        assert isinstance(loaded, TransformersSam2) and str(folder) in said
+        assert type(loaded.model).__name__ == name
     assert load_segmenter(loaded) == (loaded, f"Segmenter: {folder}, as given.")
     for bad in ("sam9", "../x", ""):
         with pytest.raises(ModelError, match=r"Unknown segmenter.*'sam2-package'"):
