@@ -18,7 +18,7 @@ from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
 from stvg_r1_hub.evaluation.sprites.question import OTHER_NAMES
 from stvg_r1_hub.evaluation.sprites.scene import TINTS, Scene
 from stvg_r1_hub.prompting import build_prompt
-from train.dialogue import Dialogue, canonical
+from train.dialogue import ASKED, Dialogue, canonical
 from train.samples import TrainingSample
 from train.sizes import HINTS_PROMPT, SMALL, ModelSize
 from train.sprite_questions import SpriteQuestions, question_scene
@@ -94,13 +94,27 @@ def with_nouns(dialogue: Dialogue, scene: Scene) -> Dialogue:
     kinds = "|".join(map(re.escape, nouns))
     listed = re.findall(rf"(?<![\d.])(\d+) (?:\w+ )?({kinds})\b", dialogue.answer)
     hints = {int(number): nouns[kind] for number, kind in reversed(listed)}
-    answer = renamed(dialogue.answer, nouns)
+    answer = _listed_by_hints(renamed(dialogue.answer, nouns), nouns)
     start, stop = answer.index(".") + 1, answer.index("</think>")
     seen = tuple(found.span() for found in _SEEN.finditer(answer, start, stop))
     prompt = build_prompt(
         renamed(scene.query, nouns), HINTS_PROMPT, objects=dict(sorted(hints.items()))
     )
     return dataclasses.replace(dialogue, prompt=prompt, answer=answer, seen=seen)
+
+
+def _listed_by_hints(answer: str, nouns: dict[str, str]) -> str:
+    """The listing as in street scenes: the number before the actions too, of asked nouns alone."""
+    kinds = "|".join(map(re.escape, sorted(set(nouns.values()), key=len, reverse=True)))
+    line = re.compile(
+        rf"(?<=\. )(\d+) ((?:\w+ )?(?:{kinds}))({re.escape(ASKED)})? (.*?)(?=\. |\.<)"
+    )
+
+    def told(found: re.Match[str]) -> str:
+        number, noun, asked, actions = found.groups()
+        return f"{number} {noun}{ASKED} {number} {actions}" if asked else f"{number} {noun}"
+
+    return line.sub(told, answer)
 
 
 def renamed(text: str, nouns: dict[str, str]) -> str:

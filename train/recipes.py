@@ -98,7 +98,7 @@ RECIPES = {
     # Class hints, from the finished model of `cpu` (--warm-start): about an hour of one core.
     "hints": Recipe(
         SMALL,
-        {"hints": Stage(None, 750, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 10)},
+        {"hints": Stage(None, 1600, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 10)},
         _GOALS,
         "medium",
         keeps_vocabulary=True,
