@@ -7,7 +7,7 @@ of people. The part of the video that it covers is cut into overlapping clips of
 each also mirrored; `motion_queries.py` says what is asked about them. Each clip is tracked by the
 bundled COCO detector and, in a second row, has the true tracks given, so that model and tracker
 are told apart. The right person is the track with the highest mean IoU over the person's boxes, at
-least 0.3. Chance is the mean over all tracks of the clip, each through the whole clip.
+least 0.3. Chance is the mean over the clip's tracks of people, each through the whole clip.
 """
 
 from __future__ import annotations
@@ -177,7 +177,8 @@ def scored(clip: RealClip, query: MotionQuery, tracks: Tracks, result: Grounding
 
 def chance(clip: RealClip, query: MotionQuery, tracks: Tracks) -> Any:
     whole = (0.0, float(tracks.frame_times[-1]) + _step(tracks.frame_times))
-    each = [scores(clip, query, tracks, number, *whole) for number in tracks.object_ids]
+    people = [track.object_id for track in tracks.tracks if track.class_name == "person"]
+    each = [scores(clip, query, tracks, number, *whole) for number in people]
     return tuple(np.mean(each, axis=0)) if each else (0.0, 0.0, 0.0)
 
 
