@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -125,18 +126,26 @@ class Grounder:
         turn = self.line.turn(progress)
         with turn, free_memory_returned(), _new_folder(self.folder) as folder:
             answers = _ask(pipeline, Path(video), queries, settings, notes, folder, progress)
-        if key in _example_questions(self.shelf):
+        if key in _example_questions(self.shelf.names):
             self._examples[key] = answers
         return answers
 
 
-def _example_questions(shelf: Shelf) -> set[tuple[bytes, tuple[str, ...], Settings]]:
-    """The questions that everybody asks: the bundled example, with each model as it comes."""
-    if not (DEMO / "clip.mp4").is_file():
-        return set()
-    query = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))["query"]
-    clip = _digest(DEMO / "clip.mp4")
-    return {(clip, (query,), Settings(name)) for name in shelf.names}
+def bundled_examples() -> list[tuple[Path, str]]:
+    """Clip and description of every bundled example, that of `stvg demo` first."""
+    examples = []
+    for path in sorted(DEMO.glob("*.json"), key=lambda path: (path.name != "demo.json", path.name)):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if (DEMO / values["clip"]).is_file():
+            examples.append((DEMO / values["clip"], str(values["query"])))
+    return examples
+
+
+@cache
+def _example_questions(names: tuple[str, ...]) -> set[tuple[bytes, tuple[str, ...], Settings]]:
+    """The questions that everybody asks: the bundled examples, with each model as it comes."""
+    examples = [(_digest(clip), (query,)) for clip, query in bundled_examples()]
+    return {(*example, Settings(name)) for example in examples for name in names}
 
 
 def _digest(path: str | Path) -> bytes:

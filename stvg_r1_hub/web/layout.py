@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.video_download import download
-from stvg_r1_hub.web.grounding import DEMO
+from stvg_r1_hub.web.grounding import bundled_examples
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import TRACKER_LABELS, Shelf
 
@@ -29,7 +28,7 @@ HOW = (
     f'<img src="data:image/webp;base64,{FLOW}" alt="A frame, the same frame with a red number on '
     "every object, the model's words, and the answered object in a box.\">"
     "<strong>The answer will be here.</strong><ol>"
-    "<li>Drop a video on the left, or take the example below it.</li>"
+    "<li>Drop a video on the left, or take an example below it.</li>"
     "<li>Say what to look for: <strong>the dog jumping</strong>. One description a line; "
     "all of them are asked of the same video.</li>"
     "<li>Watch the moment, and see why the model chose it.</li></ol></div>"
@@ -108,12 +107,11 @@ class Layout:
         with gr.Row():
             self.find = gr.Button("Find it", variant="primary", elem_id="stvg-find")
             self.stop = gr.Button("Stop", visible=False, elem_id="stvg-stop")
-        if (DEMO / "clip.mp4").is_file():
-            query = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))["query"]
+        if examples := bundled_examples():
             self.examples = gr.Examples(
-                [[str(DEMO / "clip.mp4"), query]],
+                [[str(clip), query] for clip, query in examples],
                 [self.video, self.text],
-                label="An example to try",
+                label="Examples to try",
                 cache_examples=False,
                 elem_id="stvg-examples",
                 api_visibility="private",

@@ -33,7 +33,7 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoInfo:
         VideoError: nothing there, too large, too long, or not a video that can be read.
     """
     if path is None:
-        raise VideoError("There is no video yet: drop one above, record one, or take the example.")
+        raise VideoError("There is no video yet: drop one above, record one, or take an example.")
     try:
         size = Path(path).stat().st_size
     except OSError as error:

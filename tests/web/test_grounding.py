@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import time
 import zipfile
 from dataclasses import replace
@@ -8,10 +10,18 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.errors import Cancelled, VideoError
+from stvg_r1_hub.evaluation.sprites.benchmark import score_result
+from stvg_r1_hub.evaluation.sprites.clips import clip_scene
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web import grounding
-from stvg_r1_hub.web.grounding import Grounder, sweep
+from stvg_r1_hub.web.grounding import (
+    DEMO,
+    Grounder,
+    _example_questions,
+    bundled_examples,
+    sweep,
+)
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import Settings, Shelf
 from tests.media import write_clip
@@ -122,3 +132,34 @@ def test_marked_video_of_a_short_clip(tmp_path, shelf):
     )
     with open_video(answers[0].marked) as marked:
         assert marked.info.n_frames == 2
+
+
+EXAMPLES = sorted(path.name for path in DEMO.glob("*.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_bundled_examples_are_answered_right(shelf, name):
+    """Against the whole true tube, of the unseen scene that the file names."""
+    values = json.loads((DEMO / name).read_text(encoding="utf-8"))
+    level, seed, number = re.match(
+        r"sprite world, level (\w+), seed (\d+), clip (\d+): never seen in training",
+        values["source"],
+    ).groups()
+    scene = clip_scene(level, int(seed), int(number))
+    truth = (values["true_start_seconds"], values["true_end_seconds"])
+    assert values["query"] == scene.query
+    assert truth == (scene.answer_range or (None, None))
+    assert (DEMO / values["clip"]).stat().st_size < 100_000
+    pipeline, _ = shelf.pipeline(Settings("tiny"))
+    answer = pipeline(values["query"], DEMO / values["clip"])
+    score = score_result(scene, answer)
+    assert score.id_correct and answer.found == (scene.answer_range is not None)
+    assert score.viou is None or score.viou > 0.8
+
+
+def test_examples_on_the_page():
+    """That of `stvg demo` first, and one of each form of question."""
+    clips = [clip.name for clip, _ in bundled_examples()]
+    assert clips == ["clip.mp4", "attribute.mp4", "look-alike.mp4", "none.mp4"]
+    assert len(_example_questions(("tiny", "other"))) == 8
