@@ -5,7 +5,9 @@
 Starts `stvg app` with the bundled model as its own process and asks it through `gradio_client`:
 every user has one visit and a video of their own, and every answer is held against the one that
 the package gives for that video. (The server remembers up to 300 visits, about 0.12 MB each; a new
-visit for every question would measure that.) Needs the extra `app`, and psutil.
+visit for every question would measure that.) Of every wait it is counted how many answers others
+got meanwhile: in a fair line as many as there are others, however slow the machine; more, and this
+visitor was forgotten or overtaken. Needs the extra `app`, and psutil.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ class User(threading.Thread):
     def __init__(self, url: str, path: Path, wanted: dict[str, Any], until: float) -> None:
         super().__init__()
         self.url, self.path, self.wanted, self.until = url, path, wanted, until
-        self.seconds: list[float] = []
+        self.waits: list[tuple[float, float]] = []
+        """When each question that was answered was asked, and when its answer came."""
         self.wrong: list[str] = []
 
     def run(self) -> None:
@@ -107,9 +110,23 @@ class User(threading.Thread):
         except Exception as error:  # Whatever fails is a finding of the benchmark.
             self.wrong.append(repr(error))
             return
-        self.seconds.append(time.monotonic() - started)
+        self.waits.append((started, time.monotonic()))
         if {name: values[name] for name in FIELDS} != self.wanted:
             self.wrong.append(f"{self.path.name}: {values['raw_text']}")
+
+    @property
+    def seconds(self) -> list[float]:
+        return [end - start for start, end in self.waits]
+
+
+def most_answers_meanwhile(users: list[User]) -> int:
+    """The most answers that others got while one visitor waited for one."""
+    ends = [(end, user) for user in users for _, end in user.waits]
+    return max(
+        sum(1 for at, other in ends if other is not user and start < at < end)
+        for user in users
+        for start, end in user.waits
+    )
 
 
 def main() -> None:
@@ -204,6 +221,8 @@ def load(
     print(f"| wrong, crossed or failed | {len(wrong)} | 0 |")
     middle, slow = statistics.median(seconds), max(seconds)
     print(f"| seconds a visitor waits, median and longest | {middle:.1f}, {slow:.1f} | |")
+    meanwhile = most_answers_meanwhile(users)
+    print(f"| most answers to others during one wait | {meanwhile} | about {len(users) - 1} |")
     quarters = memory.quarters()
     shown = ", ".join(f"{mb:.0f}" for _, mb in quarters)
     print(f"| server memory in each quarter of the answers, median MB | {shown} | |")

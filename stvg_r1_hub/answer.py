@@ -13,13 +13,10 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from stvg_r1_hub.structures import Answer
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer
 
 ID_TOO_LONG = "the ID has more than 4300 digits"
 """The official parser raises ValueError on this one answer; here it is a problem like others."""
-
-SAYS_NOTHING = "the model says"
-"""The problem of an answer that says outright that nothing matches begins like this."""
 
 _MOST_DIGITS = 4300
 _MOST_CHARACTERS = 200_000

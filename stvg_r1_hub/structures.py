@@ -250,6 +250,10 @@ class MarkedFrames:
         return frozenset().union(*self.drawn_ids)
 
 
+SAYS_NOTHING = "the model says"
+"""How `Answer.problem` begins when the model itself answers that nothing fits."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the model's text says. `problem` tells why it is unusable; None means usable."""

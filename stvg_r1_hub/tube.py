@@ -6,7 +6,7 @@ A box is never invented: what the tracks do not show is left out and said in the
 from __future__ import annotations
 
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import RLE, Answer, Box, Track, Tracks, Tube
+from stvg_r1_hub.structures import RLE, SAYS_NOTHING, Answer, Box, Track, Tracks, Tube
 
 _ANSWER_PRECISION_SECONDS = 0.01
 """Answers have two decimals, so an end this much behind the video's end is only rounding."""
@@ -37,7 +37,8 @@ def build_tube(
     start, end = answer.start_seconds, answer.end_seconds
     if answer.problem is not None or start is None or end is None:
         reason = answer.problem or "the answer names no time range"
-        return Tube((), 0.0, 0.0, (), None, (f"No usable answer: {reason}.",))
+        what = "Nothing fits" if reason.startswith(SAYS_NOTHING) else "No usable answer"
+        return Tube((), 0.0, 0.0, (), None, (f"{what}: {reason}.",))
     warnings: list[str] = []
     chosen = _chosen_tracks(answer.object_ids, tracks, offered_ids, warnings)
     start, end = _clip(start, end, tracks, duration_seconds, warnings)

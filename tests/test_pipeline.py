@@ -284,7 +284,8 @@ def test_open_clip_keeps_tracks_and_features(clip: Path) -> None:
     ("text", "reason"),
     [
         ("", "No usable answer"),
-        ("I cannot see it.", "No usable answer"),
+        ("I cannot see it.", "Nothing fits: the model says"),
+        ("<answer>Target ID: none</answer>", "Nothing fits: the model says"),
         ("<answer>Target ID: 7, Time range: 0.50 to 1.50</answer>", "not in the video"),
         ("<answer>Target ID: 2, Time range: 1.50 to 0.50</answer>", "reversed"),
         ("<answer>Target ID: 2, Time range: 60.00 to 70.00</answer>", "beyond the video"),

@@ -34,7 +34,7 @@ from stvg_r1_hub.video import VideoSource, write_video
 from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.jobs import Line, free_memory_returned
 from stvg_r1_hub.web.limits import Limits, check_video
-from stvg_r1_hub.web.models import Settings, Shelf
+from stvg_r1_hub.web.models import BUNDLED, KNOWS_RENDERED_CLIPS_ALONE, Settings, Shelf
 
 KEYFRAME_HEIGHT = 240
 DEMO = Path(__file__).parents[1] / "bundled" / "demo"
@@ -120,12 +120,14 @@ class Grounder:
         known = self._examples.get(key)
         if known is not None and all(answer.files_exist() for answer in known):
             return known
-        if not self.shelf.is_loaded(settings.model):
-            progress("load", 0, None)
+        progress("load", 0, None)  # The model, or a tracker or masks that nobody chose before.
         pipeline, notes = self.shelf.pipeline(settings)
         turn = self.line.turn(progress)
         with turn, free_memory_returned(), _new_folder(self.folder) as folder:
             answers = _ask(pipeline, Path(video), queries, settings, notes, folder, progress)
+        if settings.model == BUNDLED and key[0] not in _example_clips():
+            said = markup.caution(KNOWS_RENDERED_CLIPS_ALONE)
+            answers = [replace(answer, card=answer.card + said) for answer in answers]
         if key in _example_questions(self.shelf.names):
             self._examples[key] = answers
         return answers
@@ -139,6 +141,12 @@ def bundled_examples() -> list[tuple[Path, str]]:
         if (DEMO / values["clip"]).is_file():
             examples.append((DEMO / values["clip"], str(values["query"])))
     return examples
+
+
+@cache
+def _example_clips() -> frozenset[bytes]:
+    """Digests of the bundled clips: about these the bundled model may be believed."""
+    return frozenset(_digest(clip) for clip, _ in bundled_examples())
 
 
 @cache

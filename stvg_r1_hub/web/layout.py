@@ -12,9 +12,15 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.video_download import download
+from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.grounding import bundled_examples
 from stvg_r1_hub.web.limits import Limits
-from stvg_r1_hub.web.models import TRACKER_LABELS, Shelf
+from stvg_r1_hub.web.models import (
+    BUNDLED,
+    KNOWS_RENDERED_CLIPS_ALONE,
+    TRACKER_LABELS,
+    Shelf,
+)
 
 TITLE = "STVG-R1: where and when in this video?"
 HEAD = (
@@ -28,10 +34,10 @@ HOW = (
     f'<img src="data:image/webp;base64,{FLOW}" alt="A frame, the same frame with a red number on '
     "every object, the model's words, and the answered object in a box.\">"
     "<strong>The answer will be here.</strong><ol>"
-    "<li>Drop a video on the left, or take an example below it.</li>"
+    "<li>Drop a video, record one, or take an example.</li>"
     "<li>Say what to look for: <strong>the dog jumping</strong>. One description a line; "
     "all of them are asked of the same video.</li>"
-    "<li>Watch the moment, and see why the model chose it.</li></ol></div>"
+    "<li>Watch the moment, and see why the model chose it.</li></ol>{}</div>"
 )
 COLUMNS = ["frame", "seconds", "number", "left", "top", "right", "bottom"]
 ANSWER, SEEN = "The answer", "What the model saw"
@@ -148,7 +154,9 @@ class Layout:
         )
 
     def _answer(self) -> None:
-        self.status = gr.HTML(HOW, elem_id="stvg-status", elem_classes="stvg-slot")
+        small = self.shelf.names[0] == BUNDLED
+        caution = markup.caution(KNOWS_RENDERED_CLIPS_ALONE) if small else ""
+        self.status = gr.HTML(HOW.format(caution), elem_id="stvg-status", elem_classes="stvg-slot")
         self.answers = gr.State([], time_to_live=self.limits.keep_seconds)
         with gr.Column(visible=False, elem_id="stvg-answer") as self.panel:
             self.picker = gr.Radio([], label="Descriptions", visible=False, elem_id="stvg-picker")

@@ -71,6 +71,11 @@ def note(sentence: str) -> str:
     return f'<div class="stvg-note">{escape(_one_line(sentence))}</div>' if sentence else ""
 
 
+def caution(sentence: str) -> str:
+    """What must be known before an answer is believed."""
+    return f'<p class="stvg-caution">{escape(_one_line(sentence))}</p>'
+
+
 def video_facts(info: VideoInfo) -> str:
     """Length, size and rate of a video, in words."""
     return (

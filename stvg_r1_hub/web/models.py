@@ -17,6 +17,11 @@ from stvg_r1_hub.tracking import TRACKERS, Tracker
 
 PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
 BUNDLED = "tiny"
+KNOWS_RENDERED_CLIPS_ALONE = (
+    "This is the small bundled model. It knows rendered clips like the examples alone: on other "
+    f"footage its answers mean nothing. There the published model ({PUBLISHED}) is needed, and a "
+    "GPU for it."
+)
 TRACKER_LABELS = {
     "auto": "the model's own, or the best that fits here",
     "coco": "bundled COCO detector, fast on a CPU",
@@ -83,6 +88,8 @@ class Shelf:
         self._trackers: OrderedDict[Settings, Tracker] = OrderedDict()
         self._locks = {name: threading.Lock() for name in self.names}
         self._trackers_lock = threading.Lock()
+        # One each, so that whoever waits for a download holds up nobody who wants another one.
+        self._tracker_locks = {name: threading.Lock() for name in TRACKERS}
 
     def load(self, name: str) -> STVGPipeline:
         """A model, loaded when it is not yet; whoever comes meanwhile waits for it.
@@ -182,8 +189,9 @@ class Shelf:
             detect_fps=settings.detect_fps,
             score_threshold=settings.score_threshold,
         )
-        with self._trackers_lock:
-            if key not in self._trackers:
+        with self._tracker_locks[settings.tracker]:
+            tracker = self._trackers.get(key)
+            if tracker is None:
                 tracker, _ = load_tracker(
                     settings.tracker,
                     config=pipeline.config.tracking,
@@ -192,8 +200,9 @@ class Shelf:
                 )
                 if self._adapt_tracker is not None:
                     tracker = self._adapt_tracker(tracker, settings, pipeline.config.tracking)
+            with self._trackers_lock:
                 self._trackers[key] = tracker
-            self._trackers.move_to_end(key)
-            while len(self._trackers) > MAX_TRACKERS:
-                self._trackers.popitem(last=False)
-            return self._trackers[key]
+                self._trackers.move_to_end(key)
+                while len(self._trackers) > MAX_TRACKERS:
+                    self._trackers.popitem(last=False)
+            return tracker

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.media import write_clip
+from stvg_r1_hub.video import open_video
+from tests.media import display_matrix, write_clip
+from tests.web.bad_files import more_bad_files
 from tests.web.conftest import Demo
 
 pytestmark = pytest.mark.slow
@@ -39,8 +41,6 @@ def test_ground(client: Any, demo: Demo) -> None:
     assert result["found"] and result["query"] == demo.query
     assert demo.overlap(result["start_seconds"], result["end_seconds"]) > 0.5
     assert {"frame_index", "time_seconds", "xyxy"} <= set(result["boxes"][0])
-    from stvg_r1_hub.video import open_video
-
     with open_video(demo.clip) as given, open_video(videos[0]) as drawn:
         assert drawn.info.n_frames == given.info.n_frames
 
@@ -87,6 +87,37 @@ def test_mistakes_are_one_sentence(
     with pytest.raises(AppError, match=words) as caught:
         client.predict(**arguments, api_name="/ground")
     assert "Traceback" not in str(caught.value)
+
+
+def test_bad_files_are_one_sentence_each(client: Any, demo: Demo, tmp_path: Path) -> None:
+    from gradio_client.exceptions import AppError
+
+    for name, path in more_bad_files(tmp_path).items():
+        with pytest.raises(AppError) as caught:
+            client.predict(video=upload(path), queries=demo.query, api_name="/ground")
+        said = str(caught.value)
+        assert len(said) > 20 and "\n" not in said and "Traceback" not in said, (name, said)
+        assert "/gradio/" not in said, (name, said)  # Not where the server keeps it.
+    (result,), _ = client.predict(video=upload(demo.clip), queries=demo.query, api_name="/ground")
+    assert result["found"]  # The next visitor does not notice.
+
+
+def test_odd_videos_are_no_problem(client: Any, tmp_path: Path) -> None:
+    quarter_turn = display_matrix(0, 1, -1, 0)
+    odd = {
+        "upright": write_clip(tmp_path / "phone.mov", 12, fps=60, matrix=quarter_turn, audio="aac"),
+        "web": write_clip(tmp_path / "web.webm", 12, codec="libvpx-vp9", audio="libopus"),
+        "animation": write_clip(tmp_path / "a.gif", 12, codec="gif", pix_fmt="rgb8"),
+    }
+    for name, path in odd.items():
+        (result,), (video,) = client.predict(
+            video=upload(path), queries="the dog jumping", api_name="/ground"
+        )
+        assert not result["found"], name
+        with open_video(path) as given, open_video(video) as drawn:
+            assert drawn.info.n_frames == given.info.n_frames == 12
+            assert drawn.info.width / drawn.info.height == given.info.width / given.info.height
+            assert (drawn.info.height > drawn.info.width) == (name == "upright")
 
 
 def test_addresses_are_not_fetched(client: Any, page: str) -> None:

@@ -85,6 +85,30 @@ def test_line_is_first_come_first_served():
     assert wanted <= set(told)
 
 
+def test_nobody_is_overtaken_or_forgotten():
+    """Who waits behind n others is next after n turns: no order but the line's, no lost wake-up."""
+    line, turns, waits = Line(at_once=1, most_waiting=9), [], []
+
+    def visit():
+        for _ in range(20):
+            first = []  # How many stood before, and how many turns there had been by then.
+            with line.turn(
+                lambda stage, before, total, first=first: first.append((before, len(turns)))
+            ):
+                if first:
+                    waits.append((first[0][0], len(turns) - first[0][1]))
+                time.sleep(0.001)
+                turns.append(threading.get_ident())
+
+    threads = [threading.Thread(target=visit) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(turns) == 120 and len(line) == 0
+    assert waits and all(meanwhile <= before for before, meanwhile in waits)
+
+
 def test_line_works_on_several_at_once():
     line, barrier = Line(at_once=2, most_waiting=0), threading.Barrier(2)
 

@@ -51,6 +51,7 @@ def test_everything_from_outside_is_escaped():
         markup.reasoning(evil),
         markup.problem(EVIL),
         markup.note(EVIL),
+        markup.caution(EVIL),
         markup.progress(EVIL, 1, 2, EVIL),
     ]
     for page in pages:

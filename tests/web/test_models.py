@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from stvg_r1_hub.errors import ConfigError, ModelError, TrackerError
+from stvg_r1_hub.web import models
 from stvg_r1_hub.web.models import MAX_TRACKERS, Settings, Shelf
 
 pytestmark = pytest.mark.slow
@@ -50,6 +51,28 @@ def test_few_trackers_are_kept(shelf):
     for fps in range(1, MAX_TRACKERS + 4):
         shelf.pipeline(Settings("tiny", detect_fps=fps))
     assert len(shelf._trackers) == MAX_TRACKERS
+
+
+def test_who_waits_for_a_download_holds_up_nobody_else(shelf, monkeypatch):
+    loading, over = threading.Event(), threading.Event()
+    load = models.load_tracker
+
+    def slow(name, **arguments):
+        if name == "rtdetr":
+            loading.set()
+            assert over.wait(60)
+            name = "coco"
+        return load(name, **arguments)
+
+    shelf.load("tiny")
+    monkeypatch.setattr(models, "load_tracker", slow)
+    thread = threading.Thread(target=shelf.pipeline, args=[Settings("tiny", tracker="rtdetr")])
+    thread.start()
+    assert loading.wait(60)
+    shelf.pipeline(Settings("tiny", tracker="coco"))  # Comes back while the other one loads.
+    assert thread.is_alive()
+    over.set()
+    thread.join()
 
 
 def test_what_is_not_offered(shelf):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.media import write_audio_only, write_clip
+from tests.media import write_clip
+from tests.web.bad_files import bad_files
 from tests.web.browser import Browser
 from tests.web.conftest import Demo, Served
 
@@ -103,22 +104,8 @@ def test_not_found_is_an_answer(browser: Browser, page: str, tmp_path: Path) -> 
     browser.wait(lambda: browser.script(PLAYING), "the video all the same")
     browser.screenshot(SCREENSHOTS / "not-found.png")
     assert not browser.driver.find_elements("css selector", ".stvg-problem")
-
-
-def bad_files(folder: Path) -> dict[str, Path]:
-    names = ("empty", "noise", "playlist", "text")
-    files = {name: folder / f"{name}.mp4" for name in names}
-    files["empty"].write_bytes(b"")
-    files["noise"].write_bytes(np.random.default_rng(0).bytes(5000))
-    files["playlist"].write_text("ffconcat version 1.0\nfile /etc/passwd\n")
-    files["text"].write_text("<script>window.hacked=1</script>")
-    files["cut off"] = folder / "cut.mp4"
-    whole = write_clip(folder / "whole.mp4", 20).read_bytes()
-    files["cut off"].write_bytes(whole[: len(whole) // 2])
-    files["sound only"] = write_audio_only(folder / "sound.mp4")
-    files["one frame"] = write_clip(folder / "one.mp4", 1)
-    files["tiny picture"] = write_clip(folder / "tiny.mp4", 10, size=(8, 8))
-    return files
+    # No emoji of its world: the small model may not be believed, and the answer says so.
+    assert "small bundled model" in browser.text("#stvg-card .stvg-caution")
 
 
 def test_bad_files_are_one_sentence_each(browser: Browser, page: str, tmp_path: Path) -> None:
@@ -226,9 +213,13 @@ def test_same_video_twice_and_other_settings(browser: Browser, page: str, demo: 
 
 def test_example_fills_the_question(browser: Browser, page: str, demo: Demo) -> None:
     browser.open(page)
+    assert "small bundled model" in browser.text("#stvg-status .stvg-caution")
     browser.click("#stvg-examples tbody tr")
     browser.wait(lambda: browser.text("#stvg-facts"), "the example's video")
     assert browser.script("document.querySelector('#stvg-query textarea').value") == demo.query
+    browser.click("#stvg-find")
+    browser.wait_for_answer(demo.query)
+    assert not browser.text("#stvg-card .stvg-caution")  # Here it may be believed.
 
 
 @pytest.mark.parametrize("dark", [False, True])

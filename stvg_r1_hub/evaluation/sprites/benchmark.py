@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stvg_r1_hub import hub
-from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
+from stvg_r1_hub.answer import parse_answer
 from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.evaluation.sprites.clips import (
@@ -28,7 +28,7 @@ from stvg_r1_hub.geometry import frames_in_range, paired_iou
 from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.structures import SAYS_NOTHING, Progress, TimedFrame, Tracks, VideoInfo
 
 
 @dataclass(frozen=True)
