@@ -81,14 +81,16 @@ def _endpoint(page: Page) -> Any:
         try:
             asked = split_queries(queries, page.grounder.limits)
             steps = in_background(lambda p: page.grounder.ground(video, asked, settings, p))
-            # Silent steps, so that a client that has gone away is noticed.
+            # Silent steps, so that a client that has gone away is noticed. Empty ones, not
+            # `gr.skip()`: a value after a skip makes gradio 6.31 keep widget and value for as long
+            # as it remembers the visit, those of every answer.
             while True:
                 try:
                     next(steps)
                 except StopIteration as end:
                     answers = end.value
                     break
-                yield gr.skip(), gr.skip()
+                yield None, None
         except STVGError as error:
             raise gr.Error(" ".join(str(error).split()), print_exception=False) from None
         except gr.Error:

@@ -48,7 +48,19 @@ class Served:
     """A running page."""
 
     url: str
-    grounder: Any
+    page: Any
+
+    @property
+    def grounder(self) -> Any:
+        """What answers."""
+        return self.page.grounder
+
+    def widgets_kept(self) -> int:
+        """How many more widgets the server keeps for any one visit than the page has."""
+        blocks = self.page.blocks
+        visits = list(blocks.app.state_holder.session_data.values())
+        assert visits
+        return max(len(v.blocks_config.blocks) for v in visits) - len(blocks.default_config.blocks)
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +68,7 @@ def served() -> Iterator[Served]:
     from stvg_r1_hub.web import launch
 
     page, url = launch(["tiny"], block=False)
-    yield Served(url, page.grounder)
+    yield Served(url, page)
     page.blocks.close(verbose=False)
 
 

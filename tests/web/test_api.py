@@ -15,7 +15,7 @@ import pytest
 from stvg_r1_hub.video import open_video
 from tests.media import display_matrix, write_clip
 from tests.web.bad_files import more_bad_files
-from tests.web.conftest import Demo
+from tests.web.conftest import Demo, Served
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +118,15 @@ def test_odd_videos_are_no_problem(client: Any, tmp_path: Path) -> None:
             assert drawn.info.n_frames == given.info.n_frames == 12
             assert drawn.info.width / drawn.info.height == given.info.width / given.info.height
             assert (drawn.info.height > drawn.info.width) == (name == "upright")
+
+
+def test_a_visit_does_not_grow_with_its_questions(
+    client: Any, served: Served, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "numbers.mp4", 6)
+    for query in ("the dog", "the frog"):
+        client.predict(video=upload(clip), queries=query, api_name="/ground")
+    assert served.widgets_kept() == 0
 
 
 def test_addresses_are_not_fetched(client: Any, page: str) -> None:

@@ -193,8 +193,8 @@ def test_closing_the_tab_stops_the_work(
     assert browser.wait_for_answer(demo.query)
 
 
-def test_same_video_twice_and_other_settings(browser: Browser, page: str, demo: Demo) -> None:
-    browser.open(page)
+def test_same_video_twice_and_other_settings(browser: Browser, served: Served, demo: Demo) -> None:
+    browser.open(served.url)
     browser.upload(demo.clip)
     browser.ask(demo.query)
     first = browser.wait_for_answer(demo.query)
@@ -209,6 +209,7 @@ def test_same_video_twice_and_other_settings(browser: Browser, page: str, demo: 
     browser.screenshot(SCREENSHOTS / "settings.png")
     browser.ask(demo.query)
     browser.wait(lambda: "it was trained with" in browser.text("#stvg-card"), "the remark")
+    assert served.widgets_kept() == 0  # Four answers, and no more memory of them than of one.
 
 
 def test_example_fills_the_question(browser: Browser, page: str, demo: Demo) -> None:
