@@ -33,6 +33,29 @@
     }
   });
 
+  // The upload box drops what is no video for the browser (a GIF, say) without a word.
+  const tell = (files) => {
+    document.querySelector("#stvg-refused")?.remove();
+    const wrong = [...(files ?? [])].find((file) => !file.type.startsWith("video/"));
+    if (!wrong) return;
+    const note = document.createElement("div");
+    note.id = "stvg-refused";
+    note.className = "stvg-problem";
+    note.setAttribute("role", "alert");
+    note.textContent = `${wrong.name} is no video for your browser (${wrong.type || "unknown type"}): convert it to mp4, please.`;
+    document.querySelector("#stvg-upload").after(note);
+  };
+  document.addEventListener(
+    "change",
+    (event) => event.target.matches("#stvg-upload input[type=file]") && tell(event.target.files),
+    true,
+  );
+  document.addEventListener(
+    "drop",
+    (event) => event.target.closest("#stvg-upload") && tell(event.dataTransfer?.files),
+    true,
+  );
+
   // A new video begins at the moment that was found.
   document.addEventListener(
     "loadedmetadata",

@@ -112,12 +112,10 @@ class Page(Layout):
         self, video: str | None, text: str | None, *choices: Any
     ) -> Generator[tuple[Any, ...], None, None]:
         """Progress, then the answers; what goes wrong is a sentence."""
-        # Of a widget that is skipped at times only updates, never a mere value: gradio 6.31 would
-        # keep every one of these values for as long as it remembers the visit.
-        skip, answer = gr.skip(), gr.Radio(value=ANSWER)
+        skip = gr.skip()
         busy = gr.Button(interactive=False), gr.Button(visible=True)
         idle = gr.Button(interactive=True), gr.Button(visible=False)
-        yield markup.progress("start", 0, None), *busy, gr.Column(visible=False), [], skip, answer
+        yield markup.progress("start", 0, None), *busy, gr.Column(visible=False), [], skip, ANSWER
         try:
             queries = split_queries(text, self.grounder.limits)
             settings = settings_of(*choices)

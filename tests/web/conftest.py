@@ -55,12 +55,14 @@ class Served:
         """What answers."""
         return self.page.grounder
 
-    def widgets_kept(self) -> int:
-        """How many more widgets the server keeps for any one visit than the page has."""
+    def widgets_kept(self) -> set[str]:
+        """Kinds of widgets that the server keeps for some visit beside those of the page."""
         blocks = self.page.blocks
         visits = list(blocks.app.state_holder.session_data.values())
         assert visits
-        return max(len(v.blocks_config.blocks) for v in visits) - len(blocks.default_config.blocks)
+        kept = (v.blocks_config.blocks.items() for v in visits)
+        own = blocks.default_config.blocks
+        return {type(widget).__name__ for items in kept for i, widget in items if i not in own}
 
 
 @pytest.fixture(scope="session")

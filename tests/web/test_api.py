@@ -126,7 +126,7 @@ def test_a_visit_does_not_grow_with_its_questions(
     clip = write_clip(tmp_path / "numbers.mp4", 6)
     for query in ("the dog", "the frog"):
         client.predict(video=upload(clip), queries=query, api_name="/ground")
-    assert served.widgets_kept() == 0
+    assert not served.widgets_kept() - {"Radio"}  # No list of boxes, no file.
 
 
 def test_addresses_are_not_fetched(client: Any, page: str) -> None:
