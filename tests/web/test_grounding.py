@@ -155,7 +155,7 @@ def test_bundled_examples_are_answered_right(shelf, name):
     answer = pipeline(values["query"], DEMO / values["clip"])
     score = score_result(scene, answer)
     assert score.id_correct and answer.found == (scene.answer_range is not None)
-    assert score.viou is None or score.viou > 0.8
+    assert score.viou is None or score.viou > 0.7
 
 
 def test_examples_on_the_page():
