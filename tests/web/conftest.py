@@ -56,13 +56,11 @@ class Served:
         return self.page.grounder
 
     def widgets_kept(self) -> set[str]:
-        """Kinds of widgets that the server keeps for some visit beside those of the page."""
+        """Kinds of widgets that the server keeps for the latest visit beside those of the page."""
         blocks = self.page.blocks
-        visits = list(blocks.app.state_holder.session_data.values())
-        assert visits
-        kept = (v.blocks_config.blocks.items() for v in visits)
+        visit = list(blocks.app.state_holder.session_data.values())[-1]
         own = blocks.default_config.blocks
-        return {type(widget).__name__ for items in kept for i, widget in items if i not in own}
+        return {type(w).__name__ for i, w in visit.blocks_config.blocks.items() if i not in own}
 
 
 @pytest.fixture(scope="session")
