@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     ground.add_argument("--json", help="result to write as JSON; - prints it")
     ground.add_argument("--plot", help="timeline picture to write (.png)")
     ground.add_argument("--keyframes", help="keyframe strip to write (.png)")
+    ground.add_argument("--masks", action="store_true", help="masks of the answered objects too")
     ground.add_argument("--max-objects", type=int, help="consider only the N most visible objects")
 
     track = commands.add_parser("track", help="find and number all objects, without a question")
@@ -134,6 +135,12 @@ def _add_tracker(parser: argparse.ArgumentParser) -> None:
         help="auto, coco, rtdetr, open, yolo, yolo-world, yoloe, paper, paper-coco, a detector's "
         "folder or Hub id, YOLO weights, or precomputed tracks (default: auto)",
     )
+    parser.add_argument(
+        "--segmenter",
+        default="auto",
+        help="what follows masks: auto, sam2-package, or the folder or Hub id of a SAM 2, EdgeTAM "
+        "or SAM 3 video model (default: auto)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
 
 
@@ -152,12 +159,17 @@ def _ground(options: argparse.Namespace) -> int:
             options.model,
             revision=options.revision,
             tracker=options.tracker,
+            segmenter=options.segmenter,
             device=options.device,
             vlm=server_vlm(options.server) if options.server else None,
         )
         _say(*pipeline.warnings)
         results = pipeline(
-            options.queries, source, max_objects=options.max_objects, progress=progress
+            options.queries,
+            source,
+            masks=options.masks,
+            max_objects=options.max_objects,
+            progress=progress,
         )
         for result, out, plot, strip in zip(results, outs, plots, strips, strict=True):
             if out is not None:
@@ -191,7 +203,10 @@ def _track(options: argparse.Namespace) -> int:
     opened = open_video(options.video, fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
         tracker, choice = load_tracker(
-            options.tracker, config=TrackingConfig(), device=pick_device(options.device)
+            options.tracker,
+            config=TrackingConfig(),
+            device=pick_device(options.device),
+            segmenter=options.segmenter,
         )
         _say(choice)
         tracks = track_video(source, tracker, query=options.query, progress=progress)

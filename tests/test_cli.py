@@ -14,6 +14,7 @@ import pytest
 from stvg_r1_hub import cli
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
+from tests import tiny_sam2
 from tests.media import picture, write_audio_only, write_clip
 
 TINY = BUNDLED / "tiny" / "stvg_config.json"
@@ -298,6 +299,26 @@ def test_ground_prints_only_json_and_writes_one_file_a_query(tmp_path: Path) -> 
     values = json.loads(result.stdout)
     assert [v["query"] for v in values] == ["the dog jumping", "the red car"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o-1.mp4", "o-2.mp4"]
+
+
+@needs_tiny
+@pytest.mark.slow
+def test_masks_of_a_segmenter_by_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = tiny_sam2.save_checkpoint(tmp_path / "sam2")
+    out = tmp_path / "r.json"
+    asked = ["ground", str(DEMO_CLIP), "the dog jumping", "--masks", "--json", str(out)]
+    assert cli.main([*asked, "--segmenter", str(model)]) == 0
+    values = json.loads(out.read_text(encoding="utf-8"))
+    assert values["found"] and len(values["masks"]) == len(values["boxes"])
+    assert any(mask and mask["size"] == [336, 336] for mask in values["masks"])
+    out.unlink()
+    capfd.readouterr()
+    assert cli.main([*asked, "--segmenter", str(tmp_path / "none")]) == 2
+    assert_one_sentence(capfd.readouterr().err.splitlines(keepends=True)[-1])
+    assert not out.exists()
+    tracks = ["track", str(DEMO_CLIP), "--tracker", "paper-coco", "--json", str(out)]
+    assert cli.main([*tracks, "--segmenter", str(model)]) == 0
+    assert "bundled COCO detector on every 15th frame" in capfd.readouterr().err
 
 
 @needs_tiny
