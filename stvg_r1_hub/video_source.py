@@ -289,7 +289,8 @@ def _read_image(path: Path) -> Pixels:
         with Image.open(path, formats=("JPEG", "PNG", "BMP", "WEBP", "TIFF")) as image:
             check_size(path.name, *image.size)
             return flatten_alpha(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    # ultralytics, once imported, wraps Image.open: what is no picture then asks for pi_heif.
+    except (OSError, ValueError, SyntaxError, ImportError, Image.DecompressionBombError) as error:
         if isinstance(error, VideoError):
             raise
         raise VideoError(

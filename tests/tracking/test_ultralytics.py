@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.errors import MissingPackageError, TrackerError
+from stvg_r1_hub.errors import MissingPackageError, TrackerError, VideoError
 from stvg_r1_hub.structures import TimedFrame
 from stvg_r1_hub.tracking import DetectionTracker, UltralyticsDetector, load_tracker
+from stvg_r1_hub.video import open_video
 from tests.tracking.worlds import World, info_of, moving
 
 
@@ -74,3 +75,11 @@ def test_unknown_weights_are_one_sentence(tmp_path: Path) -> None:
     ultralytics = sys.modules["ultralytics"]
     with pytest.raises(TrackerError, match="made for 'classify'"):
         UltralyticsDetector("x", model=ultralytics.YOLO("yolo11n-cls.yaml"))
+
+
+def test_broken_pictures_are_named_also_once_ultralytics_reads_pictures(tmp_path: Path) -> None:
+    assert pytest.importorskip("ultralytics").YOLO  # importing it is what wraps the reader
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(VideoError, match=r"1\.png"), open_video(tmp_path, fps=5) as source:
+        list(source.stream())
