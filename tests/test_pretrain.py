@@ -11,14 +11,16 @@ import torch
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
-from train import detector, pretrain
+from train import detector, pretrain, stage_files
 from train.collate import Collator
 from train.dialogue import dense_dialogue
 from train.fast_forward import patchify, text_forward, vision_forward
 from train.recipes import RECIPES, Recipe
 from train.sizes import LARGE, SIZES, bundle_config
 from train.sprite_samples import IGNORED, Sample, draw_dialogue, draw_sample
+from train.stage_files import load_stage, run_processor
 from train.tiny_model import build_model, build_processor
+from train.trainee import Trainee, take_over
 
 
 @pytest.fixture(scope="module")
@@ -213,13 +215,13 @@ def test_a_run_keeps_its_vocabulary_when_the_worlds_text_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = RECIPES["cpu"]
-    before = pretrain.run_processor(recipe, tmp_path)
+    before = run_processor(recipe, tmp_path)
     monkeypatch.setattr("train.tiny_model._corpus", lambda: ["quite other words"] * 9)
-    after = pretrain.run_processor(recipe, tmp_path)
+    after = run_processor(recipe, tmp_path)
     text = draw_dialogue("medium", (4, 4)).answer
     assert after.tokenizer(text).input_ids == before.tokenizer(text).input_ids
     assert after.tokenizer.decode(after.tokenizer(text).input_ids) == text
-    fresh = pretrain.run_processor(recipe, tmp_path / "other")
+    fresh = run_processor(recipe, tmp_path / "other")
     assert fresh.tokenizer(text).input_ids != before.tokenizer(text).input_ids
 
 
@@ -230,16 +232,17 @@ def test_a_full_disk_leaves_the_last_good_weights(
 ) -> None:
     pretrain.train_stage(recipe, "tok", tmp_path, steps=1, workers=0)
     good = (tmp_path / "tok.safetensors").read_bytes()
+    before = {*tmp_path.iterdir(), tmp_path / "tok.state.pt"}
 
     def full(state, path: Path) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pretrain, "save_file", full)
+    monkeypatch.setattr(stage_files, "save_file", full)
     with pytest.raises(SystemExit, match="Make room"):
         pretrain.train_stage(recipe, "tok", tmp_path, steps=1, workers=0)
     assert (tmp_path / "tok.safetensors").read_bytes() == good
-    assert not list(tmp_path.glob("*.tmp"))
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.slow
@@ -247,15 +250,15 @@ def test_a_full_disk_leaves_the_last_good_weights(
 def test_a_finished_model_can_be_started_from(recipe: Recipe, tmp_path: Path, processor) -> None:
     pretrain.train_stage(recipe, "tok", tmp_path / "run", steps=1, workers=0)
     pretrain.export(recipe, tmp_path / "run", tmp_path / "bundle", stage="tok")
-    trainee = pretrain.Trainee(processor)
-    said = pretrain.take_over(trainee, processor.tokenizer, tmp_path / "bundle")
+    trainee = Trainee(processor)
+    said = take_over(trainee, processor.tokenizer, tmp_path / "bundle")
     n = len(processor.tokenizer)
     assert said.endswith(f"{n} of {n} tokens")
     with pytest.raises(SystemExit, match="Cannot start"):
-        pretrain.take_over(trainee, processor.tokenizer, tmp_path / "nothing")
-    other = pretrain.Trainee(processor, LARGE)
+        take_over(trainee, processor.tokenizer, tmp_path / "nothing")
+    other = Trainee(processor, LARGE)
     with pytest.raises(SystemExit, match="another model"):
-        pretrain.load_stage(other, tmp_path / "run" / "tok.safetensors", "tok")
+        load_stage(other, tmp_path / "run" / "tok.safetensors", "tok")
 
 
 @pytest.mark.parametrize("level", LEVELS)

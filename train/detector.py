@@ -15,30 +15,23 @@ import json
 import pickle
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss
 from tqdm import tqdm
 
-from stvg_r1_hub.evaluation.sprites.levels import sample_scene
-from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
+from stvg_r1_hub.outputs import replacing
+from train.detector_images import INPUT_SIDE, LEVEL_SHARES, Images, draw_image
 
-INPUT_SIDE = 192
 STRIDE = 8
 CELLS = INPUT_SIDE // STRIDE
-LEVEL_SHARES = {"easy": 0.25, "medium": 0.45, "hard": 0.3}
-"""Share of training images of each level."""
-MOMENTS = 4
-"""Training images drawn from one scene; painting its backdrop costs most."""
 CENTER_RADIUS = 1.5 * STRIDE
 """Cells closer than this to an object's centre, and inside its box, are trained to report it."""
 SAVE_EVERY = 250
@@ -94,65 +87,6 @@ class SpriteDetector(nn.Module):
         """Boxes `(B, A, 4)` and scores `(B, A, C)` in 0..1, before non-maximum suppression."""
         logits, boxes = self.raw(images)
         return boxes, logits.sigmoid()
-
-
-class Images(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Endless batches: images, boxes, classes, and the image each box belongs to."""
-
-    def __init__(self, seed: int, batch_size: int, first: int = 0) -> None:
-        self.seed, self.batch_size, self.first = seed, batch_size, first
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        if torch.utils.data.get_worker_info() is not None:
-            torch.set_num_threads(1)
-            cv2.setNumThreads(1)
-        number = self.first
-        while True:
-            images, boxes, classes, owners = [], [], [], []
-            for i in range(self.batch_size):
-                scene, moment = divmod(number, MOMENTS)
-                image, image_boxes, image_classes = draw_image((self.seed, scene), moment)
-                images.append(image)
-                boxes.append(image_boxes)
-                classes += image_classes
-                owners += [i] * len(image_classes)
-                number += 1
-            yield (
-                torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
-                torch.from_numpy(np.concatenate(boxes)),
-                torch.tensor(classes),
-                torch.tensor(owners),
-            )
-
-
-def draw_image(
-    seed: tuple[int, ...], moment: int = 0, level: str = ""
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """One frame at the detector's size, its `(N, 4)` true boxes and class numbers.
-
-    Args:
-        seed: of the scene, any non-negative integers.
-        moment: which of its frames; another one is drawn at another time.
-        level: of sprite world; empty draws one by `LEVEL_SHARES`.
-    """
-    rng = np.random.default_rng([*seed, 4])
-    drawn = str(rng.choice(list(LEVEL_SHARES), p=list(LEVEL_SHARES.values())))
-    scene = sample_scene(level or drawn, seed)
-    side = int(rng.integers(160, 400))
-    rng = np.random.default_rng([*seed, 4, moment])
-    seconds = np.array([rng.uniform(0, scene.duration_seconds)])
-    frame = next(render(scene, side, seconds.tolist()))
-    if rng.random() < 0.5:  # what a video encoder leaves of it
-        _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    frame = cv2.resize(frame, (INPUT_SIDE, INPUT_SIDE), interpolation=cv2.INTER_LINEAR)
-    boxes, kinds = [], []
-    for thing in scene.objects:
-        box, in_view = true_boxes(thing, scene.poses(thing, seconds), INPUT_SIDE)
-        if in_view[0]:
-            boxes.append(box[0])
-            kinds.append(KINDS.index(thing.kind))
-    return frame, np.array(boxes, dtype=np.float32).reshape(-1, 4), kinds
 
 
 def loss(model: SpriteDetector, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
@@ -241,17 +175,12 @@ def train(
                 log.flush()
             if (step + 1) % SAVE_EVERY == 0:
                 state = {name: part.state_dict() for name, part in parts.items()}
-                _save({**state, "step": step + 1, "steps": steps}, state_path)
-    _save(model.state_dict(), out / "detector.pt")
+                with replacing(state_path) as temporary:
+                    torch.save({**state, "step": step + 1, "steps": steps}, temporary)
+    with replacing(out / "detector.pt") as temporary:
+        torch.save(model.state_dict(), temporary)
     state_path.unlink(missing_ok=True)
     return model
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    """Write whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
 
 
 def evaluate(

@@ -100,9 +100,9 @@ class RunLog:
     def curves(self) -> None:
         """Redraw `curves.png`."""
         if self.main:
-            from train.curves import draw_curves
+            from train.curves import draw_metrics
 
-            draw_curves(self.out / METRICS, self.out / "curves.png")
+            draw_metrics(self.out / METRICS, self.out / "curves.png")
 
 
 def _forget_after(path: Path, step: int) -> None:
