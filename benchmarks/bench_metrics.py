@@ -13,7 +13,8 @@ import time
 import numpy as np
 
 from stvg_r1_hub.evaluation.mask_metrics import region_similarity
-from stvg_r1_hub.evaluation.protocols import PROTOCOLS, Prediction
+from stvg_r1_hub.evaluation.prediction import Prediction
+from stvg_r1_hub.evaluation.protocols import PROTOCOLS
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.protocols import Prediction
+from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.evaluation.written_boxes import parse_written_tube
 from stvg_r1_hub.pipeline import STVGPipeline, open_video
 from stvg_r1_hub.prompting import build_prompt, clean_query
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import RLE
+from stvg_r1_hub.structures import RLE, SAYS_NOTHING
 from stvg_r1_hub.tracking import Tracker
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks, is_official_folder
 from stvg_r1_hub.video import VideoSource
@@ -181,7 +181,7 @@ class OpenClip:
             start_seconds=_plus(result.start_seconds, offset) if result.found else None,
             end_seconds=_plus(result.end_seconds, offset) if result.found else None,
             object_ids=result.object_ids,
-            declined=bool(problem and problem.startswith("the model says")),
+            declined=bool(problem and problem.startswith(SAYS_NOTHING)),
             frame_times=times,
             first_frame=first,
             tracks=result.tracks,

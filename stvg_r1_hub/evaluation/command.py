@@ -244,7 +244,7 @@ def _hub_benchmark(options: argparse.Namespace) -> tuple[str, str]:
 
 def _print_figures(options: argparse.Namespace, settings: Any, lines: Any) -> None:
     """Every protocol's figures on stdout, a line each; as JSON too when asked for."""
-    from stvg_r1_hub.evaluation.report import shown_names, summary_of
+    from stvg_r1_hub.evaluation.summary import shown_names, summary_of
     from stvg_r1_hub.result import write_json
 
     summary = summary_of(settings, lines)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stvg_r1_hub.evaluation.metrics import frame_ious, recall
+from stvg_r1_hub.evaluation.metrics import frame_ious
 
 HCSTVG_CLIP_SECONDS = 20.0
 TUBEDETR_MAX_FRAMES = 200
@@ -108,20 +108,3 @@ def frame_scores(
         viou=float(iou[inside].sum() / max(n_hull, 1)),
         gt_viou=float(iou.sum() / max(len(iou), 1)),
     )
-
-
-def summarize_frames(
-    scores: Sequence[FrameScores], thresholds: Sequence[float] = (0.3, 0.5)
-) -> dict[str, float]:
-    """Means and recalls by the names these evaluators print."""
-    viou = np.array([score.viou for score in scores])
-    gt_viou = np.array([score.gt_viou for score in scores])
-    summary = {
-        "gt_viou": float(gt_viou.mean()),
-        "tiou": float(np.mean([score.tiou for score in scores])),
-        "viou": float(viou.mean()),
-    }
-    for threshold in thresholds:
-        summary[f"viou@{threshold}"] = recall(viou, threshold)
-        summary[f"gt_viou@{threshold}"] = recall(gt_viou, threshold)
-    return summary

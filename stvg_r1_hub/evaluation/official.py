@@ -15,15 +15,8 @@ kept here and none in our own protocol:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from stvg_r1_hub.evaluation.metrics import recall
 from stvg_r1_hub.geometry import box_area, box_iou
-
-DEFAULT_FPS = 25.0
-THRESHOLDS = (0.3, 0.5, 0.7)
 
 PixelBox = tuple[float, float, float, float]
 """xyxy of a mask's first and last pixels."""
@@ -129,24 +122,3 @@ def _nearest(boxes: Sequence[PixelBox], reference: PixelBox) -> PixelBox | None:
 
 def _largest(boxes: Sequence[PixelBox]) -> PixelBox | None:
     return max(boxes, key=lambda box: float(box_area(box)), default=None)
-
-
-@dataclass(frozen=True)
-class OfficialScores:
-    """One counted sample."""
-
-    tiou: float
-    viou: float
-
-
-def summarize_official(scores: Sequence[OfficialScores]) -> dict[str, float]:
-    """Means and recalls by the names the official script prints; counted samples only."""
-    summary: dict[str, float] = {}
-    for name, values in (
-        ("tIoU", [score.tiou for score in scores]),
-        ("vIoU", [score.viou for score in scores]),
-    ):
-        summary[f"m_{name}"] = float(np.mean(values)) if values else 0.0
-        for threshold in THRESHOLDS:
-            summary[f"{name}@{threshold}"] = recall(values, threshold, strict=False)
-    return summary

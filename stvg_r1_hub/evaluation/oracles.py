@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.evaluation.metrics import frame_ious, range_tube_iou, temporal_iou
-from stvg_r1_hub.evaluation.protocols import Prediction, true_frame_range
+from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 MATCH_IOU = 0.5
@@ -29,7 +29,7 @@ def oracle_scores(
     """
     if not sample.has_boxes or prediction.tracks is None or not len(prediction.frame_times):
         return {}
-    true_range = true_frame_range(sample)
+    true_range = sample.frame_range
     own = frame_ious(prediction.frame_indices, prediction.boxes, sample.frame_indices, sample.boxes)
     by_id = {
         track.object_id: frame_ious(

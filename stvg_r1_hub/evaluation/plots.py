@@ -9,10 +9,48 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub.evaluation.results import Line
-from stvg_r1_hub.outputs import replacing
+from stvg_r1_hub.evaluation.results import Line, honest_values
+from stvg_r1_hub.outputs import make_folder, replacing
 
 INK, BAR, SECOND = "#1f2937", "#2563eb", "#f59e0b"
+
+
+def draw_plots(
+    lines: Sequence[Line], metrics: dict[str, str], folder: Path
+) -> list[dict[str, str]]:
+    """Save all plots of a run into `plots/` of a folder.
+
+    Args:
+        lines: results.
+        metrics: printed name to score name.
+        folder: results folder.
+
+    Returns:
+        Title and path, seen from the folder, of each.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    target = make_folder(folder / "plots")
+    made = []
+    for name, key in metrics.items():
+        path = target / f"{key.replace('&', '')}.png"
+        histogram(path, honest_values(lines, key), name)
+        made.append({"title": f"{name} of all samples", "path": f"plots/{path.name}"})
+    spans: list[tuple[str, str, Callable[[Line], float | None], Sequence[float], Any]] = [
+        ("objects", "number of tracked objects", lambda x: x["n_tracks"] or None,
+         (1, 2, 3, 4, 5, 7, 10, 20), _count_label),
+        ("target-size", "mean size of the target, share of the frame",
+         lambda x: x["truth"]["target_size"], (0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4), _share_label),
+        ("clip-length", "length of the shown clip, seconds",
+         lambda x: x["truth"]["shown_seconds"], (0, 3, 5, 10, 20, 30, 60, 180), _span_label),
+    ]  # fmt: skip
+    for file, title, value, edges, label in spans:
+        groups = binned(lines, value, edges, label, metrics)
+        if groups:
+            by_group(target / f"{file}.png", groups, title)
+            made.append({"title": f"By {title}", "path": f"plots/{file}.png"})
+    return made
 
 
 def histogram(path: Path, values: Sequence[float], name: str) -> None:
@@ -90,6 +128,22 @@ def binned(
             }
             groups.append((label(low, high), scores, len(inside)))
     return groups
+
+
+def _count_label(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"{low:g} or more"
+    return f"{low:g}" if high == low + 1 else f"{low:g} to {high - 1:g}"
+
+
+def _share_label(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"over {100 * low:g} %"
+    return f"{100 * low:g} to {100 * high:g} %"
+
+
+def _span_label(low: float, high: float) -> str:
+    return f"over {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
 
 
 def _axes() -> tuple[Any, Any]:

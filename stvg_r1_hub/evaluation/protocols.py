@@ -8,7 +8,7 @@ averages. `honest` never drops one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,66 +29,11 @@ from stvg_r1_hub.evaluation.mask_metrics import (
 )
 from stvg_r1_hub.evaluation.metrics import frame_ious, range_tube_iou, recall, temporal_iou
 from stvg_r1_hub.evaluation.official import PixelBox, hull_tiou, spatial_iou
+from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
-from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import RLE, Tracks
+from stvg_r1_hub.structures import RLE
 
 Scores = dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model answered to one sample; times and frames count from the start of the file."""
-
-    text: str = ""
-    """The model's whole output."""
-    start_seconds: float | None = None
-    """Answered range, cut to the video; None, as the end, when nothing usable was answered."""
-    end_seconds: float | None = None
-    object_ids: tuple[int, ...] = ()
-    declined: bool = False
-    """True when the model said that nothing matches."""
-    frame_times: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """`(F,)` seconds of every shown native frame."""
-    first_frame: int = 0
-    """Native frame of the file that is the first shown one."""
-    frame_indices: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """`(P,)` frames of `boxes`, strictly ascending."""
-    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
-    """`(P, 4)` xyxy of the (first) answered object wherever it is visible, also outside the
-    answered range."""
-    masks: Mapping[int, RLE] | None = None
-    """Shown frame to the union mask of the answered objects."""
-    tracks: Tracks | None = None
-    """All objects, in shown frames; None for models that write boxes themselves."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is a range to score."""
-        return self.start_seconds is not None
-
-    @property
-    def range_seconds(self) -> tuple[float, float]:
-        """The answered range, or an empty one."""
-        if self.start_seconds is None or self.end_seconds is None:
-            return 0.0, 0.0
-        return self.start_seconds, self.end_seconds
-
-    @property
-    def frame_range(self) -> tuple[int, int]:
-        """The answered half-open range of native frames of the file."""
-        frames = frames_in_range(self.frame_times, *self.range_seconds)
-        return self.first_frame + frames.start, self.first_frame + frames.stop
-
-    @property
-    def tube(self) -> dict[int, NDArray[np.float64]]:
-        """Frame of the file to the answered object's box."""
-        return dict(zip(self.frame_indices.tolist(), self.boxes, strict=True))
-
-
-def true_frame_range(sample: AnnotatedSample) -> tuple[int, int]:
-    """Half-open range from the first to the last true box."""
-    return int(sample.frame_indices[0]), int(sample.frame_indices[-1]) + 1
 
 
 def honest(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
@@ -111,7 +56,7 @@ def honest(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
             prediction.frame_indices, prediction.boxes, sample.frame_indices, sample.boxes
         )
         scores["viou"] = range_tube_iou(
-            iou, sample.frame_indices, prediction.frame_range, true_frame_range(sample)
+            iou, sample.frame_indices, prediction.frame_range, sample.frame_range
         )
         scores["gt_viou"] = float(iou.mean())
     return scores
@@ -134,7 +79,7 @@ def stvg_r1(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
     shown = sample.clip_seconds[0] if sample.clip_seconds else 0.0
     ours = start + shown, end + shown
     truth = sample.start_seconds or 0.0, sample.end_seconds or 0.0
-    first = true_frame_range(sample)[0]
+    first = sample.frame_range[0]
     tube = sample.tube
     try:
         tiou = hull_tiou(ours, truth)
@@ -146,7 +91,7 @@ def stvg_r1(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
         answer.object_ids[0],
         fps=_average_fps(prediction.frame_times),
         first_frame=first + sample.frame_base,
-        true_boxes=[_as_tuple(tube.get(f)) for f in range(*true_frame_range(sample))],
+        true_boxes=[_as_tuple(tube.get(f)) for f in range(*sample.frame_range)],
         objects=_pixel_boxes(prediction),
     )
     return {"tiou": tiou, "viou": viou}
@@ -170,7 +115,7 @@ def tubedetr(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
         looked_at = tubedetr_frames(0, frames[1] - 1, frames[1] / HCSTVG_CLIP_SECONDS)
     else:
         looked_at = tubedetr_frames(*frames, max(sample.fps, 5.0))
-    first, stop = true_frame_range(sample)
+    first, stop = sample.frame_range
     truth = {frame + shift: box for frame, box in sample.tube.items()}
     return _named(
         frame_scores(
@@ -190,7 +135,7 @@ def stcat(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
         return None
     if not prediction.answered:
         return _zero_frames()
-    first, stop = true_frame_range(sample)
+    first, stop = sample.frame_range
     return _named(
         frame_scores(prediction.frame_range, (first, stop - 1), prediction.tube, sample.tube)
     )

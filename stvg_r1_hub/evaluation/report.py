@@ -8,17 +8,18 @@ on the answers alone, so a run that was killed and resumed gives the same files.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stvg_r1_hub.errors import ConfigError
-from stvg_r1_hub.evaluation import plots
 from stvg_r1_hub.evaluation.benchmarks.mevis import NOMINAL_FPS
 from stvg_r1_hub.evaluation.gallery import draw_case
-from stvg_r1_hub.evaluation.protocols import LABELS, protocols_for, summarize
+from stvg_r1_hub.evaluation.page_text import TEXT_COLUMNS, Markdown, render
+from stvg_r1_hub.evaluation.plots import draw_plots
+from stvg_r1_hub.evaluation.protocols import LABELS, protocols_for
 from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.results import (
     Line,
@@ -28,16 +29,11 @@ from stvg_r1_hub.evaluation.results import (
     read_lines,
     scores_of,
 )
+from stvg_r1_hub.evaluation.summary import oracle_means, shown_names, summary_of
 from stvg_r1_hub.outputs import make_folder, replacing
 
 GALLERY_CASES = 12
 MOST_ROWS = 40
-TEXT_COLUMNS = ("model", "source", "protocol", "sample", "why", "what")
-SHOWN = {
-    "tube": ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "tIoU@0.5", "gt_vIoU"),
-    "time": ("m_tIoU", "tIoU@0.3", "tIoU@0.5", "tIoU@0.7"),
-    "mask": ("J", "F", "J&F"),
-}
 MAIN_SCORE = {"tube": "viou", "time": "tiou", "mask": "j&f"}
 SCORE_NAMES = {
     "tube": {"tIoU": "tiou", "vIoU": "viou"},
@@ -74,53 +70,25 @@ def write_report(folder: Path) -> Path:
         "figures": _figures(settings, summary),
         "oracles": _oracle_table(lines),
         "breakdowns": _breakdowns(settings, lines),
-        "plots": _plots(settings, lines, folder),
+        "plots": draw_plots(lines, SCORE_NAMES[settings.task], folder),
         "cases": _cases(settings, lines, folder),
         "failures": [[line["sample_id"], line["error"]] for line in lines if line["error"]],
         "notes": _notes(lines),
         "protocols": [
             {
                 "name": protocol.name,
-                "description": _Markdown(protocol.description),
+                "description": Markdown(protocol.description),
                 "dropped": sum(s is None for s in scores_of(lines, protocol.name)),
             }
             for protocol in protocols_for(settings.task)
         ],
         "text_columns": TEXT_COLUMNS,
     }
-    _write(folder / "report.md", _render("report.md.jinja", context, html=False))
-    _write(folder / "report.html", _render("report.html.jinja", context, html=True))
+    _write(folder / "report.md", render("report.md.jinja", context, html=False))
+    _write(folder / "report.html", render("report.html.jinja", context, html=True))
     _write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     _write(folder / "timings.md", _timings(lines))
     return folder / "report.html"
-
-
-def summary_of(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
-    """All figures of a run as plain values, fractions in 0..1."""
-    figures = {
-        protocol.name: {
-            "n": sum(scores is not None for scores in scores_of(lines, protocol.name)),
-            **{
-                name: round(value, 6)
-                for name, value in summarize(protocol, scores_of(lines, protocol.name)).items()
-            },
-        }
-        for protocol in protocols_for(settings.task)
-    }
-    return {
-        "benchmark": settings.benchmark,
-        "model": settings.model,
-        "model_fingerprint": settings.model_fingerprint,
-        "tracker": settings.tracker,
-        "tracks": settings.tracks,
-        "answers": settings.answers,
-        "hub_dataset": settings.hub_dataset,
-        "hub_task": settings.hub_task,
-        "n": len(lines),
-        "n_failed": sum(line["error"] is not None for line in lines),
-        "protocols": figures,
-        "oracles": {name: round(value, 6) for name, value in _oracle_means(lines).items()},
-    }
 
 
 def _head(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
@@ -162,23 +130,8 @@ def _figures(settings: RunSettings, summary: dict[str, Any]) -> dict[str, Any]:
     return {"columns": columns, "rows": rows, "any_published": bool(published)}
 
 
-def shown_names(summary: dict[str, Any], task: str) -> tuple[str, ...]:
-    """The figures that tables show: the usual ones, and `none accuracy` where it is measured."""
-    more = ("none accuracy",) if "none accuracy" in summary["protocols"]["honest"] else ()
-    return (*SHOWN[task], *more)
-
-
-def _oracle_means(lines: Iterable[Line]) -> dict[str, float]:
-    """Means over the samples with a tube; samples that failed count as 0."""
-    asked = [line for line in lines if line["truth"]["boxes"]]
-    names = dict.fromkeys(name for line in asked for name in line["oracles"])
-    return {
-        name: float(np.mean([line["oracles"].get(name, 0.0) for line in asked])) for name in names
-    }
-
-
 def _oracle_table(lines: Sequence[Line]) -> dict[str, Any] | None:
-    means = _oracle_means(lines)
+    means = oracle_means(lines)
     if not means:
         return None
     explained = {
@@ -216,30 +169,6 @@ def _breakdowns(settings: RunSettings, lines: Sequence[Line]) -> list[dict[str, 
             rows.append([value, str(len(inside)), *means])
         tables.append({"name": trait, "columns": [trait, "n", *metrics], "rows": rows})
     return tables
-
-
-def _plots(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[dict[str, str]]:
-    target = make_folder(folder / "plots")
-    metrics = SCORE_NAMES[settings.task]
-    made = []
-    for name, key in metrics.items():
-        path = target / f"{key.replace('&', '')}.png"
-        plots.histogram(path, honest_values(lines, key), name)
-        made.append({"title": f"{name} of all samples", "path": f"plots/{path.name}"})
-    spans: list[tuple[str, str, Callable[[Line], float | None], Sequence[float], Any]] = [
-        ("objects", "number of tracked objects", lambda x: x["n_tracks"] or None,
-         (1, 2, 3, 4, 5, 7, 10, 20), _count_label),
-        ("target-size", "mean size of the target, share of the frame",
-         lambda x: x["truth"]["target_size"], (0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4), _share_label),
-        ("clip-length", "length of the shown clip, seconds",
-         lambda x: x["truth"]["shown_seconds"], (0, 3, 5, 10, 20, 30, 60, 180), _span_label),
-    ]  # fmt: skip
-    for file, title, value, edges, label in spans:
-        groups = plots.binned(lines, value, edges, label, metrics)
-        if groups:
-            plots.by_group(target / f"{file}.png", groups, title)
-            made.append({"title": f"By {title}", "path": f"plots/{file}.png"})
-    return made
 
 
 def _cases(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[dict[str, Any]]:
@@ -325,63 +254,6 @@ def _natural(text: str) -> tuple[float, str]:
         return float(text), ""
     except ValueError:
         return float("inf"), text
-
-
-def _count_label(low: float, high: float) -> str:
-    if high == float("inf"):
-        return f"{low:g} or more"
-    return f"{low:g}" if high == low + 1 else f"{low:g} to {high - 1:g}"
-
-
-def _share_label(low: float, high: float) -> str:
-    if high == float("inf"):
-        return f"over {100 * low:g} %"
-    return f"{100 * low:g} to {100 * high:g} %"
-
-
-def _span_label(low: float, high: float) -> str:
-    return f"over {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
-
-
-def _render(template: str, context: dict[str, Any], *, html: bool) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=html,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    if not html:
-        environment.globals["table"] = _markdown_table
-        environment.finalize = _markdown_text
-    return environment.get_template(template).render(context)
-
-
-class _Markdown(str):
-    """Text that is markdown already."""
-
-
-def _markdown_text(value: Any) -> Any:
-    """Queries and model texts are data: nothing in them may become a heading, link or HTML."""
-    if isinstance(value, _Markdown) or not isinstance(value, str):
-        return value
-    return _escaped(value)
-
-
-def _escaped(text: str) -> str:
-    for mark in "\\`*_[]|#":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
-
-
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> _Markdown:
-    """A table; numbers to the right."""
-    rule = ["---" if i == 0 or name in TEXT_COLUMNS else "---:" for i, name in enumerate(columns)]
-    cells = [[_escaped(str(cell)) for cell in row] for row in (columns, *rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
-    lines.insert(1, "|" + "|".join(rule) + "|")
-    return _Markdown("\n".join(lines))
 
 
 def _write(path: Path, text: str) -> None:

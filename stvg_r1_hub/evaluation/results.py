@@ -17,7 +17,8 @@ from typing import Any, TextIO
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError
 from stvg_r1_hub.evaluation.asking import Reply
 from stvg_r1_hub.evaluation.oracles import oracle_scores
-from stvg_r1_hub.evaluation.protocols import Prediction, protocols_for
+from stvg_r1_hub.evaluation.prediction import Prediction
+from stvg_r1_hub.evaluation.protocols import protocols_for
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.outputs import make_folder, replacing
 

@@ -134,6 +134,11 @@ class AnnotatedSample:
         return len(self.frame_indices) > 0
 
     @property
+    def frame_range(self) -> tuple[int, int]:
+        """Half-open range of native frames from the first to the last true box."""
+        return int(self.frame_indices[0]), int(self.frame_indices[-1]) + 1
+
+    @property
     def tube(self) -> dict[int, NDArray[np.float64]]:
         """Native frame to true `(4,)` box."""
         return dict(zip(self.frame_indices.tolist(), self.boxes, strict=True))

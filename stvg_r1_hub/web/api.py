@@ -73,7 +73,9 @@ def _endpoint(page: Page) -> Any:
 
         Returns:
             One JSON object a description (query, found, object_ids, start_seconds, end_seconds,
-            boxes, reasoning, warnings), and one video a description with the answer drawn.
+            boxes, reasoning, warnings), and one video a description with the answer drawn. The
+            warnings are a list of sentences: all that the page says too, such as that the small
+            bundled model does not know this kind of video.
         """
         settings = Settings(
             model=model, tracker=tracker, masks=masks, max_objects=int(max_objects or 0) or None

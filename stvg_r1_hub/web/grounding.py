@@ -28,7 +28,7 @@ from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pictures import keyframe_indices
 from stvg_r1_hub.pipeline import STVGPipeline, open_video
 from stvg_r1_hub.rendering import draw_objects
-from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.result import GroundingResult, write_json
 from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress
 from stvg_r1_hub.video import VideoSource, write_video
 from stvg_r1_hub.web import markup
@@ -60,12 +60,26 @@ class Answered:
     json: Path
     masks: Path | None
     values: dict[str, object]
-    """The result as plain JSON values."""
+    """The content of `json`: the result, and in its warnings all that the page says too."""
 
     def files_exist(self) -> bool:
         """Whether nothing has been deleted since."""
         files = (self.overlay, self.marked, self.json, self.masks)
         return all(path is None or path.is_file() for path in files)
+
+
+@dataclass(frozen=True)
+class _Remarks:
+    """What must be known of every answer besides its own warnings."""
+
+    notes: tuple[str, ...]
+    """On what the visitor chose."""
+    caution: str | None
+    """That the model does not know such videos."""
+
+    def all(self) -> list[str]:
+        """Every sentence, the gravest first."""
+        return [*([self.caution] if self.caution else []), *self.notes]
 
 
 class Grounder:
@@ -123,11 +137,10 @@ class Grounder:
         progress("load", 0, None)  # The model, or a tracker or masks that nobody chose before.
         pipeline, notes = self.shelf.pipeline(settings)
         turn = self.line.turn(progress)
+        unknown = settings.model == BUNDLED and key[0] not in _example_clips()
+        remarks = _Remarks(tuple(notes), KNOWS_RENDERED_CLIPS_ALONE if unknown else None)
         with turn, free_memory_returned(), _new_folder(self.folder) as folder:
-            answers = _ask(pipeline, Path(video), queries, settings, notes, folder, progress)
-        if settings.model == BUNDLED and key[0] not in _example_clips():
-            said = markup.caution(KNOWS_RENDERED_CLIPS_ALONE)
-            answers = [replace(answer, card=answer.card + said) for answer in answers]
+            answers = _ask(pipeline, Path(video), queries, settings, remarks, folder, progress)
         if key in _example_questions(self.shelf.names):
             self._examples[key] = answers
         return answers
@@ -166,7 +179,7 @@ def _ask(
     video: Path,
     queries: Sequence[str],
     settings: Settings,
-    notes: Sequence[str],
+    remarks: _Remarks,
     folder: Path,
     progress: Progress,
 ) -> list[Answered]:
@@ -183,7 +196,7 @@ def _ask(
             marked = folder / "what-the-model-saw.mp4"
             _write_marked(marked, clip.marked, source.info.duration_seconds)
         return [
-            _files(result, source, folder, number, marked, notes, progress)
+            _files(result, source, folder, number, marked, remarks, progress)
             for number, result in enumerate(results, start=1)
         ]
 
@@ -206,13 +219,18 @@ def _files(
     folder: Path,
     number: int,
     marked: Path,
-    notes: Sequence[str],
+    remarks: _Remarks,
     progress: Progress,
 ) -> Answered:
     """Everything of one answer that a visitor can see or keep."""
     overlay, text = folder / f"answer-{number}.mp4", folder / f"answer-{number}.json"
     result.save_video(overlay, progress=progress)
-    result.to_json(text)
+    values = result.to_dict()
+    values["warnings"] = [*remarks.all(), *values["warnings"]]
+    write_json(values, text)
+    card = markup.answer_card(result, remarks.notes)
+    if remarks.caution:
+        card += markup.caution(remarks.caution)
     masks = None
     if result.masks is not None and any(result.masks):
         masks = folder / f"masks-{number}.zip"
@@ -220,7 +238,7 @@ def _files(
     info = source.info
     return Answered(
         summary=markup.short_answer(result),
-        card=markup.answer_card(result, notes),
+        card=card,
         timeline=markup.timeline(result, info),
         keyframes=markup.keyframes(_keyframes(result, source)),
         reasoning=markup.reasoning(result),
@@ -232,7 +250,7 @@ def _files(
         marked=marked,
         json=text,
         masks=masks,
-        values=result.to_dict(),
+        values=values,
     )
 
 

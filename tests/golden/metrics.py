@@ -1,7 +1,7 @@
 """Checks of stvg_metrics, hcstvg_spatial_iou, rvos_metrics and temporal_metrics."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -9,7 +9,6 @@ from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.evaluation.community import (
     HCSTVG_CLIP_SECONDS,
     frame_scores,
-    summarize_frames,
     tubedetr_frames,
 )
 from stvg_r1_hub.evaluation.mask_metrics import (
@@ -21,12 +20,8 @@ from stvg_r1_hub.evaluation.mask_metrics import (
     union_mask,
 )
 from stvg_r1_hub.evaluation.metrics import recall, temporal_ious
-from stvg_r1_hub.evaluation.official import (
-    OfficialScores,
-    hull_tiou,
-    spatial_iou,
-    summarize_official,
-)
+from stvg_r1_hub.evaluation.official import hull_tiou, spatial_iou
+from stvg_r1_hub.evaluation.protocols import PROTOCOLS, summarize
 from stvg_r1_hub.geometry import decode_mask, paired_iou
 from tests.golden.compare import cases_of, differences, need
 
@@ -105,10 +100,17 @@ def _scored(case, inputs, samples, need_all):
     summary = {
         f"{kind}_{name}" if kind else name: value
         for kind, scores in groups.items()
-        for name, value in summarize_frames(scores, thresholds).items()
+        for name, value in _summary(scores, thresholds).items()
         if with_time or name.startswith("gt_")
     }
     return {"summary": summary, "per_video": per_video} | ({"frames": frames} if frames else {})
+
+
+def _summary(scores, thresholds):
+    """The averages of our protocol by the names these evaluators print."""
+    protocol = replace(PROTOCOLS["stcat"], thresholds={"viou": thresholds, "gt_viou": thresholds})
+    averages = summarize(protocol, [asdict(values) for values in scores])
+    return {name.removeprefix("m_").lower(): value for name, value in averages.items()}
 
 
 @dataclass
@@ -267,16 +269,15 @@ def _box_of_runs(height, width, counts):
 def _official_loop(cases):
     found = [_official(case) for case in cases]
     counted = [values for values in found if values["counted_in_averages"]]
-    scores = [OfficialScores(values["tIoU"], values["vIoU"]) for values in counted]
-    averages = summarize_official(scores)
+    scores = [{"tiou": values["tIoU"], "viou": values["vIoU"]} for values in counted]
     return {
-        "tIoU": [score.tiou for score in scores],
-        "vIoU": [score.viou for score in scores],
+        "tIoU": [score["tiou"] for score in scores],
+        "vIoU": [score["viou"] for score in scores],
         "aggregate": {
             "n_items": len(cases),
             "n_counted": len(scores),
             "n_spatial": len(scores),
-            **averages,
+            **summarize(PROTOCOLS["stvg-r1"], scores),
         },
         "n_logged_errors": sum(
             values["logged_error"] is not None and (i == 0 or values["tIoU"] is None)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from stvg_r1_hub.video import open_video
+from stvg_r1_hub.web.models import KNOWS_RENDERED_CLIPS_ALONE
 from tests.media import display_matrix, write_clip
 from tests.web.bad_files import more_bad_files
 from tests.web.conftest import Demo, Served
@@ -41,6 +42,7 @@ def test_ground(client: Any, demo: Demo) -> None:
     assert result["found"] and result["query"] == demo.query
     assert demo.overlap(result["start_seconds"], result["end_seconds"]) > 0.5
     assert {"frame_index", "time_seconds", "xyxy"} <= set(result["boxes"][0])
+    assert KNOWS_RENDERED_CLIPS_ALONE not in result["warnings"]
     with open_video(demo.clip) as given, open_video(videos[0]) as drawn:
         assert drawn.info.n_frames == given.info.n_frames
 
@@ -114,6 +116,7 @@ def test_odd_videos_are_no_problem(client: Any, tmp_path: Path) -> None:
             video=upload(path), queries="the dog jumping", api_name="/ground"
         )
         assert not result["found"], name
+        assert result["warnings"][0] == KNOWS_RENDERED_CLIPS_ALONE
         with open_video(path) as given, open_video(video) as drawn:
             assert drawn.info.n_frames == given.info.n_frames == 12
             assert drawn.info.width / drawn.info.height == given.info.width / given.info.height

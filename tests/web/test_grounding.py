@@ -132,6 +132,7 @@ def test_marked_video_of_a_short_clip(tmp_path, shelf):
     )
     with open_video(answers[0].marked) as marked:
         assert marked.info.n_frames == 2
+    assert json.loads(answers[0].json.read_text(encoding="utf-8")) == answers[0].values
 
 
 EXAMPLES = sorted(path.name for path in DEMO.glob("*.json"))

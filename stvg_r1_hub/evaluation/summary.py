@@ -1,0 +1,61 @@
+"""All figures of a run as plain values: those of every protocol, and of the oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.evaluation.protocols import protocols_for, summarize
+from stvg_r1_hub.evaluation.results import Line, RunSettings, scores_of
+
+SHOWN = {
+    "tube": ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "tIoU@0.5", "gt_vIoU"),
+    "time": ("m_tIoU", "tIoU@0.3", "tIoU@0.5", "tIoU@0.7"),
+    "mask": ("J", "F", "J&F"),
+}
+"""The figures that tables show, by task."""
+
+
+def summary_of(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
+    """All figures of a run as plain values, fractions in 0..1."""
+    figures = {
+        protocol.name: {
+            "n": sum(scores is not None for scores in scores_of(lines, protocol.name)),
+            **{
+                name: round(value, 6)
+                for name, value in summarize(protocol, scores_of(lines, protocol.name)).items()
+            },
+        }
+        for protocol in protocols_for(settings.task)
+    }
+    return {
+        "benchmark": settings.benchmark,
+        "model": settings.model,
+        "model_fingerprint": settings.model_fingerprint,
+        "tracker": settings.tracker,
+        "tracks": settings.tracks,
+        "answers": settings.answers,
+        "hub_dataset": settings.hub_dataset,
+        "hub_task": settings.hub_task,
+        "n": len(lines),
+        "n_failed": sum(line["error"] is not None for line in lines),
+        "protocols": figures,
+        "oracles": {name: round(value, 6) for name, value in oracle_means(lines).items()},
+    }
+
+
+def shown_names(summary: dict[str, Any], task: str) -> tuple[str, ...]:
+    """The figures that tables show: the usual ones, and `none accuracy` where it is measured."""
+    more = ("none accuracy",) if "none accuracy" in summary["protocols"]["honest"] else ()
+    return (*SHOWN[task], *more)
+
+
+def oracle_means(lines: Iterable[Line]) -> dict[str, float]:
+    """Means over the samples with a tube; samples that failed count as 0."""
+    asked = [line for line in lines if line["truth"]["boxes"]]
+    names = dict.fromkeys(name for line in asked for name in line["oracles"])
+    return {
+        name: float(np.mean([line["oracles"].get(name, 0.0) for line in asked])) for name in names
+    }
