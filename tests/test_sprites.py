@@ -13,7 +13,6 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import STVGError, TrackerError
 from stvg_r1_hub.evaluation.sprites.backdrops import background
 from stvg_r1_hub.evaluation.sprites.benchmark import (
-    TrueTracker,
     breakdown,
     matching_track,
     no_answer,
@@ -38,6 +37,7 @@ from stvg_r1_hub.evaluation.sprites.render import render
 from stvg_r1_hub.evaluation.sprites.scene import KINDS as ALL_KINDS
 from stvg_r1_hub.evaluation.sprites.scene import TIME_STEP, Scene
 from stvg_r1_hub.evaluation.sprites.statistics import level_statistics
+from stvg_r1_hub.evaluation.sprites.true_tracker import TrueTracker
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import Tracks
 from stvg_r1_hub.video import open_video

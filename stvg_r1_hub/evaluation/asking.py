@@ -13,6 +13,7 @@ import numpy as np
 
 from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
@@ -59,6 +60,7 @@ class Asker:
         *,
         answers: str = "ids",
         tracks: Path | None = None,
+        true_tracks: bool = False,
         seed: int = 0,
         renders: bool = False,
         submission: Path | None = None,
@@ -71,6 +73,7 @@ class Asker:
             answers: one of `ANSWERS`.
             tracks: folder of prepared tracks: `<sample id>.json`, `<video name>.json`, or a folder
                 of official mask files of one of these names.
+            true_tracks: the true tracks instead; the samples are sprite-world clips.
             seed: of the model's sampling, mixed with each sample's id.
             renders: the videos are sprite-world clips that are made when they are asked about.
             submission: folder to write MeViS' submission into.
@@ -79,6 +82,7 @@ class Asker:
         self.task = task
         self.answers = answers
         self.tracks = tracks
+        self.true_tracks = true_tracks
         self.seed = seed
         self.renders = renders
         self.submission = submission
@@ -101,18 +105,22 @@ class Asker:
         with open_video(sample.video, fps=sample.image_folder_fps) as whole:
             notes = sample.check_video(whole.info)
             shown = WindowSource(whole, *sample.clip_seconds) if sample.clip_seconds else whole
-            pipeline = self._with_prepared_tracks(sample, whole, shown)
+            pipeline = self._with_given_tracks(sample, whole, shown)
             with pipeline.open(shown, query=queries, markers=markers) as clip:
                 if self.task == "mask" and any(t.masks is None for t in clip.tracks.tracks):
                     pipeline.segmenter()  # Before the questions: it may be missing.
                 yield OpenClip(self, pipeline, clip, shown, tuple(notes))
 
-    def _with_prepared_tracks(
+    def _with_given_tracks(
         self, sample: AnnotatedSample, whole: VideoSource, shown: VideoSource
     ) -> STVGPipeline:
-        if self.tracks is None:
+        tracker: Tracker
+        if self.true_tracks:
+            tracker = true_tracker(sample)
+        elif self.tracks is not None:
+            tracker = PrecomputedTracks(prepared_tracks(self.tracks, sample))
+        else:
             return self.pipeline
-        tracker: Tracker = PrecomputedTracks(prepared_tracks(self.tracks, sample))
         if isinstance(shown, WindowSource):
             tracker = WholeVideoTracks(tracker, whole.info, shown.first_frame)
         own = self.pipeline

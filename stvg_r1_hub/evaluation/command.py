@@ -14,8 +14,11 @@ from stvg_r1_hub.progress_bars import ProgressBars
 
 if TYPE_CHECKING:
     from stvg_r1_hub.evaluation.samples import AnnotatedSample
+    from stvg_r1_hub.pipeline import STVGPipeline
 
 ANSWERS = ("ids", "boxes")
+_NEEDS_OUT = {"answers": "ids", "tracks": None, "max_samples": None}
+"""Options that make a difference in a run with --out alone, and what stands for none."""
 NAMES = (
     "hcstvg-v1", "hcstvg-v2", "vidstg", "vidstg-declarative", "vidstg-interrogative", "st-align",
     "mevis", "charades-sta", "tvgbench",
@@ -80,7 +83,9 @@ def add_eval(commands: Any) -> None:
     sprites.add_argument("--seed", type=int, default=0, help="which clips (default: 0)")
     sprites.add_argument("--n", type=int, default=20, help="how many clips (default: 20)")
     sprites.add_argument(
-        "--true-tracks", action="store_true", help="also ask with the true boxes as tracks"
+        "--true-tracks",
+        action="store_true",
+        help="the true boxes as tracks: also with these, or with --out with these alone",
     )
     sprites.add_argument("--json", help="figures to write as JSON; - prints them")
     sprites.add_argument("--out", type=Path, help="results folder, with the full report")
@@ -151,10 +156,10 @@ def _eval_sprites(options: argparse.Namespace) -> int:
         return _sprite_figures(options)
     from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
 
-    if options.true_tracks:
+    if options.true_tracks and (options.tracks is not None or options.tracker != "auto"):
         raise ConfigError(
-            "--true-tracks is for the figures without --out; the report's oracle table says what "
-            "the tracker allows."
+            "Got --true-tracks with --tracks or --tracker, but a report is about one kind of "
+            "tracks; leave one of them out."
         )
     samples = read_sprites(options.level, options.seed, options.n, options.out / "videos")
     name, title = f"sprites-{options.level}", f"Sprite world, level {options.level}"
@@ -170,8 +175,8 @@ def _run(
     base: int,
     hub_benchmark: tuple[str, str] = ("", ""),
 ) -> int:
-    from stvg_r1_hub import hub
     from stvg_r1_hub.evaluation.asking import Asker
+    from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
     from stvg_r1_hub.evaluation.report import write_report
     from stvg_r1_hub.evaluation.results import RunSettings, digest_of
     from stvg_r1_hub.evaluation.runner import run, this_process
@@ -184,10 +189,11 @@ def _run(
     if options.tracks is not None and not options.tracks.is_dir():
         raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
     process = this_process()
+    given = getattr(options, "true_tracks", False)
     pipeline = STVGPipeline.from_pretrained(
         options.model,
         revision=options.revision,
-        tracker=options.tracker,
+        tracker=true_tracker(samples[0]) if given else options.tracker,
         device=process.device or options.device,
     )
     if process.rank == 0:
@@ -197,26 +203,22 @@ def _run(
         task,
         answers=options.answers,
         tracks=options.tracks,
+        true_tracks=given,
         seed=options.seed,
         renders=name.startswith("sprites-"),
         submission=getattr(options, "submission", None),
     )
-    folder = hub.resolve(options.model, revision=options.revision)
     settings = RunSettings(
         benchmark=name,
         title=title,
         task=task,
-        model=str(options.model),
-        model_fingerprint=hub.fingerprint(folder, pipeline.config),
-        tracker=options.tracker if options.tracker != "auto" else pipeline.tracker.name,
-        answers=options.answers,
         tracks=str(options.tracks or ""),
-        seed=options.seed,
         annotations_sha256=digest_of(samples),
         first_frame_number=base,
         n_samples=len(samples),
         hub_dataset=hub_benchmark[0],
         hub_task=hub_benchmark[1],
+        **_of_model(options, pipeline),
     )
     lines = run(asker, samples, settings, options.out, process=process)
     if process.rank == 0:
@@ -224,6 +226,20 @@ def _run(
         _print_figures(options, settings, lines)
         _say(f"wrote {page}")
     return 0
+
+
+def _of_model(options: argparse.Namespace, pipeline: STVGPipeline) -> dict[str, Any]:
+    """What `RunSettings` says of the model, and of how it is asked."""
+    from stvg_r1_hub import hub
+
+    folder = hub.resolve(options.model, revision=options.revision)
+    return {
+        "model": str(options.model),
+        "model_fingerprint": hub.fingerprint(folder, pipeline.config),
+        "tracker": options.tracker if options.tracker != "auto" else pipeline.tracker.name,
+        "answers": options.answers,
+        "seed": options.seed,
+    }
 
 
 def _hub_benchmark(options: argparse.Namespace) -> tuple[str, str]:
@@ -269,6 +285,10 @@ def _sprite_figures(options: argparse.Namespace) -> int:
     from stvg_r1_hub.evaluation.sprites.benchmark import run_sprites
     from stvg_r1_hub.result import write_json
 
+    for name, usual in _NEEDS_OUT.items():
+        if getattr(options, name) != usual:
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(f"Got {option} without --out; name a results folder for the report.")
     path = None if options.json in (None, "-") else check_output(options.json)
     with ProgressBars() as progress:
         figures = run_sprites(
@@ -276,6 +296,9 @@ def _sprite_figures(options: argparse.Namespace) -> int:
             options.seed,
             options.n,
             model=options.model,
+            revision=options.revision,
+            tracker=options.tracker,
+            device=options.device,
             with_true_tracks=options.true_tracks,
             json_path=path,
             progress=progress,

@@ -29,6 +29,7 @@ from stvg_r1_hub.evaluation.results import (
     read_lines,
     scores_of,
 )
+from stvg_r1_hub.evaluation.sprites.true_tracker import TRUE_TRACKS
 from stvg_r1_hub.evaluation.summary import oracle_means, shown_names, summary_of
 from stvg_r1_hub.outputs import make_folder, replacing
 
@@ -68,7 +69,7 @@ def write_report(folder: Path) -> Path:
     context = {
         **_head(settings, lines),
         "figures": _figures(settings, summary),
-        "oracles": _oracle_table(lines),
+        "oracles": _oracle_table(settings, lines),
         "breakdowns": _breakdowns(settings, lines),
         "plots": draw_plots(lines, SCORE_NAMES[settings.task], folder),
         "cases": _cases(settings, lines, folder),
@@ -130,15 +131,17 @@ def _figures(settings: RunSettings, summary: dict[str, Any]) -> dict[str, Any]:
     return {"columns": columns, "rows": rows, "any_published": bool(published)}
 
 
-def _oracle_table(lines: Sequence[Line]) -> dict[str, Any] | None:
+def _oracle_table(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any] | None:
     means = oracle_means(lines)
     if not means:
         return None
+    given = settings.tracker == TRUE_TRACKS and not settings.tracks
+    allows = "the true tracks were given" if given else "what the tracker alone allows"
     explained = {
         "as answered": "m_vIoU as answered",
         "true time": "m_vIoU with the true time",
         "true object": "m_vIoU with the true object, that is the best track",
-        "best track": "m_vIoU with both: what the tracker alone allows",
+        "best track": f"m_vIoU with both: {allows}",
         "random track": "m_vIoU of a random track through the whole clip",
         "random tIoU": "m_tIoU of the whole clip",
         "id correct": "samples in which the right track is named",

@@ -411,6 +411,17 @@ def test_killed_and_resumed_gives_the_identical_report(tmp_path, capsys):
     assert "answers was 'ids', is 'boxes'" in capsys.readouterr().err
 
 
+def test_a_report_on_true_tracks_says_so(tmp_path, capsys):
+    assert main(sprites(tmp_path, "--true-tracks", "--max-samples", "2")) == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "Tracks: true tracks." in text
+    assert "| m\\_vIoU with both: the true tracks were given | 100.0 |" in text
+    assert "what the tracker alone allows" not in text
+    assert all(line["oracles"]["id correct"] for line in read_lines(tmp_path).values())
+    assert main(sprites(tmp_path, "--max-samples", "2")) == 2
+    assert "tracker was 'true tracks', is 'detector'" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_several_processes_give_the_same_report_as_one(tmp_path, capsys):
     several, one = tmp_path / "several", tmp_path / "one"
@@ -519,6 +530,9 @@ def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
         (["eval", "sprites", "--n", "0", "--out", "x"], "at least 1"),
         (["eval", "sprites", "--out", "x", "--tracks", "/nowhere"], "prepared tracks"),
         (["eval", "sprites", "--out", "x", "--max-samples", "0"], "--max-samples 0"),
+        (["eval", "sprites", "--out", "x", "--true-tracks", "--tracker", "coco"], "--tracker"),
+        (["eval", "sprites", "--answers", "boxes"], "--answers without --out"),
+        (["eval", "sprites", "--tracks", "x"], "--tracks without --out"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, said, capsys, tmp_path, monkeypatch):

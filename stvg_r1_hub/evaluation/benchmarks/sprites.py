@@ -17,6 +17,8 @@ from stvg_r1_hub.evaluation.sprites.clips import (
     record,
     write_clip,
 )
+from stvg_r1_hub.evaluation.sprites.scene import Scene
+from stvg_r1_hub.evaluation.sprites.true_tracker import TrueTracker
 
 
 def read_sprites(level: str, seed: int, n: int, folder: str | Path) -> list[AnnotatedSample]:
@@ -58,6 +60,15 @@ def render_missing(samples: Sequence[AnnotatedSample]) -> None:
     """Write the clips that are not there yet."""
     for sample in samples:
         if not sample.video.is_file():
-            level, seed, number = sample.sample_id.rsplit("-", 2)
             sample.video.parent.mkdir(parents=True, exist_ok=True)
-            write_clip(clip_scene(level, int(seed), int(number)), sample.video)
+            write_clip(_scene(sample), sample.video)
+
+
+def true_tracker(sample: AnnotatedSample) -> TrueTracker:
+    """The true tracks of a sample's clip."""
+    return TrueTracker(_scene(sample))
+
+
+def _scene(sample: AnnotatedSample) -> Scene:
+    level, seed, number = sample.sample_id.rsplit("-", 2)
+    return clip_scene(level, int(seed), int(number))

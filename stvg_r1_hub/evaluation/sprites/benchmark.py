@@ -19,16 +19,16 @@ from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.evaluation.sprites.clips import (
     check_request,
     clip_scene,
-    true_tracks,
     true_tube,
     write_clip,
 )
 from stvg_r1_hub.evaluation.sprites.scene import Scene
+from stvg_r1_hub.evaluation.sprites.true_tracker import TrueTracker
 from stvg_r1_hub.geometry import frames_in_range, paired_iou
 from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import SAYS_NOTHING, Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.structures import SAYS_NOTHING, Progress, Tracks
 
 
 @dataclass(frozen=True)
@@ -45,33 +45,6 @@ class Score:
 def no_answer(scene: Scene) -> Score:
     """The score of a clip about which nothing was answered."""
     return Score(False, 0.0, 0.0) if scene.answer_range else Score(False, None, None)
-
-
-class TrueTracker:
-    """Reports the ground truth of one scene, to measure the language model alone."""
-
-    name = "true tracks"
-
-    def __init__(self, scene: Scene) -> None:
-        """Remember the scene."""
-        self.tracks = true_tracks(scene)
-
-    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
-        """No pixels are needed."""
-        return ()
-
-    def track(
-        self,
-        stream: Any,
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """The true tracks."""
-        frames: list[TimedFrame] = list(stream)
-        assert not frames
-        return self.tracks
 
 
 def matching_track(tracks: Tracks, scene: Scene) -> int | None:
@@ -192,6 +165,9 @@ def run_sprites(
     n: int,
     *,
     model: str = "tiny",
+    revision: str | None = None,
+    tracker: str = "auto",
+    device: str = "auto",
     with_true_tracks: bool = False,
     json_path: Path | None = None,
     progress: Progress | None = None,
@@ -205,6 +181,9 @@ def run_sprites(
         seed: which clips.
         n: how many.
         model: as for `STVGPipeline.from_pretrained`.
+        revision: as there.
+        tracker: as there.
+        device: as there.
         with_true_tracks: also ask with the true tracks, to tell the model from the tracker.
         json_path: also write the figures there.
         progress: called with the stage `"sprites"`.
@@ -220,7 +199,9 @@ def run_sprites(
         ConfigError: a level, seed or number that is not allowed.
     """
     check_request(level, seed, n)
-    pipeline = STVGPipeline.from_pretrained(model)
+    pipeline = STVGPipeline.from_pretrained(
+        model, revision=revision, tracker=tracker, device=device
+    )
     scenes: list[Scene] = []
     scores: list[Score] = []
     baseline: list[Score] = []
@@ -247,7 +228,9 @@ def run_sprites(
                 progress("sprites", number + 1, n)
     figures: dict[str, Any] = {
         "model": str(model),
-        "model_fingerprint": hub.fingerprint(hub.resolve(model), pipeline.config),
+        "model_fingerprint": hub.fingerprint(
+            hub.resolve(model, revision=revision), pipeline.config
+        ),
         "level": level,
         "seed": seed,
         "n": n,
