@@ -1,14 +1,16 @@
 """Where the time of one question goes: seconds of every stage for a 20 s clip of 1280x720.
 
     python benchmarks/bench_stages.py                                  # bundled model, CPU
-    python benchmarks/bench_stages.py --tracker coco --segmenter random
+    python benchmarks/bench_stages.py --segmenter random               # and masks of the answer
+    python benchmarks/bench_stages.py --tracker paper-coco --segmenter random --seconds 1 \\
+        --video /usr/share/doc/opencv-doc/examples/data/vtest.avi --repeats 0
     python benchmarks/bench_stages.py --model XiaowenZhang/stvg-r1-model-7b --device cuda
 
 The clip is the bundled demo, enlarged and repeated to 20 s at 25 frames a second. Prints a Markdown
 table, the median of some runs after one that warms up: on a CPU processor seconds of all threads,
 so that a busy machine does not count, on a GPU seconds of the clock. "decode" is all of the video
-that is read, "detect" the detector alone, "track" the rest of the tracker; "prefill" ends with the
-first token.
+that is read, "detect" the detector alone, "follow" SAM 2 within the paper's tracker, "track" the
+rest of the tracker; "prefill" ends with the first token, and "segment" is what `masks=True` adds.
 `--segmenter random` takes SAM 2.1 tiny with random weights: its masks mean nothing, its time does.
 The last line counts the steps of SAM 2 for objects that appear late, one pass against restarts.
 """
@@ -16,11 +18,13 @@ The last line counts the steps of SAM 2 for objects that appear late, one pass a
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +32,22 @@ import numpy as np
 from bench_model import bench_frame_steps
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.segmentation import TransformersSam2, masks_of_tube
-from stvg_r1_hub.structures import Box, Pixels, Tracks, Tube
-from stvg_r1_hub.tracking import DetectionTracker
-from stvg_r1_hub.video import VideoSource, open_video, plan_for, write_video
+from stvg_r1_hub.evaluation.window import WindowSource
+from stvg_r1_hub.one_pass import read_once
+from stvg_r1_hub.segmentation import Segmenter, TransformersSam2, masks_of_tube
+from stvg_r1_hub.structures import Pixels, TimedFrame, Tracks, Tube, VideoInfo
+from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.tracking.paper import PaperTracker
+from stvg_r1_hub.video import VideoSource, open_video, write_video
 
 SECONDS, FPS, WIDTH, HEIGHT = 20, 25, 1280, 720
-MASKED_FRAMES = 10
 CLOCK = time.process_time
 """On a CPU processor time, so that a busy machine does not count; `main` sets it for a GPU."""
 DEMO = Path(__file__).parent.parent / "stvg_r1_hub" / "bundled" / "demo" / "clip.mp4"
 STAGES = {
-    "decode": "the frames that tracker and model want, from H.264 to RGB",
+    "decode": "the frames that tracker and model want, from H.264 to RGB, the sample kept",
     "detect": "the detector alone",
+    "follow": "SAM 2, every object through every frame",
     "track": "looks, association, stitching, smoothing",
     "mark": "numbers drawn on the sample",
     "vision": "resizing, patches, vision tower",
@@ -84,26 +91,79 @@ def make_clip(path: Path) -> None:
     write_video(path, frames(), times, duration_seconds=float(SECONDS))
 
 
+class FramesOnly:
+    """A tracker that takes the frames of another and tracks nothing: what is left is decoding."""
+
+    name = "frames only"
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.frames_wanted = tracker.frames_wanted
+
+    def track(self, stream: Iterable[TimedFrame], info: VideoInfo, **_: object) -> Tracks:
+        for _frame in stream:
+            pass
+        return Tracks(info.width, info.height, info.frame_times, ())
+
+
+class TimedSegmenter:
+    """A segmenter, the seconds that it took, and the frames and objects that it saw."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.name = segmenter.name
+        self.seconds, self.frames = 0.0, 0
+        self._segmenter = segmenter
+        self._session: Any = None
+
+    def open(self, height: int, width: int, n_frames: int) -> TimedSegmenter:
+        self._session = self._segmenter.open(height, width, n_frames)
+        return self
+
+    @property
+    def frame_steps(self) -> int:
+        return int(self._session.frame_steps)
+
+    def next_frame(self, pixels: Pixels) -> Any:
+        self.frames += 1
+        return self._timed(self._session.next_frame, pixels)
+
+    def masks_of_boxes(self, boxes: Any) -> Any:
+        return self._timed(self._session.masks_of_boxes, boxes)
+
+    def add(self, object_id: int, **given: Any) -> Any:
+        return self._timed(self._session.add, object_id, **given)
+
+    def drop(self, object_id: int) -> None:
+        self._session.drop(object_id)
+
+    def _timed(self, do: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        started = CLOCK()
+        done = do(*given, **named)
+        synchronize()
+        self.seconds += CLOCK() - started
+        return done
+
+
 def ask_once(
     pipeline: STVGPipeline, source: VideoSource, query: str
-) -> tuple[dict[str, float], Tracks, str]:
-    """Seconds of every stage for one question, the tracks, and one line about the sizes."""
+) -> tuple[dict[str, float], Tracks, Tube, str]:
+    """Seconds of every stage for one question, the tracks, the tube, and a line about sizes."""
     info, tracker = source.info, pipeline.tracker
-    wanted = {*tracker.frames_wanted(info), *plan_for(info, pipeline.config.sampling).frame_indices}
     started = CLOCK()
-    for _ in source.stream(sorted(wanted)):
-        pass
+    read_once(source, pipeline.config.sampling, FramesOnly(tracker))
     timings = {"decode": CLOCK() - started}
-    own = tracker.detector if isinstance(tracker, DetectionTracker) else None
-    detector = TimedDetector(own)
-    if isinstance(tracker, DetectionTracker):
-        tracker.detector = detector
-    started = CLOCK()
-    frames, tracks = pipeline.read(source, query=query)
-    timings["track"] = CLOCK() - started - timings["decode"] - detector.seconds
-    if isinstance(tracker, DetectionTracker) and own is not None:
-        tracker.detector = own
+    parts = [n for n in ("detector", "_detector") if hasattr(tracker, n)]
+    detector = TimedDetector(getattr(tracker, parts[0]) if parts else None)
+    follower = TimedSegmenter(tracker._segmenter) if isinstance(tracker, PaperTracker) else None
+    with replaced(tracker, {**dict.fromkeys(parts, detector), "_segmenter": follower}):
+        started = CLOCK()
+        frames, tracks = pipeline.read(source, query=query)
+        whole = CLOCK() - started
+    timings["track"] = whole - timings["decode"] - detector.seconds
+    if parts:
         timings["detect"] = detector.seconds
+    if follower is not None:
+        timings["track"] -= follower.seconds
+        timings["follow"] = follower.seconds
     clock = CLOCK()
 
     def lap(stage: str) -> None:
@@ -127,7 +187,7 @@ def ask_once(
 
     (text,) = pipeline.ask([query], encoded, progress=count)
     lap("generate")
-    pipeline.assemble(pipeline.parse(text), tracks, offered_ids=marked.offered_ids)
+    tube = pipeline.assemble(pipeline.parse(text), tracks, offered_ids=marked.offered_ids)
     lap("parse, assemble")
     n_tracked = len(tracker.frames_wanted(info))
     sizes = (
@@ -135,7 +195,22 @@ def ask_once(
         f"{len(frames)} frames of {frames.model_width}x{frames.model_height} and writes "
         f"{tokens} tokens"
     )
-    return timings, tracks, sizes
+    if follower is not None:
+        sizes += f"; SAM 2 made {follower.frame_steps} steps in {follower.frames} frames"
+    return timings, tracks, tube, sizes
+
+
+@contextmanager
+def replaced(thing: Any, others: Mapping[str, Any]) -> Iterator[None]:
+    """Attributes of a thing, replaced for a while; None leaves one as it is."""
+    kept = {name: getattr(thing, name) for name, other in others.items() if other is not None}
+    try:
+        for name in kept:
+            setattr(thing, name, others[name])
+        yield
+    finally:
+        for name, own in kept.items():
+            setattr(thing, name, own)
 
 
 def synchronize() -> None:
@@ -162,24 +237,20 @@ def random_sam2(device: str) -> TransformersSam2:
     return TransformersSam2(model, processor, name="random SAM 2.1 tiny")
 
 
-def segment_once(segmenter: Any, source: VideoSource, tracks: Tracks) -> tuple[float, int]:
-    """Seconds and frames of the masks of one object in the first frames of its track."""
-    track = max(tracks.tracks, key=lambda t: len(t.frame_indices))
-    boxes = tuple(
-        Box(int(frame), float(tracks.frame_times[frame]), tuple(box), False, track.object_id)
-        for frame, box in zip(
-            track.frame_indices[:MASKED_FRAMES], track.boxes[:MASKED_FRAMES].tolist(), strict=True
-        )
-    )
-    tube = Tube((track.object_id,), boxes[0].time_seconds, boxes[-1].time_seconds, boxes)
-    stream = source.stream([box.frame_index for box in boxes])
+def segment_once(
+    segmenter: Segmenter, source: VideoSource, tube: Tube, n_frames: int
+) -> tuple[float, int]:
+    """Seconds for the masks of the answered tube in its first frames, and how many these are."""
+    frames = sorted({box.frame_index for box in tube.boxes})[:n_frames]
+    boxes = tuple(box for box in tube.boxes if box.frame_index <= frames[-1])
+    part = dataclasses.replace(tube, boxes=boxes)
     started = CLOCK()
-    masks_of_tube(tube, stream, segmenter, source.info.height, source.info.width)
+    masks_of_tube(part, source.stream(frames), segmenter, source.info.height, source.info.width)
     synchronize()
-    return CLOCK() - started, len(boxes)
+    return CLOCK() - started, len(frames)
 
 
-def show(timings: dict[str, float]) -> None:
+def show(timings: dict[str, float], masks: tuple[float, str] | None) -> None:
     total = sum(timings.values())
     print("| stage | seconds | share | what |")
     print("|---|---|---|---|")
@@ -188,6 +259,8 @@ def show(timings: dict[str, float]) -> None:
             seconds = timings[stage]
             print(f"| {stage} | {seconds:.2f} | {seconds / total:.0%} | {what} |")
     print(f"| total | {total:.2f} | 100% | one question, everything loaded |")
+    if masks is not None:
+        print(f"| segment | {masks[0]:.2f} | on top | {masks[1]} |")
 
 
 def main() -> None:
@@ -196,18 +269,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tracker", default="auto")
     parser.add_argument("--segmenter", help="random, or as STVGPipeline takes it (default: none)")
-    parser.add_argument("--query", default="the dog")
+    parser.add_argument("--masked-frames", type=int, default=10, help="of the answer, at most")
+    parser.add_argument("--query", default="the dog jumping")
     parser.add_argument("--video", type=Path, help="another clip than the one made here")
+    parser.add_argument("--seconds", type=float, help="only the beginning of the clip")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.device != "cpu":
         global CLOCK
         CLOCK = time.perf_counter
+    segmenter = options.segmenter or "auto"
     pipeline = STVGPipeline.from_pretrained(
         options.model,
         device=options.device,
         tracker=options.tracker,
-        segmenter=options.segmenter if options.segmenter not in (None, "random") else "auto",
+        segmenter=random_sam2(options.device) if segmenter == "random" else segmenter,
     )
     with tempfile.TemporaryDirectory() as folder:
         video = options.video
@@ -215,20 +291,38 @@ def main() -> None:
             video = Path(folder) / "clip.mp4"
             make_clip(video)
         with open_video(video) as source:
-            runs = [ask_once(pipeline, source, options.query) for _ in range(options.repeats + 1)]
-            _, tracks, sizes = runs[-1]
-            print(f"{source.info}; {options.model} on {options.device}, {machine()}")
-            print(*pipeline.warnings, f"{sizes}.\n", sep="\n")
-            timings = [run[0] for run in runs[1:] or runs]
-            stages = [stage for stage in STAGES if stage in timings[0]]
-            show({stage: statistics.median(t[stage] for t in timings) for stage in stages})
-            if options.segmenter is not None and len(tracks):
-                is_random = options.segmenter == "random"
-                segmenter = random_sam2(options.device) if is_random else pipeline.segmenter()
-                seconds, n = segment_once(segmenter, source, tracks)
-                print(f"\nsegment ({segmenter.name}): {seconds / n:.2f} s a frame and object")
+            clip = WindowSource(source, 0.0, options.seconds) if options.seconds else source
+            measure(pipeline, clip, options)
     print()
     bench_frame_steps()
+
+
+def measure(pipeline: STVGPipeline, source: VideoSource, options: argparse.Namespace) -> None:
+    """Ask some times and print the table; masks of the answer where a segmenter was named."""
+    runs = [ask_once(pipeline, source, options.query) for _ in range(options.repeats + 1)]
+    _, tracks, tube, sizes = runs[-1]
+    print(f"{source.info}; {options.model} on {options.device}, {machine()}")
+    print(*pipeline.warnings, f"{sizes}.\n", sep="\n")
+    timings = [run[0] for run in runs[1:] or runs]
+    stages = [stage for stage in STAGES if stage in timings[0]]
+    masks = None
+    if options.segmenter is not None and any(track.masks is None for track in tracks.tracks):
+        whose = "the answer's"
+        if not tube.boxes:
+            tube, whose = stand_in(pipeline, tracks), "a stand-in answer's (the model named none)"
+        segmenter = pipeline.segmenter()
+        seconds, n = segment_once(segmenter, source, tube, options.masked_frames)
+        of = len({box.frame_index for box in tube.boxes})
+        masks = seconds, f"masks=True, {segmenter.name}: {n} of {whose} {of} frames"
+    show({stage: statistics.median(t[stage] for t in timings) for stage in stages}, masks)
+
+
+def stand_in(pipeline: STVGPipeline, tracks: Tracks) -> Tube:
+    """The longest track for 1.5 s, which is how long the demo's true answer lasts."""
+    track = max(tracks.tracks, key=lambda t: len(t.frame_indices))
+    start = float(tracks.frame_times[track.frame_indices[0]])
+    text = f"Target ID: {track.object_id}, Time range: {start:.2f} to {start + 1.5:.2f}"
+    return pipeline.assemble(pipeline.parse(f"<answer>{text}</answer>"), tracks)
 
 
 def machine() -> str:

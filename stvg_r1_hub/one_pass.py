@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from stvg_r1_hub.config import SamplingConfig
-from stvg_r1_hub.structures import Frames, Pixels, Progress, TimedFrame, Tracks
+from stvg_r1_hub.structures import Frames, Progress, TimedFrame, Tracks
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tracking import Tracker
-from stvg_r1_hub.video import VideoSource, gather_frames, open_video, plan_for
+from stvg_r1_hub.video import SampleBuffer, VideoSource, open_video, plan_for
 
 
 def read_once(
@@ -40,7 +40,7 @@ def read_once(
     plan = plan_for(info, sampling)
     sampled = set(plan.frame_indices)
     tracked = {int(i) for i in tracker.frames_wanted(info)} if tracker else set()
-    kept: dict[int, Pixels] = {}
+    sample = SampleBuffer(plan, info)
     started = time.perf_counter()
 
     def decoded() -> Iterator[TimedFrame]:
@@ -54,7 +54,8 @@ def read_once(
             if progress is not None:
                 progress("decode/track", done, len(wanted))
             if frame.frame_index in sampled:
-                kept[frame.frame_index] = source.sample_pixels(frame, plan)
+                with timed(timings, "decode"):
+                    sample.add(frame.frame_index, source.sample_pixels(frame, plan))
             if frame.frame_index in tracked:
                 yield frame
 
@@ -66,8 +67,7 @@ def read_once(
     for _ in stream:
         pass  # The sample may reach further than what the tracker wanted.
     timings["track"] = time.perf_counter() - started - timings.get("decode", 0.0)
-    with timed(timings, "decode"):
-        return gather_frames(kept, plan, info), tracks
+    return sample.frames(), tracks
 
 
 def track_video(

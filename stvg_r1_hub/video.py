@@ -2,7 +2,7 @@
 
 `open_video` takes files, folders of pictures, bytes, file objects and arrays. Reading is one
 pass: `VideoSource.stream` yields the frames for the tracker and, among them, the sample that the
-language model sees (`plan_for`); `gather_frames` puts that sample together.
+language model sees (`plan_for`); `SampleBuffer` puts that sample together.
 
 Times are the container's own presentation times, shifted so that the first frame is at 0. An
 index divided by an average rate is wrong by most of a second on phone videos.
@@ -14,7 +14,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,8 +28,8 @@ from stvg_r1_hub.video_source import ArraySource, ImageFolderSource, VideoSource
 from stvg_r1_hub.video_writing import write_video
 
 __all__ = [
+    "SampleBuffer",
     "VideoSource",
-    "gather_frames",
     "open_video",
     "plan_for",
     "plan_sampling",
@@ -69,27 +69,62 @@ def open_video(source: Source, *, fps: float | None = None, allow_url: bool = Fa
     return _open_frames(source, fps)
 
 
-def gather_frames(frames: dict[int, Pixels], plan: SamplingPlan, info: VideoInfo) -> Frames:
-    """Put the sample together from single frames.
+class SampleBuffer:
+    """The sample of a video, filled while the video is read.
 
-    Args:
-        frames: native frame index -> `(H, W, 3)` uint8 RGB, at least those of the plan, all of
-            one size (`VideoSource.sample_pixels` sees to that). It is emptied on the way, so
-            that a large sample is never in memory twice.
-        plan: what was to be sampled.
-        info: the video.
-
-    Raises:
-        VideoError: a planned frame is missing, or sizes differ.
+    A frame is copied to its place at once, so the decoder's own memory is free for the next one
+    and no frame is in memory twice.
     """
-    missing = sorted(set(plan.frame_indices) - set(frames))
-    if missing:
-        raise VideoError(
-            f"Got {len(frames)} frames without number {missing[0]} of {info.name}; "
-            "every frame of the plan is needed."
+
+    def __init__(self, plan: SamplingPlan, info: VideoInfo) -> None:
+        """Take what was planned for a video."""
+        self._plan = plan
+        self._info = info
+        self._indices = np.array(plan.frame_indices, dtype=np.int64)
+        self._missing = set(plan.frame_indices)
+        self._pixels: Pixels | None = None
+
+    def add(self, frame_index: int, pixels: Pixels) -> None:
+        """Copy a frame, if the plan has it.
+
+        Args:
+            frame_index: native.
+            pixels: `(H, W, 3)` uint8 RGB, all of one size; `VideoSource.sample_pixels` sees to
+                that.
+
+        Raises:
+            VideoError: a size that differs from that of the frames before.
+        """
+        if self._pixels is None:
+            self._pixels = np.empty((len(self._indices), *pixels.shape), dtype=np.uint8)
+        if pixels.shape != self._pixels.shape[1:]:
+            raise VideoError(
+                f"Got sampled frames of shapes {self._pixels.shape[1:]} and {pixels.shape}; "
+                "all must be alike."
+            )
+        for place in np.flatnonzero(self._indices == frame_index).tolist():
+            self._pixels[place] = pixels
+        self._missing.discard(frame_index)
+
+    def frames(self) -> Frames:
+        """The complete sample.
+
+        Raises:
+            VideoError: a planned frame is missing.
+        """
+        if self._missing or self._pixels is None:
+            raise VideoError(
+                f"Got the sample of {self._info.name} without frame {min(self._missing)}; every "
+                "frame of the plan is needed."
+            )
+        return Frames(
+            pixels=self._pixels,
+            frame_indices=self._indices,
+            times_seconds=self._info.frame_times[self._indices],
+            sample_fps=self._plan.sample_fps,
+            model_height=self._plan.model_height,
+            model_width=self._plan.model_width,
         )
-    # From the end, because the system takes memory back only from the end of the heap.
-    return _assemble(((i, frames.pop(i)) for i in sorted(frames, reverse=True)), plan, info)
 
 
 def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None = None) -> Frames:
@@ -105,34 +140,10 @@ def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None =
     """
     with open_video(source, fps=fps) as video:
         plan = plan_for(video.info, sampling)
-        frames = (
-            (frame.frame_index, video.sample_pixels(frame, plan))
-            for frame in video.stream(plan.frame_indices)
-        )
-        return _assemble(frames, plan, video.info)
-
-
-def _assemble(frames: Iterable[tuple[int, Pixels]], plan: SamplingPlan, info: VideoInfo) -> Frames:
-    indices = np.array(plan.frame_indices, dtype=np.int64)
-    pixels: Pixels | None = None
-    for index, rgb in frames:
-        if pixels is None:
-            pixels = np.empty((len(indices), *rgb.shape), dtype=np.uint8)
-        if rgb.shape != pixels.shape[1:]:
-            raise VideoError(
-                f"Got sampled frames of shapes {pixels.shape[1:]} and {rgb.shape}; "
-                "all must be alike."
-            )
-        pixels[indices == index] = rgb
-    assert pixels is not None
-    return Frames(
-        pixels=pixels,
-        frame_indices=indices,
-        times_seconds=info.frame_times[indices],
-        sample_fps=plan.sample_fps,
-        model_height=plan.model_height,
-        model_width=plan.model_width,
-    )
+        sample = SampleBuffer(plan, video.info)
+        for frame in video.stream(plan.frame_indices):
+            sample.add(frame.frame_index, video.sample_pixels(frame, plan))
+        return sample.frames()
 
 
 def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:

@@ -22,7 +22,7 @@ from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import Cancelled, VideoError
 from stvg_r1_hub.structures import VideoInfo
 from stvg_r1_hub.video import (
-    gather_frames,
+    SampleBuffer,
     open_video,
     plan_for,
     plan_sampling,
@@ -469,18 +469,24 @@ def test_stream_yields_each_wanted_frame_once_and_reports():
     assert list(source.stream([])) == []
 
 
-def test_gather_and_read_agree(clips):
+def test_a_sample_is_filled_in_any_order_and_never_incomplete(clips):
     path = clips["h264.mp4"]
     with open_video(path) as source:
         plan = plan_for(source.info, SamplingConfig())
-        kept = {f.frame_index: f.pixels for f in source.stream(plan.frame_indices)}
-        frames = gather_frames(dict(kept), plan, source.info)
+        whole, partial = SampleBuffer(plan, source.info), SampleBuffer(plan, source.info)
+        for frame in reversed(list(source.stream())):
+            whole.add(frame.frame_index, frame.pixels)
+            if frame.frame_index != plan.frame_indices[2]:
+                partial.add(frame.frame_index, frame.pixels)
+        frames = whole.frames()
         direct = read_frames(path, SamplingConfig())
         assert np.array_equal(frames.pixels, direct.pixels)
         assert frames.frame_indices.tolist() == list(plan.frame_indices)
-        kept.pop(plan.frame_indices[2])
-        with pytest.raises(VideoError) as error:
-            gather_frames(kept, plan, source.info)
+        with pytest.raises(VideoError, match=f"without frame {plan.frame_indices[2]}") as error:
+            partial.frames()
+        assert one_sentence(error)
+        with pytest.raises(VideoError, match="all must be alike") as error:
+            partial.add(plan.frame_indices[2], frames.pixels[0, :-1])
         assert one_sentence(error)
 
 

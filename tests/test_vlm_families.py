@@ -146,13 +146,15 @@ def test_other_native_rates_give_the_same_positions(folders: dict[str, Path]) ->
     def positions(native_fps: int, seconds: int = 8) -> torch.Tensor:
         import numpy as np
 
-        from stvg_r1_hub.video import gather_frames, open_video, plan_for
+        from stvg_r1_hub.video import SampleBuffer, open_video, plan_for
 
         frames = np.zeros((native_fps * seconds, 56, 84, 3), np.uint8)
         with open_video(frames, fps=native_fps) as source:
             plan = plan_for(source.info, rule.sampling)
-            kept = {f.frame_index: f.pixels for f in source.stream(plan.frame_indices)}
-            sample = gather_frames(kept, plan, source.info)
+            buffer = SampleBuffer(plan, source.info)
+            for frame in source.stream(plan.frame_indices):
+                buffer.add(frame.frame_index, frame.pixels)
+        sample = buffer.frames()
         marked = MarkedFrames(sample, (frozenset({1}),) * len(sample))
         positions: torch.Tensor = vlm.model_inputs(["x"], vlm.encode(marked))["position_ids"]
         return positions

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import box_area
 from stvg_r1_hub.structures import Detections, Progress, TimedFrame, Tracks, VideoInfo
-from stvg_r1_hub.tracking.appearance import describe, find_cuts, thumbnail
+from stvg_r1_hub.tracking.appearance import cut_patches, find_cuts, looks_of, thumbnail
 from stvg_r1_hub.tracking.class_groups import class_groups
 from stvg_r1_hub.tracking.detectors import suppress
 from stvg_r1_hub.tracking.finishing import drop_false, finish, smooth
@@ -141,31 +141,42 @@ class DetectionTracker:
         sightings: list[Sighting] = []
         shots: list[NDArray[np.uint8]] = []
         for batch in _batches(stream):
-            for timed, found in zip(
-                batch, self.detector.detect([f.pixels for f in batch]), strict=True
-            ):
-                sightings.append(self._sight(timed, found))
+            raw = self.detector.detect([frame.pixels for frame in batch])
+            clean = [self._without_doubles(*both) for both in zip(batch, raw, strict=True)]
+            patches = [
+                cut_patches(timed.pixels, found.boxes)
+                for timed, found in zip(batch, clean, strict=True)
+            ]
+            # One computation for all boxes of the batch: NumPy's cost is by the call.
+            looks = np.split(
+                looks_of(np.concatenate(patches)), np.cumsum([len(p) for p in patches])[:-1]
+            )
+            for timed, found, seen in zip(batch, clean, looks, strict=True):
+                boxes = found.boxes.astype(np.float64)
+                sightings.append(
+                    Sighting(
+                        frame=timed.frame_index,
+                        time=timed.time_seconds,
+                        boxes=boxes,
+                        scores=found.scores.astype(np.float64),
+                        class_ids=found.class_ids,
+                        looks=seen,
+                        clear=_clear_share(boxes),
+                    )
+                )
                 shots.append(thumbnail(timed.pixels))
                 if progress is not None:
                     progress("track", len(sightings), total)
         return sightings, shots
 
-    def _sight(self, timed: TimedFrame, found: Detections) -> Sighting:
+    def _without_doubles(self, timed: TimedFrame, found: Detections) -> Detections:
+        """Detections above the threshold, each object once."""
         keep = np.flatnonzero(found.scores >= self._config.score_threshold)
         # Groups far apart from one another: doubles are removed within a group only.
         apart = self._groups[found.class_ids[keep]] * (max(timed.pixels.shape) + 1)
         moved = found.boxes[keep] + apart[:, None].astype(np.float32)
         keep = keep[suppress(moved, found.scores[keep], _DOUBLE_IOU)]
-        boxes = found.boxes[keep]
-        return Sighting(
-            frame=timed.frame_index,
-            time=timed.time_seconds,
-            boxes=boxes.astype(np.float64),
-            scores=found.scores[keep].astype(np.float64),
-            class_ids=found.class_ids[keep],
-            looks=describe(timed.pixels, boxes),
-            clear=_clear_share(boxes.astype(np.float64)),
-        )
+        return Detections(found.boxes[keep], found.scores[keep], found.class_ids[keep])
 
     def _associate(self, scene: list[Sighting], info: VideoInfo, start: float) -> list[Tracklet]:
         times = np.array([s.time for s in scene])

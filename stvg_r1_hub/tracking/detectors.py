@@ -84,6 +84,9 @@ class OnnxDetector:
         self._nms_iou = float(settings["nms_iou"])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Idle threads of ONNX Runtime spin by default: between two calls they take the time of
+        # the tracker, the decoder and whoever else is on the machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
         wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []

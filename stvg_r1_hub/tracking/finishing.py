@@ -101,19 +101,21 @@ def smooth(tracklet: Tracklet) -> Tracklet:
 def _local_line(tracklet: Tracklet, width: float) -> tuple[NDArray[np.float64], float]:
     """Smoothed boxes, and the mean weight of a box in its own smoothed value."""
     times, boxes = tracklet.times, tracklet.boxes
-    smoothed = np.empty_like(boxes)
-    own = np.empty(len(boxes))
-    for i in range(len(boxes)):
-        low, high = np.searchsorted(times, [times[i] - 4 * width, times[i] + 4 * width])
-        t = times[low:high] - times[i]
-        weights = np.exp(-((t / width) ** 2) / 2) * tracklet.scores[low:high]
-        weights /= weights.sum()
-        mean = weights @ t
-        scatter = weights @ (t - mean) ** 2
-        slope = (t - mean) / scatter if scatter > 1e-12 else np.zeros_like(t)
-        kernel = weights * (1 - mean * slope)
-        smoothed[i] = kernel @ boxes[low:high]
-        own[i] = kernel[i - low]
+    # Row i: the detections that are near enough to box i to count, padded to the longest row.
+    low = np.searchsorted(times, times - 4 * width)
+    high = np.searchsorted(times, times + 4 * width)
+    near = low[:, None] + np.arange((high - low).max())
+    is_near = near < high[:, None]
+    near = np.minimum(near, len(times) - 1)
+    t = np.where(is_near, times[near] - times[:, None], 0.0)
+    weights = np.where(is_near, np.exp(-((t / width) ** 2) / 2) * tracklet.scores[near], 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = (weights * t).sum(axis=1, keepdims=True)
+    scatter = (weights * (t - mean) ** 2).sum(axis=1, keepdims=True)
+    slope = np.where(scatter > 1e-12, (t - mean) / np.maximum(scatter, 1e-12), 0.0)
+    kernel = weights * (1 - mean * slope)
+    smoothed = np.einsum("ik,ikc->ic", kernel, boxes[near])
+    own = kernel[np.arange(len(boxes)), np.arange(len(boxes)) - low]
     return smoothed, float(own.mean())
 
 

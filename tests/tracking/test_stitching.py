@@ -1,10 +1,19 @@
 """Joining pieces, cutting at crossings, smoothing, doubles, looks and cuts of the film."""
 
+import cv2
 import numpy as np
 import pytest
 
-from stvg_r1_hub.tracking.appearance import LOOK_SIZE, describe, find_cuts, thumbnail
-from stvg_r1_hub.tracking.finishing import drop_false, smooth
+from stvg_r1_hub.tracking.appearance import (
+    LOOK_SIZE,
+    cut_patches,
+    describe,
+    find_cuts,
+    looks_of,
+    shrink,
+    thumbnail,
+)
+from stvg_r1_hub.tracking.finishing import _local_line, drop_false, smooth
 from stvg_r1_hub.tracking.stitching import Tracklet, join, split_at_crossings, stitch
 
 STEP = 0.1
@@ -100,6 +109,59 @@ def test_smoothing_takes_noise_off_and_leaves_a_jump_alone() -> None:
     height = 50 * np.abs(np.sin(np.pi * clean.times / 0.6))
     jumping = Tracklet(**{**vars(clean), "boxes": clean.boxes - height[:, None] * [0, 1, 0, 1]})
     assert np.abs(smooth(jumping).boxes - jumping.boxes).mean() < 2.0
+
+
+@pytest.mark.parametrize("width", [0.1, 0.3])
+def test_all_local_lines_at_once_are_those_of_one_after_the_other(width: float) -> None:
+    """Weighted least squares through the detections within four widths, gaps and all."""
+    rng = np.random.default_rng(1)
+    whole = piece(range(60), 100)
+    noisy = Tracklet(
+        **{
+            **vars(whole),
+            "boxes": whole.boxes + rng.normal(0, 3, (60, 4)),
+            "scores": rng.uniform(0.3, 1, 60),
+        }
+    )
+    kept = noisy.part(np.r_[0:20, 22:23, 40:60])  # one detection far from all others
+    boxes, own = _local_line(kept, width)
+    for i, time in enumerate(kept.times):
+        near = (kept.times >= time - 4 * width) & (kept.times < time + 4 * width)
+        t, near_boxes = kept.times[near] - time, kept.boxes[near]
+        weights = kept.scores[near] * np.exp(-((t / width) ** 2) / 2)
+        if near.sum() < 2:
+            assert np.allclose(boxes[i], kept.boxes[i])
+            continue
+        line = [np.polyfit(t, near_boxes[:, k], 1, w=np.sqrt(weights))[1] for k in range(4)]
+        assert np.allclose(boxes[i], line, atol=1e-4), i
+    assert 0 < own < 1
+
+
+@pytest.mark.parametrize(
+    "size", [(720, 1280), (1280, 720), (480, 854), (301, 290), (24, 2000), (60, 40), (5, 3)]
+)
+def test_shrinking_is_opencvs_area_mean(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (size[0] // 16 + 2, size[1] // 16 + 2, 3), np.uint8)
+    pixels = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR)
+    frame = np.pad(pixels, ((3, 0), (5, 7), (0, 0)))
+    crop = frame[3:, 5:-7]  # a crop is no array of its own
+    for height, width in ((12, 16), (24, 12)):
+        expected = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        apart = np.abs(shrink(crop, height, width).astype(int) - expected)
+        assert apart.max() <= 1 and (apart > 0).mean() < 0.01
+
+
+def test_looks_of_many_frames_are_those_of_each() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 100, 200, 3), np.uint8)
+    boxes = [np.array([[5, 5, 60, 90]] * n, np.float32).reshape(-1, 4) + n for n in (2, 0, 3)]
+    together = looks_of(
+        np.concatenate([cut_patches(*both) for both in zip(frames, boxes, strict=True)])
+    )
+    assert np.array_equal(
+        together, np.concatenate([describe(*b) for b in zip(frames, boxes, strict=True)])
+    )
 
 
 def test_looks_tell_colours_and_halves_apart() -> None:
