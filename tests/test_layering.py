@@ -62,7 +62,8 @@ ASSEMBLING = {
 def family(module: str) -> str:
     """`video_file` and `video` are one stage in several files, as is each sub-package."""
     head = module.split(".")[0]
-    return "video" if head.startswith("video_") else head
+    stage = head.split("_")[0]
+    return stage if stage in ("answer", "video") else head
 
 
 def imports_of(source: str, module: str) -> set[str]:
