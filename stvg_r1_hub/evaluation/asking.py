@@ -23,7 +23,8 @@ from stvg_r1_hub.prompting import build_prompt, clean_query
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import RLE, SAYS_NOTHING
 from stvg_r1_hub.tracking import Tracker
-from stvg_r1_hub.tracking.precomputed import PrecomputedTracks, is_official_folder
+from stvg_r1_hub.tracking.official_masks import is_official_folder
+from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
 from stvg_r1_hub.video import VideoSource
 
 ANSWERS = ("ids", "boxes")

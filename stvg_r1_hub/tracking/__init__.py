@@ -10,13 +10,12 @@ from __future__ import annotations
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.detectors import OnnxDetector, TransformersDetector
 from stvg_r1_hub.tracking.loading import TRACKERS, load_tracker
+from stvg_r1_hub.tracking.official_masks import is_official_folder, save_official
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import (
     PrecomputedTracks,
-    is_official_folder,
     load_tracks,
-    save_official,
     save_tracks,
     tracks_to_dict,
 )

@@ -14,9 +14,10 @@ from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER, OnnxDetector, TransformersDetector
+from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
-from stvg_r1_hub.tracking.precomputed import PrecomputedTracks, is_official_folder
+from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
 from stvg_r1_hub.tracking.protocols import Detector, Tracker
 from stvg_r1_hub.tracking.transformers_open import (
     OPEN_MODEL,

@@ -1,18 +1,13 @@
-"""Tracks from files: our compact JSON, and the folders of the official STVG-R1 scripts.
+"""Tracks from files: our compact JSON, or a folder of the official scripts (`official_masks`).
 
 Compact file: `{"fps", "width", "height", "tracks": [{"id", "class", "score", "frames": [0-based],
 "boxes": [xyxy]}]}`, optionally `frame_times` (seconds of every native frame) beside `tracks`, and
 `interpolated` and `masks` (COCO RLE or null) in a track.
-
-Official folder: one `mask_<i>.json` a native frame, `{"height", "width", "objects": {"<id>":
-{"rle": {"size": [h, w], "counts"}, "class_name", "box"}}}`; `objects` may be null. Boxes are taken
-from the masks, since the official `box` is usually null.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -21,16 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.structures import RLE, Progress, TimedFrame, Track, Tracks, VideoInfo
-
-_MASK_FILE = re.compile(r"mask_(\d+)\.json")
-
-
-def is_official_folder(folder: Path) -> bool:
-    """Whether a folder, or its `mask_data`, holds official mask files."""
-    return bool(_mask_files(folder))
+from stvg_r1_hub.tracking.file_checks import need, read_json, read_mask
+from stvg_r1_hub.tracking.official_masks import is_official_folder, read_official
 
 
 class PrecomputedTracks:
@@ -68,7 +57,7 @@ class PrecomputedTracks:
             TrackerError: a record contradicts itself or the video; the message names it.
         """
         if self._path.is_dir():
-            return _read_official(self._path, info)
+            return read_official(self._path, info)
         return _read_compact(self._path, info)
 
 
@@ -117,63 +106,18 @@ def load_tracks(path: str | Path) -> Tracks:
     return _read_compact(Path(path), None)
 
 
-def save_official(tracks: Tracks, folder: str | Path) -> None:
-    """Write one official `mask_<i>.json` for every native frame.
-
-    An object without a mask is written as its filled box, rounded to whole pixels.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for frame in range(len(tracks.frame_times)):
-        objects = {}
-        for track in tracks.tracks:
-            position = track.position(frame)
-            if position is None:
-                continue
-            mask = None if track.masks is None else track.masks[position]
-            objects[str(track.object_id)] = {
-                "rle": mask or _filled_box(track.boxes[position], tracks.width, tracks.height),
-                "class_name": track.class_name,
-                "box": None,
-            }
-        values = {"height": tracks.height, "width": tracks.width, "objects": objects}
-        (folder / f"mask_{frame}.json").write_text(json.dumps(values), encoding="utf-8")
-
-
-def _filled_box(box: NDArray[np.float32], width: int, height: int) -> RLE:
-    left, top, right, bottom = np.round(box).astype(int).tolist()
-    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top : max(bottom, top + 1), left : max(right, left + 1)] = True
-    return encode_mask(mask)
-
-
-def _need(condition: bool, where: str, message: str) -> None:
-    if not condition:
-        raise TrackerError(f"{where}: {message}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TrackerError(f"Cannot read tracks from {path}: {error}") from error
-    _need(isinstance(values, dict), str(path), "it must hold a JSON object with tracks")
-    return cast(dict[str, Any], values)
-
-
 def _is_int(value: Any) -> bool:
     """A whole number that can count frames, pixels or objects."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**7
 
 
 def _read_compact(path: Path, info: VideoInfo | None) -> Tracks:
-    values = _read_json(path)
+    values = read_json(path)
     width, height, records = (values.get(key) for key in ("width", "height", "tracks"))
     where = str(path)
     is_size = all(_is_int(side) and cast(int, side) > 0 for side in (width, height))
-    _need(is_size, where, f"width and height are {width}x{height}; they must be positive pixels")
-    _need(isinstance(records, list), where, "it has no list of tracks")
+    need(is_size, where, f"width and height are {width}x{height}; they must be positive pixels")
+    need(isinstance(records, list), where, "it has no list of tracks")
     width, height, records = cast(tuple[int, int, list[Any]], (width, height, records))
     if info is not None:
         _check_size(where, width, height, info)
@@ -188,12 +132,12 @@ def _read_compact(path: Path, info: VideoInfo | None) -> Tracks:
         tracks.append(_read_record(record, f"{path}, track {number}", width, height, len(times)))
     ids = [track.object_id for track in tracks]
     repeated = sorted({i for i in ids if ids.count(i) > 1})
-    _need(not repeated, where, f"the ids {repeated} occur twice; every track needs its own")
+    need(not repeated, where, f"the ids {repeated} occur twice; every track needs its own")
     return Tracks(width, height, times, tuple(tracks))
 
 
 def _check_size(where: str, width: int, height: int, info: VideoInfo) -> None:
-    _need(
+    need(
         (width, height) == (info.width, info.height),
         where,
         f"the tracks are for {width}x{height} pixels but the video has "
@@ -203,7 +147,7 @@ def _check_size(where: str, width: int, height: int, info: VideoInfo) -> None:
 
 def _check_times(where: str, times: NDArray[np.float64], info: VideoInfo) -> None:
     same = len(times) == info.n_frames and bool(np.all(np.abs(times - info.frame_times) < 0.01))
-    _need(
+    need(
         same,
         where,
         f"the tracks are for {len(times)} frames until {times[-1]:.2f} s but the video has "
@@ -216,10 +160,10 @@ def _frame_times(values: dict[str, Any], records: list[Any], where: str) -> NDAr
     if times is not None:
         array = _floats(times, where, "frame_times")
         ascending = array.ndim == 1 and len(array) > 0 and bool(np.all(np.diff(array) > 0))
-        _need(ascending, where, "frame_times must be ascending seconds")
+        need(ascending, where, "frame_times must be ascending seconds")
         return array
     is_rate = isinstance(fps, int | float) and not isinstance(fps, bool) and 0 < fps < 1e6
-    _need(is_rate, where, f"fps is {fps!r}; it must be a positive number")
+    need(is_rate, where, f"fps is {fps!r}; it must be a positive number")
     last = 0
     for record in records:
         frames = record.get("frames") if isinstance(record, dict) else None
@@ -233,38 +177,38 @@ def _floats(values: Any, where: str, name: str) -> NDArray[np.float64]:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TrackerError(f"{where}: {name} must hold numbers only") from error
-    _need(bool(np.isfinite(array).all()), where, f"{name} must be finite")
+    need(bool(np.isfinite(array).all()), where, f"{name} must be finite")
     return array
 
 
 def _read_record(record: Any, where: str, width: int, height: int, n_frames: int) -> Track:
-    _need(isinstance(record, dict), where, "it must be an object with id, frames and boxes")
+    need(isinstance(record, dict), where, "it must be an object with id, frames and boxes")
     object_id, frames = record.get("id"), record.get("frames")
-    _need(_is_int(object_id) and object_id > 0, where, f"id {object_id!r} is no positive integer")
+    need(_is_int(object_id) and object_id > 0, where, f"id {object_id!r} is no positive integer")
     where = f"{where} (id {object_id})"
     listed = isinstance(frames, list) and len(frames) > 0 and all(_is_int(f) for f in frames)
-    _need(listed, where, "frames must be a list of whole numbers with at least one entry")
+    need(listed, where, "frames must be a list of whole numbers with at least one entry")
     indices = np.array(frames, dtype=np.int64)
-    _need(bool(np.all(np.diff(indices) > 0)), where, "frames must ascend")
+    need(bool(np.all(np.diff(indices) > 0)), where, "frames must ascend")
     inside = 0 <= indices[0] and indices[-1] < n_frames
-    _need(
+    need(
         bool(inside),
         where,
         f"it has frames {indices[0]}..{indices[-1]} but the video has frames 0..{n_frames - 1}",
     )
     boxes = _floats(record.get("boxes"), where, "boxes")
-    _need(
+    need(
         boxes.shape == (len(indices), 4),
         where,
         f"boxes must be {len(indices)} lists of 4 numbers, got shape {boxes.shape}",
     )
-    _need(bool((boxes[:, 2:] > boxes[:, :2]).all()), where, "boxes must be xyxy with x1<x2, y1<y2")
+    need(bool((boxes[:, 2:] > boxes[:, :2]).all()), where, "boxes must be xyxy with x1<x2, y1<y2")
     score = record.get("score", 1.0)
     is_share = isinstance(score, int | float) and 0 <= score <= 1
-    _need(is_share, where, f"score {score!r} is not in 0..1")
+    need(is_share, where, f"score {score!r} is not in 0..1")
     flags = record.get("interpolated", [False] * len(indices))
     of_flags = isinstance(flags, list) and all(isinstance(f, bool) for f in flags)
-    _need(of_flags and len(flags) == len(indices), where, "interpolated needs a bool per frame")
+    need(of_flags and len(flags) == len(indices), where, "interpolated needs a bool per frame")
     return Track(
         object_id=object_id,
         class_name=str(record.get("class") or "object"),
@@ -281,81 +225,8 @@ def _read_masks(
 ) -> tuple[RLE | None, ...] | None:
     if masks is None:
         return None
-    _need(isinstance(masks, list) and len(masks) == n, where, f"masks must be {n} RLE or null")
+    need(isinstance(masks, list) and len(masks) == n, where, f"masks must be {n} RLE or null")
     for mask in masks:
         if mask is not None:
-            _decode(mask, where, width, height)
+            read_mask(mask, where, width, height)
     return tuple(masks)
-
-
-def _decode(rle: Any, where: str, width: int, height: int) -> NDArray[np.bool_]:
-    formed = isinstance(rle, dict) and isinstance(rle.get("counts"), str)
-    _need(formed, where, "a mask must be an RLE with size and counts")
-    size = rle.get("size")
-    _need(size == [height, width], where, f"a mask has size {size}, not [{height}, {width}]")
-    try:
-        return decode_mask(cast(RLE, rle))
-    except (ValueError, IndexError, UnicodeEncodeError) as error:
-        raise TrackerError(f"{where}: a mask cannot be decoded: {error}") from error
-
-
-def _mask_files(folder: Path) -> dict[int, Path]:
-    """Frame number -> official mask file, of the folder or its `mask_data`, ascending."""
-    if not folder.is_dir():
-        return {}
-    found = {
-        int(match[1]): path
-        for path in folder.iterdir()
-        if (match := _MASK_FILE.fullmatch(path.name))
-    }
-    if not found and (folder / "mask_data").is_dir():
-        return _mask_files(folder / "mask_data")
-    return dict(sorted(found.items()))
-
-
-def _read_official(folder: Path, info: VideoInfo) -> Tracks:
-    seen: dict[int, list[tuple[int, RLE, NDArray[np.float32]]]] = {}
-    names: dict[int, str] = {}
-    for frame, path in _mask_files(folder).items():
-        values = _read_json(path)
-        where = str(path)
-        _need(
-            frame < info.n_frames,
-            where,
-            f"it is for frame {frame} but the video has frames 0..{info.n_frames - 1}",
-        )
-        objects = values.get("objects") or {}
-        _need(isinstance(objects, dict), where, "objects must map ids to masks")
-        for key, entry in objects.items():
-            is_id = key.isascii() and key.isdigit() and len(key) < 8 and int(key) > 0
-            _need(is_id, where, f"id {key!r} is no positive integer")
-            if not isinstance(entry, dict) or entry.get("rle") is None:
-                continue
-            # The mask's own size is checked, because a frame without objects may have none.
-            mask = _decode(entry["rle"], f"{where}, id {key}", info.width, info.height)
-            box = _mask_box(mask)
-            if box is not None:
-                seen.setdefault(int(key), []).append((frame, entry["rle"], box))
-            if entry.get("class_name"):
-                names.setdefault(int(key), str(entry["class_name"]))
-    tracks = [
-        Track(
-            object_id=object_id,
-            class_name=names.get(object_id, "object"),
-            score=1.0,
-            frame_indices=np.array([frame for frame, _, _ in rows], dtype=np.int64),
-            boxes=np.array([box for _, _, box in rows], dtype=np.float32),
-            interpolated=np.zeros(len(rows), dtype=bool),
-            masks=tuple(rle for _, rle, _ in rows),
-        )
-        for object_id, rows in sorted(seen.items())
-    ]
-    return Tracks(info.width, info.height, info.frame_times, tuple(tracks))
-
-
-def _mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-    """Smallest box around a mask, `(4,)`, right and bottom exclusive; None when empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)

@@ -141,7 +141,7 @@ def test_right_times_score_1_also_in_a_part_of_a_video(name, world, tiny, tmp_pa
 
 def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_path):
     from stvg_r1_hub.evaluation.sprites.clips import true_tracks
-    from stvg_r1_hub.tracking.precomputed import save_official
+    from stvg_r1_hub.tracking.official_masks import save_official
 
     tracks = tmp_path / "tracks"
     tracks.mkdir()
