@@ -25,22 +25,22 @@ def box_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 
     Two empty boxes have IoU 0.
     """
-    a = np.asarray(a, dtype=np.float64).reshape(-1, 1, 4)
-    b = np.asarray(b, dtype=np.float64).reshape(1, -1, 4)
-    corner = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    intersection = np.prod(np.clip(corner, 0, None), axis=-1)
-    union = box_area(a) + box_area(b) - intersection
-    iou: NDArray[np.float64] = np.divide(
-        intersection, union, out=np.zeros_like(union), where=union > 0
+    return _iou(
+        np.asarray(a, dtype=np.float64).reshape(-1, 1, 4),
+        np.asarray(b, dtype=np.float64).reshape(1, -1, 4),
     )
-    return iou
 
 
 def paired_iou(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """IoU of boxes at the same position of two `(N, 4)` arrays, as `(N,)`."""
-    a = np.asarray(a, dtype=np.float64).reshape(-1, 4)
-    b = np.asarray(b, dtype=np.float64).reshape(-1, 4)
-    corner = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    return _iou(
+        np.asarray(a, dtype=np.float64).reshape(-1, 4),
+        np.asarray(b, dtype=np.float64).reshape(-1, 4),
+    )
+
+
+def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    corner = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = np.prod(np.clip(corner, 0, None), axis=-1)
     union = box_area(a) + box_area(b) - intersection
     iou: NDArray[np.float64] = np.divide(
@@ -84,10 +84,32 @@ def decode_mask(rle: RLE) -> NDArray[np.bool_]:
 
 
 def union_of_masks(masks: Sequence[RLE]) -> RLE:
-    """One mask that covers what any of at least one mask of the same size covers."""
+    """One mask that covers what any of at least one mask covers, from their runs alone.
+
+    Raises:
+        ValueError: masks of different sizes.
+    """
+    height, width = masks[0]["size"]
+    if any(mask["size"] != masks[0]["size"] for mask in masks):
+        raise ValueError(f"masks of different sizes, {[mask['size'] for mask in masks]}")
     if len(masks) == 1:
         return masks[0]
-    return encode_mask(np.logical_or.reduce([decode_mask(mask) for mask in masks]))
+    edges = [np.cumsum(mask_runs(mask)) for mask in masks]
+    # Between two cuts a mask is foreground where an odd number of its edges lies before.
+    cuts = np.unique(np.concatenate(edges))
+    starts = np.concatenate(([0], cuts[:-1]))
+    covered = np.zeros(len(cuts), dtype=bool)
+    for edge in edges:
+        covered |= np.searchsorted(edge, starts, side="right") % 2 == 1
+    return encode_mask(np.repeat(covered, cuts - starts).reshape((height, width), order="F"))
+
+
+def box_of_mask(mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+    """`(4,)` xyxy around a `(H, W)` mask, right and bottom exclusive; None for an empty one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
 
 
 def mask_area(rle: RLE) -> int:

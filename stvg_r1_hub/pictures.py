@@ -108,9 +108,7 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
     if tube is not None and inside:
         color = answer_line(tube)[1]
         shown: list[tuple[Box, RLE | None]] = [
-            (_scaled(box, scale), None)
-            for box in tube.boxes
-            if box.frame_index == frame.frame_index
+            (box.scaled(scale), None) for box in tube.boxes if box.frame_index == frame.frame_index
         ]
         draw_objects(picture, shown, class_names)
     elif tube is not None:
@@ -127,11 +125,6 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
     left = max(0, (tile.shape[1] - drawing.text_width(text, size)) // 2)
     drawing.draw_text(tile, text, left, tile_size[1] + 2 * border + 2, size, ink)
     return tile
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    x1, y1, x2, y2 = (v * scale for v in box.xyxy)
-    return Box(box.frame_index, box.time_seconds, (x1, y1, x2, y2), False, box.object_id)
 
 
 def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title: str) -> None:
@@ -152,7 +145,7 @@ def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title:
     from matplotlib.figure import Figure
 
     answered = tube.object_ids if tube else ()
-    rows = _rows(tracks, answered)
+    rows = timeline_rows(tracks, answered)
     figure = Figure(figsize=(9, 1.5 + 0.32 * max(1, len(rows))), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -184,7 +177,8 @@ def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title:
         figure.savefig(temporary, format="png")
 
 
-def _rows(tracks: Tracks, answered: tuple[int, ...]) -> list[Track]:
+def timeline_rows(tracks: Tracks, answered: tuple[int, ...]) -> list[Track]:
+    """The tracks that a timeline shows, by ID: the answered and the longest ones."""
     order = sorted(
         tracks.tracks, key=lambda t: (t.object_id not in answered, -len(t.frame_indices))
     )

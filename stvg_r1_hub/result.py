@@ -49,7 +49,7 @@ class GroundingResult:
     raw_text: str
     """The model's whole output; empty when it was not asked."""
     timings: dict[str, float]
-    """Seconds spent in each stage; `total` also holds what lies between them."""
+    """Seconds spent in each stage; `total` is their sum."""
     warnings: tuple[str, ...]
     answer: Answer | None = field(default=None, repr=False)
     """What was read from the text, before it was held against the tracks."""

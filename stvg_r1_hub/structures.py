@@ -15,7 +15,7 @@ native frames from 0; `sample_index` counts the frames of a sample.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -189,6 +189,17 @@ class Track:
         i = self.position(frame_index)
         return None if i is None else self.boxes[i]
 
+    def at(self, positions: NDArray[np.int64]) -> Track:
+        """This track at some positions of its arrays alone, at least one, ascending."""
+        masks = self.masks
+        return replace(
+            self,
+            frame_indices=self.frame_indices[positions],
+            boxes=self.boxes[positions],
+            interpolated=self.interpolated[positions],
+            masks=None if masks is None else tuple(masks[i] for i in positions.tolist()),
+        )
+
     def __repr__(self) -> str:
         return f"Track({self.object_id}, {self.class_name!r}, {len(self.frame_indices)} frames)"
 
@@ -283,6 +294,11 @@ class Box:
     interpolated: bool
     object_id: int
 
+    def scaled(self, scale: float) -> Box:
+        """The same box on a frame of another size."""
+        left, top, right, bottom = (v * scale for v in self.xyxy)
+        return replace(self, xyxy=(left, top, right, bottom))
+
 
 @dataclass(frozen=True)
 class Tube:
@@ -295,4 +311,4 @@ class Tube:
     """By frame, then by object; frames of the range where the object is hidden have none."""
     masks: tuple[RLE | None, ...] | None = None
     """One a box, or None when boxes only."""
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()

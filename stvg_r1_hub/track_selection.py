@@ -64,16 +64,11 @@ def _fit(
     kept = np.flatnonzero(np.isin(track.frame_indices, sampled))
     if not len(kept):
         return None
-    masks = None
-    if track.masks is not None:
-        masks = tuple(_resized(track.masks[i], height, width) for i in kept.tolist())
-    return replace(
-        track,
-        frame_indices=track.frame_indices[kept],
-        boxes=track.boxes[kept] * scale,
-        interpolated=track.interpolated[kept],
-        masks=masks,
-    )
+    track = track.at(kept)
+    masks = track.masks
+    if masks is not None:
+        masks = tuple(_resized(mask, height, width) for mask in masks)
+    return replace(track, boxes=track.boxes * scale, masks=masks)
 
 
 def _resized(mask: RLE | None, height: int, width: int) -> RLE | None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stvg_r1_hub.errors import VideoError
+from stvg_r1_hub.errors import OutputError, VideoError
+from stvg_r1_hub.outputs import check_output, replacing
 from stvg_r1_hub.structures import Pixels, Progress
 from stvg_r1_hub.video_source import VideoSource
 
@@ -61,44 +62,30 @@ def write_video(
         progress: called as `progress("writing", done, total)` after every frame.
 
     Raises:
-        VideoError: another suffix, a path that cannot be written, or frames and times that
-            do not fit each other.
+        OutputError: another suffix, or a path that cannot be written.
+        VideoError: frames and times that do not fit each other.
     """
     import av
 
-    target = Path(path)
-    _check_target(target, times_seconds, duration_seconds)
-    part = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
+    target = check_output(os.fspath(path), (".mp4", ".gif"))
+    _check_times(times_seconds, duration_seconds)
     timed = _timed(frames, times_seconds, progress)
     try:
-        try:
+        with replacing(target) as part:
             if target.suffix.lower() == ".gif":
                 _write_gif(part, timed, duration_seconds)
             else:
                 _write_mp4(part, timed, duration_seconds, audio_from, rate_factor)
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, av.FFmpegError) as error:
-        raise VideoError(
-            f"Cannot write '{target}': {error.strerror or error}; choose a path in an existing "
-            "folder with write permission and enough space."
-        ) from error
+    except av.FFmpegError as error:
+        raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
 
 
-def _check_target(target: Path, times: Sequence[float], duration: float) -> None:
-    if target.suffix.lower() not in (".mp4", ".gif"):
-        raise VideoError(f"Got the name '{target.name}' to write; it must end in .mp4 or .gif.")
+def _check_times(times: Sequence[float], duration: float) -> None:
     steps = np.diff([*times, duration])
     if not len(times) or not np.all(steps > 0) or not times[0] >= 0:
         raise VideoError(
             f"Got {len(times)} frame times and a duration of {duration} s; times must ascend "
             "from 0 and end before the duration."
-        )
-    if target.is_dir() or not target.parent.is_dir():
-        raise VideoError(
-            f"Cannot write '{target}': it is a folder or lies in none; choose a file name in an "
-            "existing folder."
         )
 
 
@@ -152,7 +139,7 @@ def _write_mp4(
         stream.codec_context.color_range = ColorRange.MPEG
         sound = _Sound.of(audio_from, output, duration)
         pictures = _Pictures(output)
-        for rgb, seconds in _chain(first, timed):
+        for rgb, seconds in chain([first], timed):
             if sound is not None:
                 sound.advance(seconds)
             frame = av.VideoFrame.from_ndarray(_even(rgb), format="rgb24").reformat(
@@ -197,7 +184,7 @@ def _write_gif(part: Path, timed: Iterator[tuple[Pixels, float]], duration: floa
         graph.configure()
         pictures = _Pictures(output)
         last = -_GIF_SHORTEST
-        for rgb, seconds in _chain(first, timed):
+        for rgb, seconds in chain([first], timed):
             if seconds - last < _GIF_SHORTEST - 1e-9:
                 continue
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
@@ -338,13 +325,6 @@ class _Sound:
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             self._output.mux(packet)
-
-
-def _chain(
-    first: tuple[Pixels, float], rest: Iterator[tuple[Pixels, float]]
-) -> Iterator[tuple[Pixels, float]]:
-    yield first
-    yield from rest
 
 
 def _even(rgb: Pixels) -> Pixels:

@@ -15,8 +15,6 @@ import yaml
 from stvg_r1_hub.errors import ConfigError
 from train.rewards import REWARDS
 
-OFFICIAL_REWARDS = ("tiou", "id", "format")
-
 
 @dataclass(frozen=True)
 class TrainingConfig:

@@ -44,24 +44,6 @@ def intersection_area(a: RLE, b: RLE) -> int:
     return int((cuts - starts)[in_a & in_b].sum())
 
 
-def union_mask(masks: Sequence[RLE | None], height: int, width: int) -> RLE:
-    """Pixels in any of the masks; None counts as empty."""
-    present = [mask for mask in masks if mask is not None]
-    if not present:
-        return empty_mask(height, width)
-    if len(present) == 1:
-        return present[0]
-    for mask in present:
-        _check_sizes(mask, present[0])
-    edges = [np.cumsum(mask_runs(mask)) for mask in present]
-    cuts = np.unique(np.concatenate(edges))
-    starts = np.concatenate(([0], cuts[:-1]))
-    covered = np.zeros(len(cuts), dtype=bool)
-    for edge in edges:
-        covered |= np.searchsorted(edge, starts, side="right") % 2 == 1
-    return encode_mask(np.repeat(covered, cuts - starts).reshape((height, width), order="F"))
-
-
 def region_similarity(truth: RLE, predicted: RLE, void: RLE | None = None) -> float:
     """J: intersection over union of two masks; 1 when both are empty.
 

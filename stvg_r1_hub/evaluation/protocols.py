@@ -220,7 +220,6 @@ class Protocol:
         return " ".join((self.score.__doc__ or "").split())
 
 
-_TUBE = {"tiou": (0.3, 0.5), "viou": (0.3, 0.5)}
 _GT_TUBE = {"viou": (0.3, 0.5), "gt_viou": (0.3, 0.5)}
 _TIME = {"tiou": (0.3, 0.5, 0.7)}
 PROTOCOLS = {

@@ -89,10 +89,5 @@ def _cut(track: Track, first: int, n_frames: int) -> Track | None:
     )
     if not len(inside):
         return None
-    return replace(
-        track,
-        frame_indices=track.frame_indices[inside] - first,
-        boxes=track.boxes[inside],
-        interpolated=track.interpolated[inside],
-        masks=None if track.masks is None else tuple(track.masks[i] for i in inside),
-    )
+    cut = track.at(inside)
+    return replace(cut, frame_indices=cut.frame_indices - first)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,13 +81,3 @@ def parse_written_tube(text: str) -> WrittenTube | None:
     return WrittenTube(
         start, end, np.array(list(kept)), np.array(list(kept.values())).reshape(-1, 4)
     )
-
-
-def as_text(start: float, end: float, boxes: list[tuple[float, list[float]]]) -> str:
-    """A tube as such an answer; the inverse of `parse_written_tube`."""
-    values: dict[str, Any] = {
-        "start": start,
-        "end": end,
-        "boxes": [{"time": time, "bbox_2d": box} for time, box in boxes],
-    }
-    return json.dumps(values)

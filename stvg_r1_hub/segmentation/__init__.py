@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError
-from stvg_r1_hub.geometry import box_iou, encode_mask
+from stvg_r1_hub.geometry import box_iou, box_of_mask, encode_mask
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.segmentation.package_sam2 import PackageSam2
 from stvg_r1_hub.segmentation.transformers_sam2 import TransformersSam2
@@ -28,7 +28,6 @@ __all__ = [
     "PackageSam2",
     "Segmenter",
     "TransformersSam2",
-    "box_of_mask",
     "load_segmenter",
     "masks_of_tube",
 ]
@@ -136,11 +135,3 @@ def masks_of_tube(
 def _is_lost(mask: Mask, box: NDArray[np.float32]) -> bool:
     around = box_of_mask(mask)
     return around is None or float(box_iou([around], [box])[0, 0]) < _LOST_IOU
-
-
-def box_of_mask(mask: Mask) -> NDArray[np.float32] | None:
-    """`(4,)` xyxy around a mask, right and bottom exclusive; None for an empty one."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)

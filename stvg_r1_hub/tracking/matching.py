@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-CLASS_MODES = ("all", "person", "non-person")
 _SAME_IOU = 0.4
 _CONTAINED = 0.6
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.geometry import box_of_mask, encode_mask
 from stvg_r1_hub.structures import RLE, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.file_checks import need, read_json, read_mask
 
@@ -96,7 +96,7 @@ def read_official(folder: Path, info: VideoInfo) -> Tracks:
                 continue
             # The mask's own size is checked, because a frame without objects may have none.
             mask = read_mask(entry["rle"], f"{where}, id {key}", info.width, info.height)
-            box = _mask_box(mask)
+            box = box_of_mask(mask)
             if box is not None:
                 seen.setdefault(int(key), []).append((frame, entry["rle"], box))
             if entry.get("class_name"):
@@ -114,11 +114,3 @@ def read_official(folder: Path, info: VideoInfo) -> Tracks:
         for object_id, rows in sorted(seen.items())
     ]
     return Tracks(info.width, info.height, info.frame_times, tuple(tracks))
-
-
-def _mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-    """Smallest box around a mask, `(4,)`, right and bottom exclusive; None when empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError
+from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 PROMPTS_AT_ONCE = 16
 """Questions about one clip that share a batch; more are asked in turns."""
-
-
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
@@ -111,8 +109,9 @@ class LocalVLM:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             if isinstance(error, STVGError):
                 raise
-            reason = str(error).strip().split("\n")[0]
-            raise ModelError(f"Cannot load the language model of {name}: {reason}") from error
+            raise ModelError(
+                f"Cannot load the language model of {name}: {first_line(error)}."
+            ) from error
         return cls(model, processor, config)
 
     def encode(self, video: MarkedFrames) -> EncodedVideo:

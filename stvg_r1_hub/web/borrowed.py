@@ -30,6 +30,7 @@ from stvg_r1_hub.structures import (
 )
 from stvg_r1_hub.tracking import DetectionTracker, OnnxDetector, PrecomputedTracks, Tracker
 from stvg_r1_hub.video import VideoSource
+from stvg_r1_hub.video_source import resize
 from stvg_r1_hub.web.models import Settings
 from stvg_r1_hub.web.zerogpu import (
     LONGEST_SECONDS,
@@ -146,14 +147,11 @@ class BorrowedTracker:
 
 
 def _gathered(stream: Iterable[TimedFrame], width: int, height: int) -> list[TimedFrame]:
-    import cv2
-
     frames: list[TimedFrame] = []
     for frame in stream:
         pixels = frame.pixels
         if pixels.shape[:2] != (height, width):
-            resized = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-            pixels = np.asarray(resized, dtype=np.uint8)
+            pixels = resize(pixels, height, width)
         frames.append(replace(frame, pixels=pixels))
         if len(frames) * pixels.nbytes > MAX_BYTES:
             raise TrackerError(

@@ -17,7 +17,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -289,7 +289,7 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
         scale = image.width / source.info.width
         # Small first, drawn on afterwards: the labels stay readable.
         shown: list[tuple[Box, RLE | None]] = [
-            (_scaled(box, scale), None)
+            (box.scaled(scale), None)
             for box in result.boxes
             if box.frame_index == frame.frame_index
         ]
@@ -301,11 +301,6 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
         inside = start is not None and end is not None and start <= frame.time_seconds < end
         strip.append(markup.Keyframe(frame.time_seconds, data.getvalue(), inside))
     return strip
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    left, top, right, bottom = (v * scale for v in box.xyxy)
-    return replace(box, xyxy=(left, top, right, bottom))
 
 
 def sweep(folder: Path, keep_seconds: float) -> int:

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 from stvg_r1_hub.drawing import object_color
-from stvg_r1_hub.pictures import MAX_ROWS
+from stvg_r1_hub.pictures import timeline_rows
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Track, Tracks, VideoInfo
 
@@ -133,7 +133,7 @@ def timeline(result: GroundingResult, info: VideoInfo) -> str:
     """All tracks as bars over the time axis, with the answered range; a click plays from there."""
     duration = info.duration_seconds
     tracks = result.tracks
-    rows = _rows(tracks, result.object_ids) if tracks else []
+    rows = timeline_rows(tracks, result.object_ids) if tracks else []
     lanes = "".join(_lane(track, tracks, duration, result.object_ids) for track in rows if tracks)
     hidden = len(tracks) - len(rows) if tracks else 0
     more = f"<p>{hidden} more objects are not shown.</p>" if hidden else ""
@@ -158,13 +158,6 @@ def timeline(result: GroundingResult, info: VideoInfo) -> str:
         f'<div class="stvg-over">{span}<div class="stvg-playhead"></div></div></div>'
         f'<div class="stvg-axis"><span></span><div>{_ticks(duration)}</div></div>{more}</section>'
     )
-
-
-def _rows(tracks: Tracks, answered: tuple[int, ...]) -> list[Track]:
-    order = sorted(
-        tracks.tracks, key=lambda t: (t.object_id not in answered, -len(t.frame_indices))
-    )
-    return sorted(order[:MAX_ROWS], key=lambda t: t.object_id)
 
 
 def _lane(track: Track, tracks: Tracks, duration: float, answered: tuple[int, ...]) -> str:

@@ -131,10 +131,6 @@ class Shelf:
         thread.start()
         return thread
 
-    def is_loaded(self, name: str) -> bool:
-        """Whether a question to this model can start at once."""
-        return name in self._loaded
-
     def pipeline(self, settings: Settings) -> tuple[STVGPipeline, list[str]]:
         """The model with a visitor's settings, and what should be said about them.
 

@@ -28,7 +28,6 @@ from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_lines
 from stvg_r1_hub.evaluation.runner import run
-from stvg_r1_hub.evaluation.written_boxes import as_text
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.tracking import load_tracks, save_tracks
@@ -250,10 +249,11 @@ def test_written_boxes_as_baseline(world, tiny, tmp_path):
         frames = seen[-1]
         scale = frames.model_width / layouts.SIDE
         rows = [
-            (round(f / scene.fps, 2), [round(float(v) * scale) for v in box])
+            {"time": round(f / scene.fps, 2), "bbox_2d": [round(float(v) * scale) for v in box]}
             for f, box in list(sample.tube.items())[::5]
         ]
-        return f"Sure: {as_text(sample.start_seconds, sample.end_seconds, rows)}"
+        values = {"start": sample.start_seconds, "end": sample.end_seconds, "boxes": rows}
+        return f"Sure: {json.dumps(values)}"
 
     class Watching(ScriptedVLM):
         def encode(self, video):

@@ -13,16 +13,16 @@ from stvg_r1_hub.evaluation.community import (
 )
 from stvg_r1_hub.evaluation.mask_metrics import (
     boundary_accuracy,
+    empty_mask,
     frame_statistics,
     region_similarity,
     score_masks,
     score_objects,
-    union_mask,
 )
 from stvg_r1_hub.evaluation.metrics import recall, temporal_ious
 from stvg_r1_hub.evaluation.official import hull_tiou, spatial_iou
 from stvg_r1_hub.evaluation.protocols import PROTOCOLS, summarize
-from stvg_r1_hub.geometry import decode_mask, paired_iou
+from stvg_r1_hub.geometry import decode_mask, paired_iou, union_of_masks
 from tests.golden.compare import cases_of, differences, need
 
 CRASH_WITHOUT_TIME = (
@@ -355,7 +355,7 @@ def _objects(truth, predicted, expected, *, assign):
         size = truth[0][0]["size"]
         padded = [*predicted, *[[None] * len(truth[0])] * (len(truth) - len(predicted))]
         pairs = [
-            [(a, union_mask([b], *size)) for a, b in zip(*both, strict=True)]
+            [(a, b or empty_mask(*size)) for a, b in zip(*both, strict=True)]
             for both in zip(truth, padded, strict=True)
         ]
         ours["J_per_frame"] = [[region_similarity(*pair) for pair in row] for row in pairs]
@@ -371,8 +371,9 @@ def _mevis(case):
             key = f"{video}_{name}"
             ids = [str(i) for i in expression["anno_id"]]
             truth = [
-                union_mask([case["mask_dict"][i][t] for i in ids], *size)
+                union_of_masks(shown) if shown else empty_mask(*size)
                 for t in range(len(record["frames"]))
+                for shown in [[case["mask_dict"][i][t] for i in ids if case["mask_dict"][i][t]]]
             ]
             predicted = case["predictions"].get(key)
             scores = score_masks(truth, predicted) if predicted is not None else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from stvg_r1_hub.pictures import MAX_ROWS
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Box, Track, Tracks, VideoInfo
 from stvg_r1_hub.web import markup
@@ -87,8 +88,8 @@ def test_timeline_places():
 def test_timeline_of_a_crowd_says_what_it_leaves_out():
     tracks = Tracks(64, 48, TIMES, tuple(track(i, [1, 2]) for i in range(1, 61)))
     html = markup.timeline(result(tracks=tracks, object_ids=(60,)), INFO)
-    assert html.count('class="stvg-lane') == markup.MAX_ROWS + 1  # and the box around them
-    assert "60 dog" in html and f"{60 - markup.MAX_ROWS} more objects" in html
+    assert html.count('class="stvg-lane') == MAX_ROWS + 1  # and the box around them
+    assert "60 dog" in html and f"{60 - MAX_ROWS} more objects" in html
 
 
 def test_timeline_without_objects():

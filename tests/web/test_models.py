@@ -22,7 +22,6 @@ def test_loaded_once_for_everybody(shelf):
     for thread in threads:
         thread.join()
     assert len(found) == 4 and len(set(map(id, found))) == 1
-    assert shelf.is_loaded("tiny")
 
 
 def test_untouched_settings_give_the_model_as_it_is(shelf):

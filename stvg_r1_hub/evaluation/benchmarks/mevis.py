@@ -22,9 +22,8 @@ from stvg_r1_hub.evaluation.benchmarks.reading import (
     record_of,
     text_of,
 )
-from stvg_r1_hub.evaluation.mask_metrics import union_mask
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
-from stvg_r1_hub.geometry import decode_mask
+from stvg_r1_hub.geometry import decode_mask, union_of_masks
 from stvg_r1_hub.outputs import make_folder
 from stvg_r1_hub.structures import RLE
 
@@ -106,8 +105,7 @@ def _masks(
     for frame, present in enumerate(zip(*of_objects, strict=True)):
         shown = [mask for mask in present if mask is not None]
         try:
-            size = shown[0]["size"] if shown else (0, 0)
-            union.append(union_mask(shown, size[0], size[1]) if shown else None)
+            union.append(union_of_masks(shown) if shown else None)
         except (KeyError, TypeError, ValueError) as error:
             raise AnnotationError(f"{where}, frame {frame}: unusable mask ({error}).") from error
     return tuple(union)
