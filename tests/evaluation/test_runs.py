@@ -102,7 +102,7 @@ def test_every_layout_runs_to_its_report(name, world, tiny, tmp_path):
     task = BENCHMARKS[name].task
     best = max(line["scores"]["honest"][RIGHT[task]] for line in lines)
     # The model answers these clips; it was never taught questions about time alone.
-    assert best > 0.7 if task != "time" else best >= 0
+    assert task == "time" or best > 0.7
     for picture in [*(tmp_path / "plots").glob("*.png"), *(tmp_path / "gallery").glob("*.png")]:
         assert picture.stat().st_size > 1000
 

@@ -202,35 +202,20 @@ def run_sprites(
     pipeline = STVGPipeline.from_pretrained(
         model, revision=revision, tracker=tracker, device=device
     )
-    scenes: list[Scene] = []
-    scores: list[Score] = []
-    baseline: list[Score] = []
-    oracle: list[Score] = []
-    samples: list[dict[str, Any]] = []
-    seconds = 0.0
+    trials = []
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
         for number in range(n):
+            rng = np.random.default_rng([seed, number])
             scene = clip_scene(level, seed, number)
-            scenes.append(scene)
-            path = Path(folder) / f"{number}.mp4"
-            write_clip(scene, path)
-            begun = time.perf_counter()
-            result, reason = _ask(pipeline, scene, path)
-            seconds += time.perf_counter() - begun
-            scores.append(score_result(scene, result) if result else no_answer(scene))
-            tracks = result.tracks if result else None
-            baseline.append(_score_baseline(scene, tracks, np.random.default_rng([seed, number])))
-            if with_true_tracks:
-                oracle.append(_oracle_score(pipeline, scene, path))
-            samples.append(_sample(scene, result, reason, scores[-1]))
-            path.unlink()
+            trials.append(_try(pipeline, scene, path, rng, with_true_tracks=with_true_tracks))
             if progress is not None:
                 progress("sprites", number + 1, n)
+    scores, samples = [trial.score for trial in trials], [trial.sample for trial in trials]
+    files = hub.resolve(model, revision=revision)
     figures: dict[str, Any] = {
         "model": str(model),
-        "model_fingerprint": hub.fingerprint(
-            hub.resolve(model, revision=revision), pipeline.config
-        ),
+        "model_fingerprint": hub.fingerprint(files, pipeline.config),
         "level": level,
         "seed": seed,
         "n": n,
@@ -239,18 +224,55 @@ def run_sprites(
         "baseline": {
             "n": n,
             "n_failed": sum(1 for sample in samples if not sample["n_tracks"]),
-            **summarize(baseline),
+            **summarize([trial.baseline for trial in trials]),
         },
-        "seconds_per_clip": round(seconds / n, 3),
-        "breakdown": breakdown(scenes, scores),
+        "seconds_per_clip": round(sum(trial.seconds for trial in trials) / n, 3),
+        "breakdown": breakdown([trial.scene for trial in trials], scores),
         "samples": samples,
     }
-    if with_true_tracks:
+    oracle = [trial.oracle for trial in trials if trial.oracle is not None]
+    if oracle:
         figures["true_tracks"] = {"n": n, **summarize(oracle)}
     if json_path is not None:
         with replacing(json_path) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One clip, asked about."""
+
+    scene: Scene
+    score: Score
+    baseline: Score
+    oracle: Score | None
+    sample: dict[str, Any]
+    seconds: float
+    """What the answer took, tracking included."""
+
+
+def _try(
+    pipeline: STVGPipeline,
+    scene: Scene,
+    path: Path,
+    rng: np.random.Generator,
+    *,
+    with_true_tracks: bool,
+) -> _Trial:
+    write_clip(scene, path)
+    begun = time.perf_counter()
+    result, reason = _ask(pipeline, scene, path)
+    seconds = time.perf_counter() - begun
+    score = score_result(scene, result) if result else no_answer(scene)
+    return _Trial(
+        scene,
+        score,
+        baseline=_score_baseline(scene, result.tracks if result else None, rng),
+        oracle=_oracle_score(pipeline, scene, path) if with_true_tracks else None,
+        sample=_sample(scene, result, reason, score),
+        seconds=seconds,
+    )
 
 
 def _ask(
