@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub import __version__
-from stvg_r1_hub.errors import ConfigError, ModelError, OutputError, STVGError
+from stvg_r1_hub.errors import (
+    ConfigError,
+    ModelError,
+    OutputError,
+    STVGError,
+    VideoError,
+    first_line,
+)
 from stvg_r1_hub.evaluation.command import add_eval
 from stvg_r1_hub.outputs import check_output, make_folder
 from stvg_r1_hub.progress_bars import ProgressBars
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 DEMO = Path(__file__).parent / "bundled" / "demo"
 VIDEO_SUFFIXES = (".mp4", ".gif")
 PICTURE_SUFFIXES = (".png",)
+MAX_PIPED_BYTES = 1024**3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
     except STVGError as error:
         print(f"stvg: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        return 2
+    except ImportError as error:
+        if (error.name or "").startswith("stvg_r1_hub"):
+            raise
+        # Most often OpenCV without libGL, in a slim container.
+        said = f"stvg: the installation is not whole ({first_line(error)}); "
+        print(said + "`stvg doctor` says what repairs it.", file=sys.stderr)  # noqa: T201
         return 2
     except BrokenPipeError:
         # Whoever reads our output has seen enough, as in `stvg … | head`; keep the
@@ -110,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_video(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("video", help="video file, or a folder of pictures with --fps")
+    parser.add_argument(
+        "video", help="video file, - for a piped one, or a folder of pictures with --fps"
+    )
     parser.add_argument("--fps", type=float, help="frames per second of a folder of pictures")
     parser.add_argument(
         "--allow-url", action="store_true", help="also download a video from an http(s) address"
@@ -144,7 +161,22 @@ def _add_tracker(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
 
 
+def _video(options: argparse.Namespace) -> str | bytes:
+    """The video as it was named; `-` is what is piped in."""
+    name: str = options.video
+    if name != "-" or os.path.lexists(name):
+        return name
+    if sys.stdin.isatty():
+        raise VideoError("Got - as video, but nothing is piped in; name a video file.")
+    content = sys.stdin.buffer.read(MAX_PIPED_BYTES + 1)
+    if len(content) > MAX_PIPED_BYTES:
+        raise VideoError("Got more than 1 GiB on standard input; name the video file instead.")
+    return content
+
+
 def _ground(options: argparse.Namespace) -> int:
+    if options.max_objects is not None and options.max_objects < 1:
+        raise ConfigError(f"--max-objects must be at least 1, got {options.max_objects}.")
     several = len(options.queries) > 1
     outs = _numbered(options.out, VIDEO_SUFFIXES, options, several)
     plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
@@ -153,7 +185,7 @@ def _ground(options: argparse.Namespace) -> int:
     from stvg_r1_hub.pipeline import STVGPipeline, open_video, server_vlm
 
     STVGPipeline.check_queries(options.queries)
-    opened = open_video(options.video, fps=options.fps, allow_url=options.allow_url)
+    opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
         pipeline = STVGPipeline.from_pretrained(
             options.model,
@@ -200,7 +232,7 @@ def _track(options: argparse.Namespace) -> int:
     )
     from stvg_r1_hub.result import save_tracks_video
 
-    opened = open_video(options.video, fps=options.fps, allow_url=options.allow_url)
+    opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
         tracker, choice = load_tracker(
             options.tracker,
@@ -248,7 +280,7 @@ def _demo(options: argparse.Namespace) -> int:
 
     with ProgressBars() as progress:
         pipeline = STVGPipeline.from_pretrained(DEMO.parent / "tiny", local_files_only=True)
-        _say(*pipeline.warnings, f'Asking: "{query}"')
+        _say(*pipeline.warnings, f'Asking: "{query}" of {clip}')
         result = pipeline(query, clip, progress=progress)
         result.save_video(paths[0], progress=progress)
     result.keyframes(paths[1])

@@ -34,6 +34,8 @@ REQUIRED = (
     ("PIL", "pillow"),
     ("matplotlib", "matplotlib"),
     ("tqdm", "tqdm"),
+    ("jinja2", "jinja2"),
+    ("yaml", "pyyaml"),
 )
 EXTRAS = (
     ("ultralytics", "ultralytics", "yolo"),
@@ -100,10 +102,11 @@ def _problem(module: str) -> str | None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        if "libGL" in str(error):
+        library = str(error).partition(": cannot open shared object file")[0]
+        if module == "cv2" and library != str(error):
             return (
-                "broken (no libGL on this machine); repair it with: pip uninstall -y opencv-python "
-                "&& pip install opencv-python-headless"
+                f"broken (no {library} on this machine); repair it with: "
+                "pip uninstall -y opencv-python && pip install opencv-python-headless"
             )
         return f"missing ({error}); add it with: pip install stvg-r1-hub"
     except Exception as error:  # Whatever a broken installation raises is the finding.

@@ -162,6 +162,18 @@ def resolve(
     weights: bool = True,
 ) -> Path:
     """The folder with a model's files; see `load_bundle` for the arguments and errors."""
+    folder = local_folder(name)
+    if folder is not None:
+        return folder
+    return _download(str(name), revision, token, cache_dir, local_files_only, weights)
+
+
+def local_folder(name: str | Path) -> Path | None:
+    """The folder of a model on this disk or in the package; None for a Hub id.
+
+    Raises:
+        ModelError: neither of these, so that nothing need be asked of the Hub.
+    """
     folder = Path(name)
     if folder.is_dir():
         return folder
@@ -182,7 +194,7 @@ def resolve(
             f"There is no model '{text}': it is no folder on this disk, no bundled model "
             f"({', '.join(BUNDLED_MODELS)}) and no Hub id of the form 'owner/name'."
         )
-    return _download(text, revision, token, cache_dir, local_files_only, weights)
+    return None
 
 
 def _download(

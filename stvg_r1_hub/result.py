@@ -195,7 +195,7 @@ def write_json(values: Any, path: str | Path | None = None) -> str:
     """
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if path is not None:
-        with replacing(path) as temporary:
+        with replacing(check_output(path)) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return text
 

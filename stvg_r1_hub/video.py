@@ -147,6 +147,8 @@ def read_frames(source: Source, sampling: SamplingConfig, *, fps: float | None =
 
 
 def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:
+    if not text:
+        raise VideoError("Got an empty path; give the path of a video file.")
     if not os.path.lexists(text) and (text == "-" or _URL.match(text)):
         if allow_url and text.lower().startswith(("http://", "https://")):
             from stvg_r1_hub.video_download import download
@@ -155,7 +157,11 @@ def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:
             return _open_encoded(download(text), text)
         raise VideoError(
             f"Got the address {text!r}; only local files are read"
-            + (", or http and https addresses." if allow_url else ", so download it first.")
+            + (
+                ", or http and https addresses."
+                if allow_url
+                else ", so download it first (or allow addresses: allow_url=True, --allow-url)."
+            )
         )
     if "\0" in text:
         raise VideoError("Got a path with a NUL character; give the path of a video file.")
@@ -180,7 +186,8 @@ def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:
 def _open_folder(path: Path, fps: float | None) -> VideoSource:
     if fps is None:
         raise VideoError(
-            f"'{path}' is a folder; give a video file, or fps= if it holds the frames of a video."
+            f"'{path}' is a folder; give a video file, or, if it holds the frames of a video, how "
+            "many there are per second: open_video(folder, fps=25), or --fps 25."
         )
     return ImageFolderSource(path, fps)
 
@@ -203,7 +210,7 @@ def _open_frames(source: Any, fps: float | None) -> VideoSource:
     is_array = isinstance(source, np.ndarray)
     if not isinstance(source, list | tuple) and not (is_array and source.ndim > 0):
         raise VideoError(
-            f"Got a {type(source).__name__} as video; a path, bytes, a binary file object, an "
+            f"Got a video of type {type(source).__name__}; a path, bytes, a binary file object, an "
             "(F, H, W, 3) uint8 array or a list of frames is needed."
         )
     if fps is None:

@@ -262,7 +262,7 @@ def _as_pixels(frame: Any, index: int) -> Pixels:
     array = np.asarray(frame)
     if array.dtype == object:
         raise VideoError(
-            f"Got a {type(frame).__name__} as frame {index}; frames must be (H, W, 3) uint8 "
+            f"Got frame {index} of type {type(frame).__name__}; frames must be (H, W, 3) uint8 "
             "arrays or Pillow images."
         )
     _check_array(array, array.ndim == 3, "(H, W, 3) each")

@@ -1,7 +1,10 @@
 """The command line: what it prints where, what it writes, and what it says to bad input."""
 
+import importlib
+import io
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from stvg_r1_hub import cli
+from stvg_r1_hub import cli, doctor
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
 from tests import tiny_sam2
@@ -73,6 +76,10 @@ def bad_video(kind: str, folder: Path) -> str:
         write_clip(path, 5, size=(1, 1), codec="ffv1", pix_fmt="bgr0")
     elif kind == "URL":
         return "https://example.com/clip.mp4"
+    elif kind == "empty name":
+        return ""
+    elif kind == "nothing piped in":
+        return "-"
     elif kind == "file URL":
         write_clip(path, 20)
         return path.as_uri()
@@ -93,6 +100,8 @@ BAD_VIDEOS = [
     "one pixel",
     "URL",
     "file URL",
+    "empty name",
+    "nothing piped in",
 ]
 
 
@@ -103,11 +112,23 @@ def assert_one_sentence(stderr: str) -> None:
     assert len(lines[0]) < 600
 
 
+def test_no_object_is_asked_for(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ground", str(clip), "a dog", "--max-objects", "0"]) == 2
+    said = capfd.readouterr().err
+    assert_one_sentence(said)
+    assert "--max-objects" in said
+
+
 @pytest.mark.parametrize("kind", BAD_VIDEOS)
 @pytest.mark.parametrize("command", ["ground", "track"])
 def test_bad_video_is_one_sentence_and_code_2(
-    command: str, kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    command: str,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     source, results = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     results.mkdir()
@@ -138,6 +159,29 @@ def test_unknown_model(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--port", "99999999"], "from 1 to 65535"),
+        (["--port", "taken"], "Address already in use"),
+        (["--host", "192.0.2.1"], "Cannot listen on 192.0.2.1"),
+        (["--model", "tinyy"], "no model 'tinyy'"),
+        (["--model", "tiny", "--model", "nope"], "no model 'nope'"),
+        (["--device", "nonsense"], "device 'nonsense'"),
+        (["--max-seconds", "0"], "above 0"),
+    ],
+)
+def test_a_page_that_cannot_be_served_is_one_sentence(
+    wrong: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert cli.main(["app", *(port if word == "taken" else word for word in wrong)]) == 2
+    err = capfd.readouterr().err
+    assert_one_sentence(err)
+    assert said in err
+
+
 @pytest.mark.parametrize("tracker", ["nonsense", "me/unknown-detector", "./no-such-folder"])
 def test_unknown_tracker(
     tracker: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -146,6 +190,21 @@ def test_unknown_tracker(
     assert cli.main(arguments) == 2
     assert_one_sentence(capfd.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_broken_installation_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lacking = "libxcb.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({lacking!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    monkeypatch.setattr(cli, "_doctor", lambda options: importlib.import_module("cv2"))
+    assert cli.main(["doctor"]) == 2
+    said = capfd.readouterr().err
+    assert_one_sentence(said)
+    assert "libxcb.so.1" in said and "stvg doctor" in said
+    assert "no libxcb.so.1 on" in (doctor._problem("cv2") or "")
 
 
 @pytest.mark.parametrize("wrong", [["--level", "impossible"], ["--n", "0"], ["--seed", "-1"]])
@@ -260,14 +319,16 @@ def test_folder_of_pictures_is_tracked_at_the_given_rate(tmp_path: Path) -> None
 
 @needs_coco
 def test_track_writes_video_and_json(
-    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out, tracks = tmp_path / "out.mp4", tmp_path / "tracks.json"
     assert cli.main(["track", str(clip), "--out", str(out), "--json", str(tracks)]) == 0
     with av.open(str(out)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 20
     again = tmp_path / "again.json"
-    assert cli.main(["track", str(clip), "--tracker", str(tracks), "--json", str(again)]) == 0
+    # The clip is piped in.
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(clip.read_bytes())))
+    assert cli.main(["track", "-", "--tracker", str(tracks), "--json", str(again)]) == 0
     assert json.loads(again.read_text())["tracks"] == json.loads(tracks.read_text())["tracks"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.json", "out.mp4", "tracks.json"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub.errors import require_package
+from stvg_r1_hub.errors import ConfigError, require_package
 
 FOLDER = Path(__file__).parent
 QUEUE_SIZE = 32
@@ -50,7 +51,10 @@ def launch(
 
     Raises:
         MissingPackageError: gradio is not installed.
+        ConfigError: the device is not there, or the address or port cannot be listened on.
+        ModelError: a model's name can be none.
     """
+    check_address(host, port)
     # No visit, file name or version leaves this machine unless its owner asks for that.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     gr: Any = require_package("gradio", "app")
@@ -58,6 +62,8 @@ def launch(
         require_package("mcp", "mcp")
     from gradio.utils import get_upload_folder
 
+    from stvg_r1_hub.hub import local_folder
+    from stvg_r1_hub.pipeline import pick_device
     from stvg_r1_hub.web import zerogpu
     from stvg_r1_hub.web.api import add_endpoints
     from stvg_r1_hub.web.borrowed import adapt, adapt_tracker
@@ -66,13 +72,17 @@ def launch(
     from stvg_r1_hub.web.models import Shelf, default_models
     from stvg_r1_hub.web.page import Page
 
+    pick_device(device)
+    names = models or os.environ.get("STVG_MODELS", "").split() or default_models()
+    for name in names:
+        local_folder(name)
     limits = Limits(
         max_seconds=Limits.max_seconds if max_seconds is None else max_seconds,
         keep_seconds=keep_seconds,
     )
     borrowed = zerogpu.is_zero_gpu()
     shelf = Shelf(
-        models or os.environ.get("STVG_MODELS", "").split() or default_models(),
+        names,
         device=device,
         adapt=adapt if borrowed else None,
         adapt_tracker=adapt_tracker if borrowed else None,
@@ -87,7 +97,11 @@ def launch(
             shelf.load(name)
     sweep_forever(results, limits.keep_seconds)
     page.blocks.queue(max_size=4 * QUEUE_SIZE, default_concurrency_limit=8)
+    reach_own_server()
     _, url, _ = page.blocks.launch(
+        # gradio's check that its own server answers gives up after three seconds, with a
+        # traceback about share links; a busy machine needs longer.
+        _frontend=False,
         server_name=host,
         server_port=port,
         inbrowser=open_browser,
@@ -108,11 +122,38 @@ def launch(
         head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
     )
     if not borrowed:
-        # Not before: a busy machine would fail gradio's own check that the server answers.
+        # Not before: the page comes first.
         shelf.load_in_background()
     if block:
         page.blocks.block_thread()
     return page, url
+
+
+def check_address(host: str | None, port: int | None) -> None:
+    """Refuse at once what gradio would try on a hundred ports, or end in a traceback.
+
+    Raises:
+        ConfigError: the address is not one of this machine, or the port is taken or not allowed.
+    """
+    if port is not None and not 0 < port < 65536:
+        raise ConfigError(f"A port is a number from 1 to 65535, got {port}.")
+    name = (host or "127.0.0.1").strip("[]")
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    try:
+        socket.create_server((name, port or 0), family=family).close()
+    except OSError as error:
+        where = name if port is None else f"{name}, port {port}"
+        reason = str(error.strerror).partition(" (while")[0]
+        raise ConfigError(
+            f"Cannot listen on {where}: {reason}; choose another, or leave it out."
+        ) from error
+
+
+def reach_own_server() -> None:
+    """Keep what gradio asks of its own server from going through a proxy."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
 
 
 def theme(gr: Any) -> Any:
