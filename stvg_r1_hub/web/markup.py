@@ -24,6 +24,7 @@ STAGES = {
     "segment": "Outlining the object",
     "writing": "Drawing the answer",
     "reading": "Drawing the answer",
+    "show": "Bringing the answer",
 }
 UNITS = {
     "wait": "visitors before you:",

@@ -71,6 +71,7 @@ class Page(Layout):
             api_visibility="private",
         )
         shown = [
+            self.status,
             self.card,
             self.shown,
             self.timeline,
@@ -132,7 +133,9 @@ class Page(Layout):
             return
         names = [f"{i}. {answer.summary}" for i, answer in enumerate(answers, start=1)]
         picker = gr.Radio(choices=names, value=names[0], visible=len(names) > 1)
-        yield "", *idle, gr.Column(visible=True), answers, picker, skip
+        # The panel is still empty: on a slow line this is read until `_show` has filled it.
+        said = markup.progress("show", 0, None)
+        yield said, *idle, gr.Column(visible=True), answers, picker, skip
 
     @staticmethod
     def _report(
@@ -169,8 +172,9 @@ class Page(Layout):
         """One answer on all widgets."""
         answer = self._chosen(answers, picked)
         if answer is None:
-            return (gr.skip(),) * 9
+            return (gr.skip(),) * 10
         return (
+            "",
             answer.card,
             self._show_video(answers, picked, view),
             answer.timeline,
