@@ -5,7 +5,8 @@
 `BASE` is a model trained on the easy level only (`python -m train.pretrain`). Trained from it are:
 boxes written as text, without numbers on the video; supervised training on the level; GRPO with
 the official rewards; GRPO without each of them. All of them and the base answer the same unseen
-clips, with the true tracks given. `table.md` has the figures, `rewards.png` the curves.
+clips, with the true tracks given. `table.md` has the figures, `rewards.png` the curves, both of
+all rows that stand in the folder.
 
 Every part goes on where it was when the command is given again.
 """
@@ -26,6 +27,7 @@ import yaml
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.evaluation.sprites.benchmark import run_with_true_tracks
+from stvg_r1_hub.evaluation.sprites.clips import clip_scene
 from stvg_r1_hub.outputs import make_folder, replacing
 from train.curves import read_metrics
 from train.written_boxes import answer_with_boxes
@@ -35,7 +37,13 @@ OFFICIAL = {"tiou": 1.0, "id": 1.0, "format": 1.0}
 ROWS = ("boxes", "base", "sft", "grpo", *(f"no_{name}" for name in OFFICIAL))
 EVALUATION_SEED = 2
 """Of the unseen clips; training and model selection use other ones."""
-FIGURES = ("id_accuracy", "m_tiou", "m_viou")
+COLUMNS = {
+    "right_object": "right object",
+    "none_accuracy": '"none" right',
+    "id_accuracy": "ID accuracy, all",
+    "m_tiou": "m_tIoU",
+    "m_viou": "m_vIoU",
+}
 
 
 class RecipeError(STVGError):
@@ -105,33 +113,52 @@ def train_part(part: Part, options: argparse.Namespace) -> Path:
 
 def evaluate_part(part: Part, model: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Figures of a part on the unseen clips, kept beside its run."""
-    path = options.out / f"{part.name}.json"
-    request = {"level": options.level, "seed": EVALUATION_SEED, "n": options.clips}
-    if path.is_file():
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if all(known.get(name) == value for name, value in request.items()):
-            return known
+    known = known_figures(part, options)
+    if known is not None:
+        return known
     figures = part.evaluate(model, options.level, seed=EVALUATION_SEED, n=options.clips)
-    with replacing(path) as temporary:
+    with replacing(options.out / f"{part.name}.json") as temporary:
         temporary.write_text(json.dumps(figures) + "\n", encoding="utf-8")
     return figures
 
 
+def known_figures(part: Part, options: argparse.Namespace) -> dict[str, Any] | None:
+    """What was measured before on these very clips."""
+    path = options.out / f"{part.name}.json"
+    if not path.is_file():
+        return None
+    request = {"level": options.level, "seed": EVALUATION_SEED, "n": options.clips}
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return known if request.items() <= known.items() else None
+
+
 def write_table(rows: Sequence[tuple[str, dict[str, Any]]], options: argparse.Namespace) -> str:
     """The table, as text and in `table.md`."""
+    scenes = (clip_scene(options.level, EVALUATION_SEED, i) for i in range(options.clips))
+    nothing = sum(scene.answer_range is None for scene in scenes)
     lines = [
-        f"{options.clips} unseen clips of level {options.level}, true tracks given; "
-        f"{options.grpo_steps} steps of {options.accumulation} x {options.generations} completions",
+        f"{options.clips} unseen clips of level {options.level}, true tracks given, nothing fits "
+        f"in {nothing}; {options.grpo_steps} steps of "
+        f"{options.accumulation} x {options.generations} completions",
         "",
-        "| model | ID accuracy | m_tIoU | m_vIoU |",
-        "| --- | --- | --- | --- |",
+        f"| model | {' | '.join(COLUMNS.values())} |",
+        f"| --- |{' --- |' * len(COLUMNS)}",
     ]
     for title, figures in rows:
-        shown = (f"{figures[k]:.3f}" if figures.get(k) is not None else "-" for k in FIGURES)
+        values = figures | {"right_object": _right_object(figures, options.clips, nothing)}
+        shown = (f"{values[k]:.3f}" if values.get(k) is not None else "-" for k in COLUMNS)
         lines.append(f"| {title} | {' | '.join(shown)} |")
     text = "\n".join(lines) + "\n"
     (options.out / "table.md").write_text(text, encoding="utf-8")
     return text
+
+
+def _right_object(figures: dict[str, Any], clips: int, nothing: int) -> float | None:
+    """Share of the answerable questions whose object is named."""
+    if figures["id_accuracy"] is None or clips == nothing:
+        return None
+    right = figures["id_accuracy"] * clips - figures.get("none_accuracy", 0.0) * nothing
+    return float(right / (clips - nothing))
 
 
 def draw_rewards(runs: dict[str, Path], out: Path) -> None:
@@ -155,6 +182,19 @@ def draw_rewards(runs: dict[str, Path], out: Path) -> None:
         figure.savefig(temporary, dpi=120)
 
 
+def report(options: argparse.Namespace) -> str:
+    """Table and curves of everything measured so far; returns the table."""
+    rows = [(part, known_figures(part, options)) for part in parts(options)]
+    measured = [(part, figures) for part, figures in rows if figures is not None]
+    runs = {
+        part.title: options.out / part.name / "metrics.jsonl"
+        for part, _ in measured
+        if part.module == "train.train_grpo"
+    }
+    draw_rewards(runs, options.out / "rewards.png")
+    return write_table([(part.title, figures) for part, figures in measured], options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -169,19 +209,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="only these")
     options = parser.parse_args(arguments)
-    rows: list[tuple[str, dict[str, Any]]] = []
-    runs: dict[str, Path] = {}
     try:
         make_folder(options.out)
         for part in parts(options):
-            if part.name not in options.rows:
-                continue
-            model = train_part(part, options)
-            if part.module == "train.train_grpo":
-                runs[part.title] = options.out / part.name / "metrics.jsonl"
-            rows.append((part.title, evaluate_part(part, model, options)))
-            sys.stdout.write(write_table(rows, options))
-        draw_rewards(runs, options.out / "rewards.png")
+            if part.name in options.rows:
+                evaluate_part(part, train_part(part, options), options)
+                sys.stdout.write(report(options))
     except STVGError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -25,12 +25,14 @@ def test_the_recipe_trains_measures_and_goes_on(tmp_path, capsys):
     command += sizes.split()
     assert tiny_recipe.main(command) == 0
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
-    assert "| GRPO | 1.000 |" in table and "| base, numbers drawn | 1.000 |" in table
+    assert "nothing fits in 0;" in table and "| GRPO | 1.000 | - | 1.000 |" in table
+    assert "| base, numbers drawn | 1.000 |" in table
     assert (tmp_path / "rewards.png").stat().st_size > 5000
     weights = tmp_path / "grpo" / "model" / "model.safetensors"
     trained = weights.stat().st_mtime_ns
     capsys.readouterr()
-    assert tiny_recipe.main(command) == 0
+    # A row made again, or alone, leaves the others in the table.
+    assert tiny_recipe.main([*command[: command.index("--rows")], "--rows", "base"]) == 0
     assert weights.stat().st_mtime_ns == trained
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == table
 
