@@ -21,7 +21,7 @@ ID_WEIGHT = 3.0
 """Weight of the answered ID."""
 _DECISION_WEIGHT = 2.0
 """Weight of the tokens that decide whether a listed object is the asked one."""
-_MOTION_WEIGHT, _TIME_WEIGHT = 2.0, 0.5
+_MOTION_WEIGHT, _TIME_WEIGHT = 2.0, 1.0
 """Weights of what the clip tells, where a dialogue says what that is: motions, and times."""
 
 

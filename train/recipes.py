@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from train.sizes import LARGE, SMALL, ModelSize
+from train.sizes import DETAILED, LARGE, SMALL, ModelSize
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ RECIPES = {
     ),
     # Class hints, from the finished model of `cpu` (--warm-start): about an hour of one core.
     "hints": Recipe(
-        SMALL,
+        DETAILED,
         {"hints": Stage(None, 1600, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 10)},
         _GOALS,
         "medium",

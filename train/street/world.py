@@ -225,7 +225,7 @@ def _placed(rng: np.random.Generator, walker: Walker, others: list[Walker]) -> W
         for place in places
     ]
     # Not the emptiest place each time: real paths cross.
-    best = places[int(np.argmax(distances[: int(rng.integers(2, _PLACES + 1))]))]
+    best = places[int(np.argmax(distances[: int(rng.integers(1, 9))]))]
     return replace(walker, x=float(best[0]), y=float(best[1]))
 
 
