@@ -11,6 +11,7 @@ import torch
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
+from stvg_r1_hub.marking import marker_font
 from train import detector, pretrain, stage_files
 from train.collate import Collator
 from train.dialogue import dense_dialogue
@@ -74,6 +75,15 @@ def test_the_tokenizer_keeps_text_and_marks_the_answers_id(processor, samples) -
         assert said.endswith(answer[answer.index("<answer>") :])
         assert len(said) < len(answer)
         assert np.array_equal(blind.positions[:, -9:], row.positions[:, -9:])
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_numbers_are_as_thick_in_training_as_on_a_video(size) -> None:
+    def share(side: int) -> float:
+        return marker_font(side, side, size.marker)[1] / side
+
+    for side in (336, 640, 768, 1280, 1920):
+        assert share(side) == pytest.approx(share(size.side), rel=0.2), side
 
 
 def test_dialogues_without_a_clip_are_answerable_from_their_listing() -> None:

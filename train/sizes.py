@@ -39,6 +39,8 @@ class ModelSize:
     vision_mlp: int
     mrope_section: tuple[int, int, int]
     marker: MarkerStyle
+    """Training draws on frames of `side`, the pipeline on those of the video: the lines must be as
+    thick in both, which the lower limit of two pixels hides in small frames."""
 
     @property
     def tokens_per_side(self) -> int:
@@ -75,14 +77,14 @@ LARGE = ModelSize(
     vision_mlp=768,
     mrope_section=(8, 12, 12),
     # 1.6 times the official digits.
-    marker=MarkerStyle(font_scale=1.6 * 20 / 30, thickness_factor=2.0, min_area_ratio=0.0),
+    marker=MarkerStyle(font_scale=1.6 * 20 / 30, thickness_factor=3.0, min_area_ratio=0.0),
 )
 """17 M parameters."""
 DETAILED = replace(
     SMALL,
     name="detailed",
     side=196,
-    marker=MarkerStyle(font_scale=0.9, thickness_factor=2.2, min_area_ratio=0.0),
+    marker=MarkerStyle(font_scale=0.9, thickness_factor=4.0, min_area_ratio=0.0),
 )
 """The small model with twice the visual tokens, and numbers that are smaller in the picture: those
 of a crowd on a street keep apart."""
