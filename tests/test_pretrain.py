@@ -83,7 +83,7 @@ def test_numbers_are_as_thick_in_training_as_on_a_video(size) -> None:
         return marker_font(side, side, size.marker)[1] / side
 
     for side in (336, 640, 768, 1280, 1920):
-        assert share(side) == pytest.approx(share(size.side), rel=0.2), side
+        assert share(side) == pytest.approx(share(2 * size.side), rel=0.2), side
 
 
 def test_dialogues_without_a_clip_are_answerable_from_their_listing() -> None:

@@ -39,8 +39,8 @@ class ModelSize:
     vision_mlp: int
     mrope_section: tuple[int, int, int]
     marker: MarkerStyle
-    """Training draws on frames of `side`, the pipeline on those of the video: the lines must be as
-    thick in both, which the lower limit of two pixels hides in small frames."""
+    """Training draws on frames of twice `side`, the pipeline on those of the video: the lines must be
+    as thick in both, which the lower limit of two pixels would hide in small frames."""
 
     @property
     def tokens_per_side(self) -> int:
@@ -84,7 +84,7 @@ DETAILED = replace(
     SMALL,
     name="detailed",
     side=196,
-    marker=MarkerStyle(font_scale=0.9, thickness_factor=4.0, min_area_ratio=0.0),
+    marker=MarkerStyle(font_scale=0.9, thickness_factor=5.0, min_area_ratio=0.0),
 )
 """The small model with twice the visual tokens, and numbers that are smaller in the picture: those
 of a crowd on a street keep apart."""

@@ -12,7 +12,9 @@ from stvg_r1_hub.evaluation.sprites.levels import sample_scene
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
 from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
 from stvg_r1_hub.evaluation.sprites.scene import KINDS, Scene
+from stvg_r1_hub.config import MarkerStyle
 from stvg_r1_hub.marking import box_center, draw_markers
+from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video import plan_sampling
 from train.dialogue import Dialogue, dense_dialogue, question_dialogue
 from train.sizes import SMALL, ModelSize, bundle_config
@@ -94,6 +96,15 @@ def _draw_numbers(rng: np.random.Generator, scene: Scene) -> dict[int, int]:
     return {o.object_id: int(n) for o, n in zip(scene.objects, drawn, strict=False)}
 
 
+def numbered(frame: Pixels, centers: dict[int, tuple[int, int]], style: MarkerStyle) -> Pixels:
+    """The frame with numbers as the pipeline draws them: on the larger video, then reduced."""
+    height, width = frame.shape[:2]
+    large = cv2.resize(frame, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+    doubled = {number: (2 * x, 2 * y) for number, (x, y) in centers.items()}
+    drawn = draw_markers(large, doubled, style)
+    return np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _marked_frames(
     rng: np.random.Generator,
     scene: Scene,
@@ -114,7 +125,7 @@ def _marked_frames(
         centers = {n: box_center(b[t]) for n, (b, drawn) in boxes.items() if drawn[t]}
         if scene.compression:
             frame = _compressed(frame, scene.compression)
-        marked.append(draw_markers(frame, centers, size.marker))
+        marked.append(numbered(frame, centers, size.marker))
     return with_noise(np.stack(marked), rng)
 
 

@@ -172,12 +172,13 @@ def draw_rewards(runs: dict[str, Path], out: Path) -> None:
 
     figure = Figure(figsize=(10, 3), layout="constrained")
     for axis, name in zip(figure.subplots(1, 3), OFFICIAL, strict=True):
-        for title, path in runs.items():
+        for i, (title, path) in enumerate(runs.items()):
             values = [line.get(f"reward/{name}") for line in read_metrics(path)]
             known = np.array([value for value in values if value is not None])
             if len(known):
                 width = min(15, len(known))
-                axis.plot(np.convolve(known, np.ones(width) / width, "valid"), label=title)
+                smooth = np.convolve(known, np.ones(width) / width, "valid")
+                axis.plot(smooth, label=title, color=f"C{i}")
         axis.set_title(name)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)

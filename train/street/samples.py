@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
-from stvg_r1_hub.marking import box_center, draw_markers
+from stvg_r1_hub.marking import box_center
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.video import plan_sampling
 from train.dialogue import ASKED, NOTHING, Dialogue
 from train.sizes import FACTOR, HINTS_PROMPT, SMALL, ModelSize, bundle_config
-from train.sprite_samples import IGNORED, Sample, with_noise
+from train.sprite_samples import IGNORED, Sample, numbered, with_noise
 from train.street.render import street_frames
 from train.street.words import MOTIONS, RESTS
 from train.street.world import StreetScene, Walker, asked_segments, sample_street
@@ -45,7 +45,7 @@ def draw_street_sample(
         drawn = {
             w.number: box_center(box[t]) for w, (box, there) in centers.items() if there[t]
         }  # fmt: skip
-        marked.append(draw_markers(frame, drawn, size.marker))
+        marked.append(numbered(frame, drawn, size.marker))
     pixels = with_noise(np.stack(marked), rng)
     labels = _token_labels(scene, boxes, seconds, height, width)
     return Sample(pixels, labels, street_dialogue(scene, (len(seconds) // 2, height, width)))

@@ -151,15 +151,19 @@ def sample_street(seed: tuple[int, ...], *, duration_seconds: float = 0) -> Stre
 
 
 def _cast(rng: np.random.Generator, duration: float) -> tuple[Walker, ...]:
-    count = int(rng.choice(np.arange(2, 10), p=(0.1, 0.16, 0.18, 0.18, 0.14, 0.1, 0.08, 0.06)))
+    count = int(rng.choice(np.arange(2, 10), p=(0.08, 0.1, 0.13, 0.15, 0.15, 0.14, 0.13, 0.12)))
     main = "person" if rng.random() < 0.35 else str(rng.choice(NOUNS))
     others = [str(rng.choice(STREET_NOUNS if rng.random() < 0.5 else NOUNS)) for _ in range(2)]
     typical = float(np.exp(rng.uniform(np.log(0.08), np.log(0.35))))
+    # A crowd: everybody in one part of the frame; and half of the scenes are full from the start.
+    reach = rng.uniform(0.35, 1.0, 2)
+    corner = rng.uniform(0, 1 - reach)
+    late = 0.3 if rng.random() < 0.5 else 0.05
     cast: list[Walker] = []
     for i in range(count + int(rng.choice(3, p=(0.6, 0.25, 0.15)))):
         noun = main if i == 0 or rng.random() < 0.65 else str(rng.choice(others))
         height = float(np.clip(typical * np.exp(rng.normal(0, 0.25)), 0.06, 0.5))
-        cast.append(_placed(rng, _walker(rng, noun, height, duration), cast))
+        cast.append(_placed(rng, _walker(rng, noun, height, duration, late), cast, corner, reach))
     # A tracker numbers in order of appearance, and some of its numbers are gone already.
     tracked = sorted(cast[:count], key=lambda w: w.start_seconds)
     highest = count if rng.random() < 0.6 else int(rng.integers(count, MAX_NUMBER + 1))
@@ -168,13 +172,15 @@ def _cast(rng: np.random.Generator, duration: float) -> tuple[Walker, ...]:
     return (*cast[count:], *numbered)
 
 
-def _walker(rng: np.random.Generator, noun: str, height: float, duration: float) -> Walker:
+def _walker(
+    rng: np.random.Generator, noun: str, height: float, duration: float, late: float
+) -> Walker:
     steps = round(duration / TIME_STEP)
     least = round(_SHORTEST / TIME_STEP)
     start, end = 0, steps
-    if rng.random() < 0.3:
+    if rng.random() < late:
         start = int(rng.integers(1, steps - least))
-    if rng.random() < 0.3:
+    if rng.random() < late:
         end = int(rng.integers(start + least, steps + 1))
     wanted = int(rng.choice((1, 2, 3), p=(0.7, 0.22, 0.08)))
     count = max(1, min(wanted, (end - start) // least))
@@ -203,19 +209,26 @@ def _velocity(rng: np.random.Generator, motion: str) -> tuple[float, float]:
     return across, (along if motion == DOWN else -along)
 
 
-def _placed(rng: np.random.Generator, walker: Walker, others: list[Walker]) -> Walker:
-    """The object where it stays in the frame, and rather apart from the others."""
+def _placed(
+    rng: np.random.Generator,
+    walker: Walker,
+    others: list[Walker],
+    corner: NDArray[np.float64],
+    reach: NDArray[np.float64],
+) -> Walker:
+    """The object where it stays in its part of the frame, and rather apart from the others."""
     instants = np.arange(walker.start_seconds, walker.end_seconds + 1e-6, TIME_STEP)
     path = walker.places(instants)[:, :2] - 0.5
     extent = path.max(0) - path.min(0)
-    slower = min(1.0, 0.84 / float(extent.max()))
+    slower = min(1.0, float((0.84 * reach / np.maximum(extent, 1e-6)).min()))
     if slower < 1:
         segments = tuple(
             replace(s, velocity=(s.velocity[0] * slower, s.velocity[1] * slower))
             for s in walker.segments
         )
         walker, path, extent = replace(walker, segments=segments), path * slower, extent * slower
-    low, high = np.array([0.03, 0.1]) - path.min(0), np.array([0.97, 0.95]) - path.max(0)
+    low = np.maximum([0.03, 0.1], corner) - path.min(0)
+    high = np.minimum([0.97, 0.95], corner + reach) - path.max(0)
     places = rng.uniform(low, np.maximum(high, low + 1e-6), (_PLACES, 2))
     if walker.leaves and walker.start_seconds > 0 and abs(path[-1, 0]) > 0.05:
         places[:, 0] = low[0] if path[-1, 0] > 0 else high[0]  # comes in over the border
