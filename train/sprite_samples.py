@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stvg_r1_hub.config import MarkerStyle
 from stvg_r1_hub.evaluation.sprites.levels import sample_scene
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
 from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
 from stvg_r1_hub.evaluation.sprites.scene import KINDS, Scene
-from stvg_r1_hub.config import MarkerStyle
 from stvg_r1_hub.marking import box_center, draw_markers
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video import plan_sampling
