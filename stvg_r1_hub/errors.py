@@ -7,6 +7,8 @@ The command line prints the message and exits with code 2; nothing else needs to
 from __future__ import annotations
 
 import importlib
+import re
+import unicodedata
 from types import ModuleType
 
 
@@ -74,5 +76,14 @@ def require_package(module: str, extra: str) -> ModuleType:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what another library says, without its full stop, to be quoted."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    r"""The first line of what another library says, to be quoted.
+
+    Colours, emoji and the full stop are taken off:
+
+    >>> first_line(OSError("\x1b[31m\u274c Download failure.\x1b[0m\nmore"))
+    'Download failure'
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    plain = "".join(c for c in plain if unicodedata.category(c) != "So" and c not in "\ufe0f\u200d")
+    lines = plain.strip().splitlines() or [type(error).__name__]
+    return lines[0].strip().rstrip(".")

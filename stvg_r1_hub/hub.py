@@ -15,13 +15,12 @@ from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError
-from stvg_r1_hub.hub_errors import fetching
+from stvg_r1_hub.hub_files import fetch
 from stvg_r1_hub.training_record import TRAINING_NAME
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
 ADAPTER_CONFIG = "adapter_config.json"
-FILE_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.md", "*.onnx")
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,15 @@ def resolve(
     folder = local_folder(name)
     if folder is not None:
         return folder
-    return _download(str(name), revision, token, cache_dir, local_files_only, weights)
+    return fetch(
+        str(name),
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        # Detectors lie in folders of their own and are always wanted.
+        without=() if weights else ("*.safetensors",),
+    )
 
 
 def local_folder(name: str | Path) -> Path | None:
@@ -195,30 +202,6 @@ def local_folder(name: str | Path) -> Path | None:
             f"({', '.join(BUNDLED_MODELS)}) and no Hub id of the form 'owner/name'."
         )
     return None
-
-
-def _download(
-    repo_id: str,
-    revision: str | None,
-    token: str | None,
-    cache_dir: str | Path | None,
-    local_files_only: bool,
-    weights: bool,
-) -> Path:
-    from huggingface_hub import snapshot_download
-
-    with fetching(repo_id, revision):
-        folder = snapshot_download(
-            repo_id,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            allow_patterns=list(FILE_PATTERNS),
-            # Detectors lie in folders of their own and are always wanted.
-            ignore_patterns=None if weights else ["*.safetensors"],
-        )
-    return Path(str(folder))
 
 
 def _check_model_files(name: str | Path, folder: Path, weights: bool) -> None:

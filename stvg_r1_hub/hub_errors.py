@@ -8,10 +8,17 @@ from contextlib import contextmanager
 
 from stvg_r1_hub.errors import ModelError
 
+USE_BUNDLED = "use the bundled model 'tiny'"
+
 
 @contextmanager
-def fetching(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Turn what goes wrong while files are fetched into a `ModelError`."""
+def fetching(
+    repo_id: str, revision: str | None = None, *, instead: str = USE_BUNDLED
+) -> Iterator[None]:
+    """Turn what goes wrong while files are fetched into a `ModelError`.
+
+    `instead` is what a user can do where the Hub is out of reach.
+    """
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -41,7 +48,7 @@ def fetching(repo_id: str, revision: str | None = None) -> Iterator[None]:
             f"{repo_id} has no revision '{revision}'; name one of its branches, tags or commits."
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelError(_out_of_reach(repo_id, revision, error)) from error
+        raise ModelError(_out_of_reach(repo_id, revision, error, instead)) from error
     except HfHubHTTPError as error:
         raise ModelError(
             f"The Hub refused the request for {repo_id} (HTTP {_status(error)}); "
@@ -116,18 +123,18 @@ def _invalid(repo_id: str) -> str:
     return f"'{repo_id}' is not a valid Hub id; it must have the form 'owner/name'."
 
 
-def _out_of_reach(repo_id: str, revision: str | None, error: Exception) -> str:
+def _out_of_reach(repo_id: str, revision: str | None, error: Exception, instead: str) -> str:
     wanted = f"{repo_id} at revision '{revision}'" if revision else repo_id
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     cause = error.__cause__
     if offline or cause is None:
         return (
             f"{wanted} is not in the local cache and downloads are switched off; "
-            "unset HF_HUB_OFFLINE and local_files_only, or use the bundled model 'tiny'."
+            f"unset HF_HUB_OFFLINE and local_files_only, or {instead}."
         )
     return (
         f"{wanted} is not in the local cache and the Hub cannot be reached; "
-        "check the network, or use the bundled model 'tiny'."
+        f"check the network, or {instead}."
     )
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from stvg_r1_hub.card_results import EVAL_RESULTS_PATTERN, eval_results, read_figures
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
 from stvg_r1_hub.errors import OutputError
-from stvg_r1_hub.hub import FILE_PATTERNS, base_of, fingerprint, is_adapter
+from stvg_r1_hub.hub import base_of, fingerprint, is_adapter
 from stvg_r1_hub.hub_errors import sending
+from stvg_r1_hub.hub_files import FILE_PATTERNS
 from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card
 from stvg_r1_hub.training_record import hub_base, load_training
 

@@ -11,9 +11,12 @@ PACKAGE = Path(__file__).parent.parent / "stvg_r1_hub"
 BASE = {"structures", "geometry", "config", "errors", "outputs", "mask_session", "timings"}
 # What only draws or keeps files; used by the assembling modules below.
 SUPPORT = {
-    "hub": {"hub_errors", "training_record"},
+    "hub_files": {"hub_errors"},
+    "hub": {"hub_files", "training_record"},
+    "tracking": {"hub_files"},
+    "segmentation": {"hub_files"},
     "model_card": {"card_results", "training_record"},
-    "saving": {"hub", "hub_errors", "model_card", "card_results", "training_record"},
+    "saving": {"hub", "hub_errors", "hub_files", "model_card", "card_results", "training_record"},
     "rendering": {"drawing"},
     "pictures": {"drawing", "rendering"},
 }

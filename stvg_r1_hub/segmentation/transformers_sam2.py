@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, first_line
+from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
@@ -75,14 +76,19 @@ class TransformersSam2:
             "token": token,
             "cache_dir": cache_dir,
         }
+        folder = model_folder(
+            name, **common, instead="give segmenter the folder of a SAM 2 video model"
+        )
         try:
-            found = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **common)
+            found = transformers.AutoConfig.from_pretrained(
+                folder, trust_remote_code=False, **common
+            )
             if found.model_type not in _CLASSES:
                 raise ValueError(f"it is a {found.model_type!r} model")
             of_model, of_processor = _CLASSES[found.model_type]
-            processor = getattr(transformers, of_processor).from_pretrained(name, **common)
+            processor = getattr(transformers, of_processor).from_pretrained(folder, **common)
             model: Any = getattr(transformers, of_model).from_pretrained(
-                name,
+                folder,
                 use_safetensors=True,
                 dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
                 **common,

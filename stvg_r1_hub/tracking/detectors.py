@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import TrackerError, first_line
+from stvg_r1_hub.errors import ModelError, TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
+from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 
 COCO_FOLDER = Path(__file__).parent.parent / "bundled" / "coco"
 """The bundled detector for real footage."""
+USE_COCO = "take the tracker 'coco', which is bundled"
+"""What remains where a detector cannot be fetched."""
 _SETTINGS = "detector.json"
 _WEIGHTS = "detector.onnx"
 _MAX_DETECTIONS = 300
@@ -196,13 +199,16 @@ class TransformersDetector:
         """
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-        name = str(folder_or_id)
-        common: dict[str, Any] = {
+        where: dict[str, Any] = {
             "local_files_only": local_files_only,
             "token": token,
             "cache_dir": cache_dir,
-            "trust_remote_code": False,
         }
+        try:
+            name = model_folder(folder_or_id, **where, instead=USE_COCO)
+        except ModelError as error:
+            raise TrackerError(str(error)) from error
+        common = {**where, "trust_remote_code": False}
         try:
             load_processor: Any = AutoImageProcessor.from_pretrained
             self._processor = load_processor(name, **common)
@@ -211,7 +217,7 @@ class TransformersDetector:
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(
-                f"Cannot load a transformers object detector from {name!r}: "
+                f"Cannot load a transformers object detector from {str(folder_or_id)!r}: "
                 f"{first_line(error)}; give a folder or Hub id with config.json, "
                 "preprocessor_config.json and model.safetensors"
             ) from error

@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.errors import ModelError, TrackerError
+from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER, OnnxDetector, TransformersDetector
+from stvg_r1_hub.tracking.detectors import (
+    COCO_FOLDER,
+    USE_COCO,
+    OnnxDetector,
+    TransformersDetector,
+)
 from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
@@ -250,16 +256,20 @@ def _transformers(name: str, config: TrackingConfig, hub: dict[str, Any]) -> tup
 
     where = {key: value for key, value in hub.items() if key != "device"}
     try:
-        found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+        folder = model_folder(name, **where, instead=USE_COCO)
+    except ModelError as error:
+        raise TrackerError(str(error)) from error
+    try:
+        found = AutoConfig.from_pretrained(folder, trust_remote_code=False, **where)
         model_type = found.model_type
     except (OSError, ValueError, KeyError):
         model_type = ""  # The detector's own loader says what is wrong.
     threshold = config.score_threshold
     if model_type in OPEN_MODEL_TYPES:
-        words = TransformersOpenDetector(name, score_threshold=threshold, **hub)
+        words = TransformersOpenDetector(folder, score_threshold=threshold, **hub)
         said = f"Tracker: {name}, which looks for what the query names."
         return OpenVocabularyTracker(words, config, name=name), said
-    detector = TransformersDetector(name, score_threshold=threshold, **hub)
+    detector = TransformersDetector(folder, score_threshold=threshold, **hub)
     named = DetectionTracker(detector, config, name=name)
     return named, f"Tracker: the transformers detector {name}."
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import TrackerError, first_line
+from stvg_r1_hub.errors import ModelError, TrackerError, first_line
+from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.structures import Detections, Pixels
-from stvg_r1_hub.tracking.detectors import tidy
+from stvg_r1_hub.tracking.detectors import USE_COCO, tidy
 
 OPEN_MODEL = "IDEA-Research/grounding-dino-tiny"
 """Apache-2.0."""
@@ -51,16 +52,20 @@ class TransformersOpenDetector:
         """
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        common: dict[str, Any] = {
+        where: dict[str, Any] = {
             "local_files_only": local_files_only,
             "token": token,
             "cache_dir": cache_dir,
-            "trust_remote_code": False,
         }
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(str(folder_or_id), **common)
+            name = model_folder(folder_or_id, **where, instead=USE_COCO)
+        except ModelError as error:
+            raise TrackerError(str(error)) from error
+        common = {**where, "trust_remote_code": False}
+        try:
+            self._processor: Any = AutoProcessor.from_pretrained(name, **common)
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                str(folder_or_id), use_safetensors=True, **common
+                name, use_safetensors=True, **common
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(

@@ -46,6 +46,15 @@ def test_auto_says_why_it_did_not_get_what_a_gpu_deserves() -> None:
     assert "COCO" in said and said.endswith("is out of reach.")
 
 
+@pytest.mark.parametrize("name", ["rtdetr", "open", "ustc-community/dfine-small-coco"])
+def test_what_is_out_of_reach_is_one_sentence_with_a_way_out(name: str) -> None:
+    with pytest.raises(TrackerError) as error:
+        load_tracker(name, config=TrackingConfig(), local_files_only=True)
+    said = str(error.value)
+    assert "is not in the local cache" in said and "\n" not in said
+    assert said.endswith("or take the tracker 'coco', which is bundled.")
+
+
 def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
     write_detector(tmp_path / "own")
     tracker, said = load_tracker(config=TrackingConfig(detector="own"), bundle=tmp_path)
