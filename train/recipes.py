@@ -95,7 +95,7 @@ RECIPES = {
         _GOALS,
         "easy",
     ),
-    # Class hints, from the finished model of `cpu` (--warm-start): about an hour of one core.
+    # Class hints, from the finished model of `cpu` (--warm-start): about two hours of one core.
     "hints": Recipe(
         DETAILED,
         {"hints": Stage(None, 1600, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 10)},
