@@ -42,25 +42,12 @@ def _middle_weights() -> NDArray[np.float64]:
 _WEIGHTS = _middle_weights()
 
 
-def describe(pixels: Pixels, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Looks of the boxes of one frame.
-
-    Args:
-        pixels: `(H, W, 3)` uint8 RGB.
-        boxes: `(N, 4)` xyxy pixels; parts outside the frame are ignored.
-
-    Returns:
-        `(N, LOOK_SIZE)` float32, each row of length 1.
-    """
-    return looks_of(cut_patches(pixels, boxes))
-
-
 def cut_patches(pixels: Pixels, boxes: NDArray[np.float32]) -> Pixels:
     """What is in the boxes of one frame, as `(N, PATCH_HEIGHT, PATCH_WIDTH, 3)` uint8 RGB.
 
     Args:
-        pixels: as for `describe`.
-        boxes: as for `describe`.
+        pixels: `(H, W, 3)` uint8 RGB.
+        boxes: `(N, 4)` xyxy pixels; parts outside the frame are ignored.
     """
     height, width = pixels.shape[:2]
     limits = np.array([width, height, width, height])
@@ -74,7 +61,11 @@ def cut_patches(pixels: Pixels, boxes: NDArray[np.float32]) -> Pixels:
 
 
 def looks_of(patches: Pixels) -> NDArray[np.float32]:
-    """Looks `(N, LOOK_SIZE)` of patches as `cut_patches` cuts them, from any number of frames."""
+    """Looks of patches as `cut_patches` cuts them, from any number of frames.
+
+    Returns:
+        `(N, LOOK_SIZE)` float32, each row of length 1.
+    """
     import cv2
 
     n = len(patches)

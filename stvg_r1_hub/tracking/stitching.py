@@ -60,7 +60,7 @@ class Tracklet:
     class_ids: NDArray[np.int64]
     """`(T,)`."""
     looks: NDArray[np.float32]
-    """`(T, L)` from `appearance.describe`."""
+    """`(T, L)` from `appearance.looks_of`."""
     clear: NDArray[np.float64]
     """`(T,)` share of the box that no other box of the frame covers, in 0..1."""
 

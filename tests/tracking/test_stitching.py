@@ -7,7 +7,6 @@ import pytest
 from stvg_r1_hub.tracking.appearance import (
     LOOK_SIZE,
     cut_patches,
-    describe,
     find_cuts,
     looks_of,
     shrink,
@@ -160,7 +159,8 @@ def test_looks_of_many_frames_are_those_of_each() -> None:
         np.concatenate([cut_patches(*both) for both in zip(frames, boxes, strict=True)])
     )
     assert np.array_equal(
-        together, np.concatenate([describe(*b) for b in zip(frames, boxes, strict=True)])
+        together,
+        np.concatenate([looks_of(cut_patches(*b)) for b in zip(frames, boxes, strict=True)]),
     )
 
 
@@ -171,14 +171,15 @@ def test_looks_tell_colours_and_halves_apart() -> None:
     pixels[20:50, 110:140], pixels[50:80, 110:140] = (200, 20, 20), (20, 20, 200)
     pixels[20:50, 160:190], pixels[50:80, 160:190] = (20, 20, 200), (200, 20, 20)
     boxes = np.array([[x, 20, x + 30, 80] for x in (10, 60, 110, 160)], np.float32)
-    looks = describe(pixels, boxes)
+    looks = looks_of(cut_patches(pixels, boxes))
     assert looks.shape == (4, LOOK_SIZE) and looks.dtype == np.float32
     assert np.allclose(np.linalg.norm(looks, axis=1), 1, atol=1e-5)
     alike = looks @ looks.T
     assert alike[0, 1] > 0.999
     assert alike[0, 2] < 0.9 and alike[2, 3] < 0.8
-    assert describe(pixels, np.zeros((0, 4), np.float32)).shape == (0, LOOK_SIZE)
-    assert np.isfinite(describe(pixels, np.array([[-9, -9, 0.2, 0.2]], np.float32))).all()
+    nothing, outside = np.zeros((0, 4), np.float32), np.array([[-9, -9, 0.2, 0.2]], np.float32)
+    assert looks_of(cut_patches(pixels, nothing)).shape == (0, LOOK_SIZE)
+    assert np.isfinite(looks_of(cut_patches(pixels, outside))).all()
 
 
 def scene(shade: int, n: int, shift: int = 0) -> list[np.ndarray]:
