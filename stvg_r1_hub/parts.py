@@ -88,7 +88,7 @@ def load_parts(
     if vlm is None:
         from stvg_r1_hub.vlm.local import LocalVLM
 
-        vlm = LocalVLM.from_pretrained(
+        loaded = LocalVLM.from_pretrained(
             bundle.folder,
             config=config,
             adapter=bundle.adapter,
@@ -102,6 +102,7 @@ def load_parts(
             attn_implementation=attn_implementation,
             quantization=quantization,
         )
+        vlm, said = loaded, (*said, *loaded.warnings)
 
     return Parts(
         config,

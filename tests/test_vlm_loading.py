@@ -170,6 +170,25 @@ def test_missing_weights_are_not_made_up(copy: Path) -> None:
         load(copy)
 
 
+def test_weights_without_a_place_are_said_in_one_sentence(
+    copy: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    assert load(copy).warnings == ()
+    weights = load_file(copy / "model.safetensors")
+    weights |= {f"visual.extra.{i}.weight": torch.zeros(2) for i in range(5)}
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    capfd.readouterr()
+    pipeline = STVGPipeline.from_pretrained(copy, device="cpu", tracker="coco")
+    (said,) = (warning for warning in pipeline.warnings if "no place" in warning)
+    assert said.endswith(
+        "not used: model.visual.extra.0.weight, model.visual.extra.1.weight, "
+        "model.visual.extra.2.weight and 2 more; check that config and weights belong together."
+    )
+    assert not caplog.records and "UNEXPECTED" not in "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("keep", [100, 20_000])
 def test_half_downloaded_weights_are_refused(copy: Path, keep: int) -> None:
     path = copy / "model.safetensors"

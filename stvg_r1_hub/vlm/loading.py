@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +156,7 @@ def load_model(
     dtype: str | None,
     attn_implementation: str | None,
     quantization: str | None,
-) -> Any:
+) -> tuple[Any, tuple[str, ...]]:
     """Load weights (safetensors only, no remote code), put an adapter on them.
 
     Args:
@@ -167,6 +170,9 @@ def load_model(
             has it, else sdpa.
         quantization: one of `QUANTIZATIONS`, or None.
 
+    Returns:
+        The model, and what is worth knowing about its files, one sentence each.
+
     Raises:
         ModelError: the weights or the adapter cannot be loaded.
         ConfigError: an unknown dtype or quantization.
@@ -178,29 +184,56 @@ def load_model(
     quantized = _quantization(quantization, torch_dtype)
     if quantized is not None and device_map is None:
         device_map = {"": device}
-    loaded: Any = AutoModelForImageTextToText.from_pretrained(
-        str(folder_or_id),
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype=torch_dtype,
-        attn_implementation=attn_implementation or _attention(torch_dtype, device, device_map),
-        device_map=device_map,
-        quantization_config=quantized,
-        output_loading_info=True,
-        **where,
-    )
+    with _without_table():
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            str(folder_or_id),
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch_dtype,
+            attn_implementation=attn_implementation or _attention(torch_dtype, device, device_map),
+            device_map=device_map,
+            quantization_config=quantized,
+            output_loading_info=True,
+            **where,
+        )
     model, report = loaded
     # transformers would go on with random numbers in their place.
     absent = sorted(report["missing_keys"])
     if absent:
-        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         raise ModelError(
-            f"{folder_or_id} lacks weights: {', '.join(absent[:3])}{more}; "
+            f"{folder_or_id} lacks weights: {_first_three(absent)}; "
             "download it again, or save it with all its weights."
+        )
+    unused = sorted(report["unexpected_keys"])
+    said: tuple[str, ...] = ()
+    if unused:
+        said = (
+            f"{folder_or_id} has weights that its config.json has no place for, and they are not "
+            f"used: {_first_three(unused)}; check that config and weights belong together.",
         )
     if adapter is not None:
         model = _with_adapter(model, adapter, str(folder_or_id), merge=quantized is None)
-    return model if device_map is not None else model.to(device)
+    return model if device_map is not None else model.to(device), said
+
+
+@contextlib.contextmanager
+def _without_table() -> Iterator[None]:
+    """Keep back transformers' table of weights that did not fit; we say it in a sentence."""
+    log = logging.getLogger("transformers.modeling_utils")
+
+    def is_not_table(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    log.addFilter(is_not_table)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_not_table)
+
+
+def _first_three(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _attention(dtype: torch.dtype, device: str, device_map: Any) -> str:

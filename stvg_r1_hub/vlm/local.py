@@ -32,8 +32,18 @@ _NO_MEMORY = ("out of memory", "can't allocate memory")
 class LocalVLM:
     """A Qwen-VL checkpoint and its processor; build one with `from_pretrained`."""
 
-    def __init__(self, model: Any, processor: Any, config: STVGConfig) -> None:
-        """Wrap a loaded model; `config` says how its frames and positions are made."""
+    def __init__(
+        self, model: Any, processor: Any, config: STVGConfig, warnings: tuple[str, ...] = ()
+    ) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            model: of one of the `loading.ARCHITECTURES`.
+            processor: its processor.
+            config: how its frames and positions are made.
+            warnings: what was noticed while loading, one sentence each.
+        """
+        self.warnings = warnings
         self.model = model.eval()
         self.processor = processor
         self.config = config
@@ -96,7 +106,7 @@ class LocalVLM:
             check_architecture(name, found.model_type, config.position_rule)
             processor = AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
             with within_memory(device, "choose a smaller model"):
-                model = load_model(
+                model, warnings = load_model(
                     name,
                     adapter=adapter,
                     where=where,
@@ -112,7 +122,7 @@ class LocalVLM:
             raise ModelError(
                 f"Cannot load the language model of {name}: {first_line(error)}."
             ) from error
-        return cls(model, processor, config)
+        return cls(model, processor, config, warnings)
 
     def encode(self, video: MarkedFrames) -> EncodedVideo:
         """Run the vision tower once over a clip."""
