@@ -39,8 +39,8 @@ class ModelSize:
     vision_mlp: int
     mrope_section: tuple[int, int, int]
     marker: MarkerStyle
-    """Training draws on frames of twice `side`, the pipeline on those of the video: the lines must
-    be as thick in both, which the lower limit of two pixels would hide in small frames."""
+    """Training draws on frames as large as videos are, as the pipeline does: in small ones the
+    lower limit of two pixels would make the lines thicker."""
 
     @property
     def tokens_per_side(self) -> int:

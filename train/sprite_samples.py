@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -96,12 +97,31 @@ def _draw_numbers(rng: np.random.Generator, scene: Scene) -> dict[int, int]:
     return {o.object_id: int(n) for o, n in zip(scene.objects, drawn, strict=False)}
 
 
-def numbered(frame: Pixels, centers: dict[int, tuple[int, int]], style: MarkerStyle) -> Pixels:
-    """The frame with numbers as the pipeline draws them: on the larger video, then reduced."""
+def draw_enlargement(rng: np.random.Generator) -> float:
+    """How many times as large as the model's frames a clip's video is said to be.
+
+    Lines are whole pixels of the video wide, so in the model's frames a number is now thicker, now
+    thinner; a model that saw one enlargement only misreads the numbers of other videos.
+    """
+    return float(rng.uniform(1.2, 4.0))
+
+
+def numbered(
+    frame: Pixels, boxes: Mapping[int, NDArray[np.float64]], style: MarkerStyle, enlargement: float
+) -> Pixels:
+    """The frame with numbers as the pipeline draws them: on the larger video, then reduced.
+
+    Args:
+        frame: `(H, W, 3)` uint8 RGB, of the model's size.
+        boxes: number to `(4,)` xyxy in pixels of `frame`.
+        style: of the numbers.
+        enlargement: of the video over the frame.
+    """
     height, width = frame.shape[:2]
-    large = cv2.resize(frame, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
-    doubled = {number: (2 * x, 2 * y) for number, (x, y) in centers.items()}
-    drawn = draw_markers(large, doubled, style)
+    video_size = (round(enlargement * width), round(enlargement * height))
+    video = cv2.resize(frame, video_size, interpolation=cv2.INTER_LINEAR)
+    centers = {number: box_center(enlargement * box) for number, box in boxes.items()}
+    drawn = draw_markers(video, centers, style)
     return np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -120,12 +140,13 @@ def _marked_frames(
         shift = rng.normal(0, 0.02, (len(times), 2)) * extent
         drawn = in_view & (rng.random(len(times)) > 0.01)
         boxes[numbers[thing.object_id]] = (tight + np.tile(shift, 2), drawn)
+    enlargement = draw_enlargement(rng)
     marked = []
     for t, frame in enumerate(render(scene, size.side, times.tolist())):
-        centers = {n: box_center(b[t]) for n, (b, drawn) in boxes.items() if drawn[t]}
+        seen = {n: b[t] for n, (b, drawn) in boxes.items() if drawn[t]}
         if scene.compression:
             frame = _compressed(frame, scene.compression)
-        marked.append(numbered(frame, centers, size.marker))
+        marked.append(numbered(frame, seen, size.marker, enlargement))
     return with_noise(np.stack(marked), rng)
 
 

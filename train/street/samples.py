@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
-from stvg_r1_hub.marking import box_center
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.video import plan_sampling
 from train.dialogue import ASKED, NOTHING, Dialogue
 from train.sizes import FACTOR, HINTS_PROMPT, SMALL, ModelSize, bundle_config
-from train.sprite_samples import IGNORED, Sample, numbered, with_noise
+from train.sprite_samples import IGNORED, Sample, draw_enlargement, numbered, with_noise
 from train.street.render import street_frames
 from train.street.words import MOTIONS, RESTS
 from train.street.world import StreetScene, Walker, asked_segments, sample_street
@@ -39,13 +38,12 @@ def draw_street_sample(
     rng = np.random.default_rng([*seed, 9])
     seconds, height, width = _plan(rng, scene, picture, size)
     frames, boxes = street_frames(scene, height, width, seconds)
-    centers = {w: _tracked(rng, w, boxes[w], seconds, height, width) for w in scene.tracked}
+    tracked = {w: _tracked(rng, w, boxes[w], seconds, height, width) for w in scene.tracked}
+    enlargement = draw_enlargement(rng)
     marked = []
     for t, frame in enumerate(frames):
-        drawn = {
-            w.number: box_center(box[t]) for w, (box, there) in centers.items() if there[t]
-        }  # fmt: skip
-        marked.append(numbered(frame, drawn, size.marker))
+        seen = {w.number: box[t] for w, (box, there) in tracked.items() if there[t]}
+        marked.append(numbered(frame, seen, size.marker, enlargement))
     pixels = with_noise(np.stack(marked), rng)
     labels = _token_labels(scene, boxes, seconds, height, width)
     return Sample(pixels, labels, street_dialogue(scene, (len(seconds) // 2, height, width)))
