@@ -10,13 +10,18 @@ from pathlib import Path
 
 from stvg_r1_hub.errors import OutputError
 
+VIDEO_SUFFIXES = (".mp4", ".gif")
+"""Endings of a video that we write."""
+PICTURE_SUFFIXES = (".png",)
+"""Endings of a picture that we write."""
+
 
 def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
     """The path, when a file can be written there.
 
     Args:
         path: where a result shall go; an existing file will be replaced.
-        suffixes: allowed endings in lower case, such as `(".mp4", ".gif")`; empty allows any.
+        suffixes: allowed endings in lower case, such as `VIDEO_SUFFIXES`; empty allows any.
 
     Raises:
         OutputError: a directory, an ending that is not allowed, or a folder that is missing or

@@ -11,7 +11,7 @@ from typing import Any
 
 from stvg_r1_hub import pictures, rendering, video
 from stvg_r1_hub.geometry import union_of_masks
-from stvg_r1_hub.outputs import check_output, replacing
+from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.structures import (
     RLE,
     Answer,
@@ -22,9 +22,6 @@ from stvg_r1_hub.structures import (
     Tube,
 )
 from stvg_r1_hub.video import VideoSource
-
-VIDEO_SUFFIXES = (".mp4", ".gif")
-PICTURE_SUFFIXES = (".png",)
 
 
 @dataclass(frozen=True, eq=False)

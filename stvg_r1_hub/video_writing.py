@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stvg_r1_hub.errors import OutputError, VideoError
-from stvg_r1_hub.outputs import check_output, replacing
+from stvg_r1_hub.outputs import VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.structures import Pixels, Progress
 from stvg_r1_hub.video_source import VideoSource
 
@@ -67,7 +67,7 @@ def write_video(
     """
     import av
 
-    target = check_output(os.fspath(path), (".mp4", ".gif"))
+    target = check_output(os.fspath(path), VIDEO_SUFFIXES)
     _check_times(times_seconds, duration_seconds)
     timed = _timed(frames, times_seconds, progress)
     try:

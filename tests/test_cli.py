@@ -14,7 +14,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from stvg_r1_hub import cli, doctor
+from stvg_r1_hub import cli, commands, doctor
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
 from tests import tiny_sam2
@@ -199,7 +199,7 @@ def test_broken_installation_is_one_sentence(
     (tmp_path / "cv2.py").write_text(f"raise ImportError({lacking!r})")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
-    monkeypatch.setattr(cli, "_doctor", lambda options: importlib.import_module("cv2"))
+    monkeypatch.setattr(commands, "doctor", lambda options: importlib.import_module("cv2"))
     assert cli.main(["doctor"]) == 2
     said = capfd.readouterr().err
     assert_one_sentence(said)
@@ -223,7 +223,7 @@ def test_missing_extra_names_the_command(
         require_package("no_such_package_here", "yolo")
         return 0
 
-    monkeypatch.setattr(cli, "_doctor", needs_extra)
+    monkeypatch.setattr(commands, "doctor", needs_extra)
     assert cli.main(["doctor"]) == 2
     said = capfd.readouterr().err
     assert_one_sentence(said)
@@ -270,7 +270,7 @@ def test_interrupt_is_130(
     def interrupted(options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_doctor", interrupted)
+    monkeypatch.setattr(commands, "doctor", interrupted)
     assert cli.main(["doctor"]) == 130
     assert_one_sentence(capfd.readouterr().err)
 

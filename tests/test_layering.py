@@ -54,7 +54,8 @@ ASSEMBLING = {
         "tracking",
         "segmentation",
     },
-    "cli": {"pipeline", "result", "evaluation", "web", "doctor", "progress_bars"},
+    "cli": {"commands", "evaluation"},
+    "commands": {"pipeline", "result", "web", "doctor", "progress_bars"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
         *{"drawing", "progress_bars"},

@@ -1,0 +1,253 @@
+"""What each command of `stvg` does: options in, an exit code out; `cli` reads the options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stvg_r1_hub.errors import ConfigError, ModelError, OutputError, VideoError
+from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, make_folder
+from stvg_r1_hub.progress_bars import ProgressBars
+
+if TYPE_CHECKING:
+    from stvg_r1_hub.result import GroundingResult
+
+DEMO = Path(__file__).parent / "bundled" / "demo"
+MAX_PIPED_BYTES = 1024**3
+
+
+def ground(options: argparse.Namespace) -> int:
+    """Ask one model one or several questions about a video."""
+    if options.max_objects is not None and options.max_objects < 1:
+        raise ConfigError(f"--max-objects must be at least 1, got {options.max_objects}.")
+    several = len(options.queries) > 1
+    outs = _numbered(options.out, VIDEO_SUFFIXES, options, several)
+    plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
+    strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
+    _check_outputs(options, *outs, *plots, *strips)
+    from stvg_r1_hub.pipeline import STVGPipeline, open_video, server_vlm
+
+    STVGPipeline.check_queries(options.queries)
+    opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
+    with opened as source, ProgressBars() as progress:
+        pipeline = STVGPipeline.from_pretrained(
+            options.model,
+            revision=options.revision,
+            tracker=options.tracker,
+            segmenter=options.segmenter,
+            device=options.device,
+            vlm=server_vlm(options.server) if options.server else None,
+        )
+        _say(*pipeline.warnings)
+        results = pipeline(
+            options.queries,
+            source,
+            masks=options.masks,
+            max_objects=options.max_objects,
+            progress=progress,
+        )
+        for result, out, plot, strip in zip(results, outs, plots, strips, strict=True):
+            if out is not None:
+                result.save_video(out, progress=progress)
+            if plot is not None:
+                result.plot(plot)
+            if strip is not None:
+                result.keyframes(strip)
+    values = [result.to_dict() for result in results]
+    _write_json(values if several else values[0], options.json)
+    for result in results:
+        _say_answer(result, to_stderr=options.json == "-")
+    _say_paths(*outs, *plots, *strips, None if options.json == "-" else options.json)
+    return 0
+
+
+def track(options: argparse.Namespace) -> int:
+    """Find and number all objects of a video."""
+    (out,) = _numbered(options.out, VIDEO_SUFFIXES, options, several=False)
+    _check_outputs(options, out)
+    from stvg_r1_hub.config import TrackingConfig
+    from stvg_r1_hub.pipeline import (
+        load_tracker,
+        open_video,
+        pick_device,
+        save_tracks,
+        track_video,
+        tracks_to_dict,
+    )
+    from stvg_r1_hub.result import save_tracks_video
+
+    opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
+    with opened as source, ProgressBars() as progress:
+        tracker, choice = load_tracker(
+            options.tracker,
+            config=TrackingConfig(),
+            device=pick_device(options.device),
+            segmenter=options.segmenter,
+        )
+        _say(choice)
+        tracks = track_video(source, tracker, query=options.query, progress=progress)
+        if out is not None:
+            save_tracks_video(out, source, tracks, progress=progress)
+        _say(*source.warnings, *tracks.warnings)
+    if options.json == "-":
+        _write_json(tracks_to_dict(tracks), "-")
+    elif options.json is not None:
+        save_tracks(tracks, options.json)
+    _print_lines(
+        [f"{len(tracks)} objects"]
+        + [
+            f"  {track.object_id} {track.class_name}, {len(track.frame_indices)} frames from "
+            f"{tracks.frame_times[track.frame_indices[0]]:.2f} s"
+            for track in tracks.tracks
+        ],
+        to_stderr=options.json == "-",
+    )
+    _say_paths(out, None if options.json == "-" else options.json)
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Ground the bundled clip with the bundled model, and write everything there is to see."""
+    folder = make_folder(options.out)
+    clip, settings = DEMO / "clip.mp4", DEMO / "demo.json"
+    if not (clip.is_file() and settings.is_file()):
+        raise ModelError(
+            "The demo clip is missing from this installation; "
+            "reinstall with: pip install --force-reinstall stvg-r1-hub"
+        )
+    query = json.loads(settings.read_text(encoding="utf-8"))["query"]
+    paths = [
+        folder / name for name in ("overlay.mp4", "keyframes.png", "timeline.png", "result.json")
+    ]
+    for path in paths:
+        check_output(path)
+    from stvg_r1_hub.pipeline import STVGPipeline
+
+    with ProgressBars() as progress:
+        pipeline = STVGPipeline.from_pretrained(DEMO.parent / "tiny", local_files_only=True)
+        _say(*pipeline.warnings, f'Asking: "{query}" of {clip}')
+        result = pipeline(query, clip, progress=progress)
+        result.save_video(paths[0], progress=progress)
+    result.keyframes(paths[1])
+    result.plot(paths[2])
+    result.to_json(paths[3])
+    _say_answer(result, to_stderr=False)
+    names = ("Video", "Picture", "Timeline", "JSON")
+    _print_lines(
+        [f"{name + ':':<10}{path}" for name, path in zip(names, paths, strict=True)],
+        to_stderr=False,
+    )
+    return 0
+
+
+def app(options: argparse.Namespace) -> int:
+    """Serve the page until it is stopped."""
+    if options.max_seconds is not None and not options.max_seconds > 0:
+        raise ConfigError(f"--max-seconds must be above 0, got {options.max_seconds}.")
+    from stvg_r1_hub.web import launch
+
+    launch(
+        options.model,
+        device=options.device,
+        host=options.host,
+        port=options.port,
+        open_browser=options.open,
+        mcp=options.mcp,
+        max_seconds=options.max_seconds,
+    )
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print what is installed; exit code 1 where something is amiss."""
+    from stvg_r1_hub.doctor import report
+
+    lines, healthy = report()
+    _print_lines(lines, to_stderr=False)
+    return 0 if healthy else 1
+
+
+def _video(options: argparse.Namespace) -> str | bytes:
+    """The video as it was named; `-` is what is piped in."""
+    name: str = options.video
+    if name != "-" or os.path.lexists(name):
+        return name
+    if sys.stdin.isatty():
+        raise VideoError("Got - as video, but nothing is piped in; name a video file.")
+    content = sys.stdin.buffer.read(MAX_PIPED_BYTES + 1)
+    if len(content) > MAX_PIPED_BYTES:
+        raise VideoError("Got more than 1 GiB on standard input; name the video file instead.")
+    return content
+
+
+def _numbered(
+    path: str | None, suffixes: tuple[str, ...], options: argparse.Namespace, several: bool
+) -> list[Path | None]:
+    """One checked path a query; with several queries `out.mp4` becomes `out-1.mp4`, ..."""
+    queries = getattr(options, "queries", [""])
+    if path is None:
+        return [None] * len(queries)
+    base = Path(path)
+    names = [
+        base.with_name(f"{base.stem}-{i}{base.suffix}") if several else base
+        for i in range(1, len(queries) + 1)
+    ]
+    for name in names:
+        check_output(name, suffixes)
+    return list(names)
+
+
+def _check_outputs(options: argparse.Namespace, *paths: Path | None) -> None:
+    """The JSON can be written, no two results share a file, and none replaces the video."""
+    names = [name for name in paths if name is not None]
+    if options.json not in (None, "-"):
+        names.append(check_output(options.json))
+    video = getattr(options, "video", "")
+    for i, name in enumerate(names):
+        if name.exists() and os.path.exists(video) and name.samefile(video):
+            raise OutputError(f"{name} is the video itself; write the result somewhere else.")
+        if any(os.path.realpath(name) == os.path.realpath(other) for other in names[:i]):
+            raise OutputError(f"{name} is named for two results; give each its own file.")
+
+
+def _write_json(values: Any, path: str | None) -> None:
+    if path is None:
+        return
+    from stvg_r1_hub.result import write_json
+
+    text = write_json(values, None if path == "-" else path)
+    if path == "-":
+        sys.stdout.write(text)
+
+
+def _say_answer(result: GroundingResult, *, to_stderr: bool) -> None:
+    if result.found:
+        ids = ", ".join(map(str, result.object_ids))
+        noun = "object" if len(result.object_ids) == 1 else "objects"
+        line = (
+            f'"{result.query}": {noun} {ids}, {result.start_seconds:.2f} s to '
+            f"{result.end_seconds:.2f} s, {len(result.boxes)} boxes"
+        )
+    else:
+        line = f'"{result.query}": not found'
+    _print_lines([line], to_stderr=to_stderr)
+    _say(*result.warnings)
+
+
+def _print_lines(lines: Sequence[str], *, to_stderr: bool) -> None:
+    stream = sys.stderr if to_stderr else sys.stdout
+    for line in lines:
+        print(line, file=stream)
+
+
+def _say(*lines: str) -> None:
+    _print_lines(lines, to_stderr=True)
+
+
+def _say_paths(*paths: Path | str | None) -> None:
+    _say(*(f"wrote {path}" for path in paths if path is not None))
