@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,11 @@ def load_tracker(
 
 
 def server_vlm(url: str) -> VLM:
-    """A language model behind an OpenAI-compatible address; see `vlm.server.ServerVLM`."""
-    from stvg_r1_hub.vlm.server import ServerVLM
+    """A language model behind an OpenAI-compatible address; see `vlm.server.ServerVLM`.
 
-    return ServerVLM(url)
+    Its key and the model's name there are taken from the environment, where they are set.
+    """
+    from stvg_r1_hub.vlm.server import MODEL_VARIABLE, TOKEN_VARIABLE, ServerVLM
+
+    model, token = (os.environ.get(name) or None for name in (MODEL_VARIABLE, TOKEN_VARIABLE))
+    return ServerVLM(url, model=model, token=token)

@@ -16,7 +16,8 @@ import pytest
 from huggingface_hub import constants
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
-from stvg_r1_hub.errors import Cancelled, ModelError
+from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
+from stvg_r1_hub.pipeline import server_vlm
 from stvg_r1_hub.structures import Frames, MarkedFrames
 from stvg_r1_hub.vlm import server as server_module
 from stvg_r1_hub.vlm.server import ServerVLM
@@ -46,16 +47,34 @@ def answered(text: Any = ANSWER, used: int | None = 5000) -> tuple[int, Any]:
 
 
 @contextmanager
-def serving(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The address of a server, and the bodies that were sent to it."""
+def serving(
+    reply: Reply, served: tuple[str, ...] | None = None
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a server, and the bodies that were sent to it.
+
+    Like vLLM, one that lists what it serves answers to these names alone.
+    """
     bodies: list[dict[str, Any]] = []
+    tokens: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             body["path"], body["bearer"] = self.path, self.headers.get("Authorization")
             bodies.append(body)
-            status, answer = reply(len(bodies) - 1, body)
+            if served is not None and body["model"] not in served:
+                self.send(404, {"error": f"The model {body['model']} does not exist."})
+            else:
+                self.send(*reply(len(bodies) - 1, body))
+
+        def do_GET(self) -> None:
+            tokens.append(self.headers.get("Authorization"))
+            if served is None or self.path != "/v1/models":
+                self.send(404, {"detail": "Not Found"})
+            else:
+                self.send(200, {"object": "list", "data": [{"id": name} for name in served]})
+
+        def send(self, status: int, answer: Any) -> None:
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -71,6 +90,7 @@ def serving(reply: Reply) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1", bodies
+        assert "Bearer hf_mine" not in tokens, "nor is the question for the name sent with it"
     finally:
         server.shutdown()
         server.server_close()
@@ -143,6 +163,50 @@ def test_several_questions_keep_their_order_and_report_progress() -> None:
 def ask(url: str, **options: Any) -> list[str]:
     vlm = ServerVLM(url, **options)
     return vlm.generate(["q"], vlm.encode(clip()), max_new_tokens=5)
+
+
+@pytest.mark.parametrize("path", ["", "/v1", "/v1/", "/v1/chat/completions"])
+def test_the_model_is_asked_by_the_name_it_is_served_under(path: str) -> None:
+    with serving(lambda i, body: answered(), served=("qwen",)) as (url, bodies):
+        assert ask(url.removesuffix("/v1") + path) == [ANSWER]
+        assert bodies[0]["model"] == "qwen"
+        with pytest.raises(ModelError, match="HTTP 404"):
+            ask(url, model="other")
+
+
+def test_of_several_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda i, body: answered(), served=("base", "lora")) as (url, bodies):
+        with pytest.raises(ModelError, match=r"serves base, lora; .* STVG_SERVER_MODEL"):
+            ask(url)
+        monkeypatch.setenv("STVG_SERVER_MODEL", "lora")
+        monkeypatch.setenv("STVG_SERVER_TOKEN", "key")
+        vlm = server_vlm(url)
+        assert vlm.generate(["q"], vlm.encode(clip()), max_new_tokens=5) == [ANSWER]
+        assert (bodies[-1]["model"], bodies[-1]["bearer"]) == ("lora", "Bearer key")
+
+
+def test_the_login_for_the_hub_goes_to_the_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    with serving(lambda i, body: answered(), served=("qwen",)) as (url, bodies):
+        assert ask(url) == [ANSWER]
+        assert bodies[0]["bearer"] == "Bearer EMPTY"
+    for address, of_hub in (
+        ("https://x.us-east-1.aws.endpoints.huggingface.cloud", True),
+        ("https://router.huggingface.co/v1", True),
+        ("http://x.endpoints.huggingface.cloud", False),
+        ("https://nothuggingface.co/v1", False),
+        ("https://huggingface.co.example.org/v1", False),
+    ):
+        assert (ServerVLM(address)._key() is None) == of_hub, address
+    with serving(lambda i, body: (401, {"error": "no key"})) as (url, _):
+        with pytest.raises(ModelError, match=r"HTTP 401\): give its key .*STVG_SERVER_TOKEN"):
+            ask(url)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "/v1", "", "ftp://x/v1", "http://"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ConfigError, match="must be like 'http://localhost:8000/v1'"):
+        ServerVLM(url)
 
 
 def test_the_offline_switch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

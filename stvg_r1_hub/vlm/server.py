@@ -16,16 +16,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 
-from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.structures import Frames, MarkedFrames, Progress
 
 _PROMPTS_AT_ONCE = 8
 _FIRST_WAIT_SECONDS = 0.5
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _PIXELS_PER_TOKEN = 28 * 28 * 2
+_NO_TOKEN = "EMPTY"
+"""What servers without a key are usually sent, instead of somebody's token for the Hub."""
+_HUB_HOSTS = ("huggingface.co", "hf.co", "huggingface.cloud")
+TOKEN_VARIABLE, MODEL_VARIABLE = "STVG_SERVER_TOKEN", "STVG_SERVER_MODEL"
+"""Environment variables with which the command line gives a server's key and model."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,20 @@ class ServerVLM:
 
         Args:
             url: base address, such as `"http://localhost:8000/v1"`.
-            model: name of the model on the server, where it serves several.
-            token: sent as a bearer token.
+            model: name of the model on the server; None asks it, and takes the one it serves.
+            token: sent as a bearer token. None sends that of `hf auth login`, but to the Hub's
+                own hosts (Inference Endpoints) alone.
             timeout_seconds: for one answer.
             attempts: how often a question is sent when the server is busy or down, with a wait
                 that doubles from half a second.
+
+        Raises:
+            ConfigError: no web address.
         """
+        if urlparse(url).scheme not in ("http", "https") or not urlparse(url).hostname:
+            raise ConfigError(
+                f"Got the server address {url!r}; it must be like 'http://localhost:8000/v1'."
+            )
         self.url = url
         self.model = model
         self._token = token
@@ -124,7 +138,7 @@ class ServerVLM:
         )
 
         client = InferenceClient(
-            base_url=self.url, api_key=self._token, timeout=self._timeout_seconds
+            base_url=self.url, api_key=self._key(), timeout=self._timeout_seconds
         )
         content = [
             {"type": "text", "text": prompt},
@@ -140,6 +154,8 @@ class ServerVLM:
             },
         }
         try:
+            if self.model is None:
+                self.model = self._served_model()
             return client.chat_completion(
                 [{"role": "user", "content": content}],
                 model=self.model,
@@ -154,6 +170,8 @@ class ServerVLM:
             reason = " ".join(str(error).split())[:300]
             if status in _TRY_AGAIN:
                 raise _Busy(f"HTTP {status}") from error
+            if status in (401, 403):
+                reason = f"give its key as token, or in {TOKEN_VARIABLE} ({reason})"
             raise ModelError(
                 f"The server {self.url} refused the question (HTTP {status}): {reason}"
             ) from error
@@ -166,6 +184,43 @@ class ServerVLM:
             raise _Busy(" ".join(str(error).split()) or type(error).__name__) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(self._nonsense(str(error))) from error
+
+    def _key(self) -> str | None:
+        """What is sent as bearer token; None makes the client take the one for the Hub."""
+        host = urlparse(self.url)
+        of_hub = host.scheme == "https" and any(
+            f".{host.hostname}".endswith(f".{name}") for name in _HUB_HOSTS
+        )
+        return self._token or (None if of_hub else _NO_TOKEN)
+
+    def _served_model(self) -> str | None:
+        """The name that the server gives its model; None when it does not say.
+
+        vLLM and SGLang answer to that name alone.
+
+        Raises:
+            ModelError: it serves several.
+        """
+        from huggingface_hub import get_session, get_token
+
+        key = self._key() or get_token()
+        answer = get_session().get(
+            f"{_base(self.url)}/models",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self._timeout_seconds,
+        )
+        if answer.status_code in _TRY_AGAIN:
+            raise _Busy(f"HTTP {answer.status_code}")
+        try:
+            names = [entry["id"] for entry in answer.json()["data"]]
+        except (ValueError, TypeError, KeyError):
+            return None
+        if len(names) > 1:
+            raise ModelError(
+                f"The server {self.url} serves {', '.join(map(str, names))}; name one as model, or "
+                f"in {MODEL_VARIABLE}."
+            )
+        return str(names[0]) if names else None
 
     def _text(self, answer: Any, video: SentVideo) -> str:
         try:
@@ -189,6 +244,12 @@ class ServerVLM:
             f"The server {self.url} does not speak OpenAI's chat protocol (got {shown}); "
             "give the base address of one that does, usually ending in /v1."
         )
+
+
+def _base(url: str) -> str:
+    """The address that ends in /v1, of any that the client takes."""
+    base = url.split("?")[0].rstrip("/").removesuffix("/chat/completions").rstrip("/")
+    return base if base.endswith("/v1") else f"{base}/v1"
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
