@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help="what open, yolo-world and yoloe look for; may be given several times",
     )
+    track.add_argument(
+        "--model",
+        help="track as this model does, with its detector and settings: bundled name, folder or "
+        "Hub id, fetched without its language model",
+    )
     track.add_argument("--out", help="video to write with all IDs drawn (.mp4 or .gif)")
     track.add_argument("--json", help="tracks to write as JSON; - prints them")
     _add_tracker(track)

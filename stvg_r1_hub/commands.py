@@ -16,7 +16,10 @@ from stvg_r1_hub.progress_bars import ProgressBars
 
 if TYPE_CHECKING:
     from stvg_r1_hub.result import GroundingResult
+    from stvg_r1_hub.tracking import Tracker
 
+COCO_TRACKERS = ("coco", "rtdetr", "yolo")
+"""Trackers, by their names, whose detectors know the classes of COCO alone."""
 DEMO = Path(__file__).parent / "bundled" / "demo"
 MAX_PIPED_BYTES = 1024**3
 
@@ -70,30 +73,22 @@ def track(options: argparse.Namespace) -> int:
     """Find and number all objects of a video."""
     (out,) = _numbered(options.out, VIDEO_SUFFIXES, options, several=False)
     _check_outputs(options, out)
-    from stvg_r1_hub.config import TrackingConfig
-    from stvg_r1_hub.pipeline import (
-        load_tracker,
-        open_video,
-        pick_device,
-        save_tracks,
-        track_video,
-        tracks_to_dict,
-    )
+    from stvg_r1_hub.pipeline import open_video, save_tracks, track_video, tracks_to_dict
     from stvg_r1_hub.result import save_tracks_video
 
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
-        tracker, choice = load_tracker(
-            options.tracker,
-            config=TrackingConfig(),
-            device=pick_device(options.device),
-            segmenter=options.segmenter,
-        )
-        _say(choice)
+        tracker, said = _tracker(options)
+        _say(*said)
         tracks = track_video(source, tracker, query=options.query, progress=progress)
         if out is not None:
             save_tracks_video(out, source, tracks, progress=progress)
         _say(*source.warnings, *tracks.warnings)
+    if not len(tracks) and tracker.name in COCO_TRACKERS:
+        _say(
+            "This detector knows the 80 everyday classes of COCO: --tracker open with --query "
+            "looks for anything else, and --model tracks as a model does."
+        )
     if options.json == "-":
         _write_json(tracks_to_dict(tracks), "-")
     elif options.json is not None:
@@ -109,6 +104,23 @@ def track(options: argparse.Namespace) -> int:
     )
     _say_paths(out, None if options.json == "-" else options.json)
     return 0
+
+
+def _tracker(options: argparse.Namespace) -> tuple[Tracker, tuple[str, ...]]:
+    """What `track` runs, and what is to be said about it."""
+    from stvg_r1_hub.config import TrackingConfig
+    from stvg_r1_hub.hub import load_bundle
+    from stvg_r1_hub.pipeline import load_tracker, pick_device
+
+    model = None if options.model is None else load_bundle(options.model, weights=False)
+    tracker, choice = load_tracker(
+        options.tracker,
+        config=TrackingConfig() if model is None else model.config.tracking,
+        bundle=None if model is None else model.detector_home,
+        device=pick_device(options.device),
+        segmenter=options.segmenter,
+    )
+    return tracker, (*(() if model is None else model.warnings), choice)
 
 
 def demo(options: argparse.Namespace) -> int:

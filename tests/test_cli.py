@@ -293,6 +293,31 @@ def test_doctor_reports(capfd: pytest.CaptureFixture[str]) -> None:
     assert all("pip install" in line for line in missing)
 
 
+@needs_tiny
+def test_track_as_a_model_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "t.json"
+    assert cli.main(["track", str(DEMO_CLIP), "--model", "tiny", "--json", str(out)]) == 0
+    assert "the model's own detector" in capfd.readouterr().err
+    found = {track["class"] for track in json.loads(out.read_text(encoding="utf-8"))["tracks"]}
+    assert "frog" in found  # COCO has none.
+    out.unlink()
+    assert cli.main(["track", str(DEMO_CLIP), "--model", "tinyy", "--json", str(out)]) == 2
+    assert_one_sentence(capfd.readouterr().err)
+    assert not out.exists()
+
+
+@needs_coco
+@pytest.mark.parametrize("model", [[], ["--model", "tiny"]], ids=["coco", "own detector"])
+def test_tracking_nothing_says_what_else_there_is(
+    model: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gray = write_clip(tmp_path / "gray.mp4", [np.full((64, 96, 3), 128, np.uint8)] * 5)
+    assert cli.main(["track", str(gray), *model]) == 0
+    said = capfd.readouterr()
+    assert said.out == "0 objects\n" and "No object was found" in said.err
+    assert ("--tracker open with --query" in said.err) == (not model)
+
+
 @needs_coco
 def test_track_prints_only_json(clip: Path) -> None:
     result = stvg("track", clip, "--json", "-")

@@ -55,7 +55,7 @@ ASSEMBLING = {
         "segmentation",
     },
     "cli": {"commands", "evaluation"},
-    "commands": {"pipeline", "result", "web", "doctor", "progress_bars"},
+    "commands": {"pipeline", "result", "hub", "tracking", "web", "doctor", "progress_bars"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
         *{"drawing", "progress_bars"},
