@@ -21,6 +21,8 @@ from stvg_r1_hub.training_record import TRAINING_NAME
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
 ADAPTER_CONFIG = "adapter_config.json"
+LANGUAGE_MODEL = ("model*.safetensors", "adapter_model*.safetensors")
+"""Weights of the language model, or of an adapter for it; those of a detector lie in a folder."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def load_bundle(
         token: Hub token; None uses the one of `hf auth login`.
         cache_dir: where downloads are kept; None uses the Hub's own cache.
         local_files_only: never use the network.
-        weights: fetch and require the weights; False takes the settings alone.
+        weights: fetch and require the weights; False leaves those of the language model out.
 
     Raises:
         ModelError: unknown, gated, out of reach, or without the files of a model.
@@ -86,7 +88,7 @@ def load_bundle(
     folder, adapter = fetch(name, revision), None
     if is_adapter(folder):
         adapter = folder
-        base, base_revision = base_of(name, adapter)
+        base, base_revision = base_of(name, adapter, weights=weights)
         folder = fetch(base, base_revision)
         _check_model_files(base, folder, weights)
     else:
@@ -102,13 +104,14 @@ def is_adapter(folder: Path) -> bool:
     return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
-def base_of(name: str | Path, adapter: Path) -> tuple[str, str | None]:
+def base_of(name: str | Path, adapter: Path, *, weights: bool = True) -> tuple[str, str | None]:
     """Name and revision of the model that an adapter was trained on.
 
     Raises:
-        ModelError: the adapter has no safetensors weights, or does not say.
+        ModelError: the adapter has no safetensors weights where `weights` are asked for, or does
+            not say.
     """
-    if not (adapter / "adapter_model.safetensors").is_file():
+    if weights and not (adapter / "adapter_model.safetensors").is_file():
         raise ModelError(
             f"The adapter {name} has no adapter_model.safetensors; other formats are refused "
             "because they can run code: save it again with peft's save_pretrained."
@@ -170,8 +173,7 @@ def resolve(
         token=token,
         cache_dir=cache_dir,
         local_files_only=local_files_only,
-        # Detectors lie in folders of their own and are always wanted.
-        without=() if weights else ("*.safetensors",),
+        without=() if weights else LANGUAGE_MODEL,
     )
 
 

@@ -255,6 +255,38 @@ def test_offline_and_unreachable_are_told_apart(tmp_path: Path) -> None:
     assert "cannot be reached" in ask_hub(code, nobody, tmp_path)
 
 
+WITHOUT_WEIGHTS = """
+try:
+    bundle = hub.load_bundle('me/adapter', weights=False)
+    print(*sorted(p.name for p in bundle.adapter.iterdir()), bundle.config.tracking.detector)
+    print(*sorted(p.relative_to(bundle.folder) for p in bundle.folder.rglob('*')))
+"""
+
+
+def test_what_a_server_or_a_tracker_needs_of_a_model(tmp_path: Path) -> None:
+    """An adapter and its base without their weights, but a detector with its own."""
+    config = STVGConfig(tracking=TrackingConfig(detector="detector")).to_dict()
+    base = {
+        "config.json": b"{}",
+        "stvg_config.json": json.dumps(config).encode(),
+        "model-00001-of-00002.safetensors": b"weights",
+        "model.safetensors.index.json": b"{}",
+        "detector/config.json": b"{}",
+        "detector/model.safetensors": b"of the detector",
+    }
+    values = json.dumps({"base_model_name_or_path": "me/base"}).encode()
+    adapter = {"adapter_config.json": values, "adapter_model.safetensors": b"weights"}
+    with serving() as hub_here:
+        for name, files in (("me/base", base), ("me/adapter", adapter)):
+            hub_here.repositories[name] = Repository(private=False, branches={"main": files})
+        said = ask_hub(WITHOUT_WEIGHTS, hub_here.endpoint, tmp_path).splitlines()
+    assert said == [
+        "adapter_config.json detector",
+        "config.json detector detector/config.json detector/model.safetensors "
+        "model.safetensors.index.json stvg_config.json",
+    ]
+
+
 BROKEN = """
 from types import SimpleNamespace
 import huggingface_hub.file_download as client
