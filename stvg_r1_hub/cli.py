@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from stvg_r1_hub import __version__, commands
-from stvg_r1_hub.errors import STVGError, first_line
+from stvg_r1_hub.errors import ConfigError, STVGError, first_line
 from stvg_r1_hub.evaluation.command import add_eval
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
     if not sys.stderr.isatty():
         # Bars of the libraries fill a log file with noise; ours switch themselves off.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        _check_dashes(arguments)
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
     except STVGError as error:
         print(f"stvg: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
@@ -43,6 +47,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stvg: stopped.", file=sys.stderr)  # noqa: T201
         return 130
     return code
+
+
+def _check_dashes(arguments: Sequence[str]) -> None:
+    """Refuse a file whose name argparse would take for an option, in words that help.
+
+    Raises:
+        ConfigError: a word such as `-dash.mp4`.
+    """
+    for word in arguments:
+        if word == "--":
+            return
+        if re.fullmatch(r"-[^\s=]*\.[A-Za-z]\w*", word):
+            raise ConfigError(
+                f"Got {word}, which reads as an option because of its dash; "
+                f"if it is a file, write ./{word}."
+            )
 
 
 def _parser() -> argparse.ArgumentParser:

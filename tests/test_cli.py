@@ -143,6 +143,21 @@ def test_bad_video_is_one_sentence_and_code_2(
     assert list(results.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "words", [["ground", "-hello.mp4", "a dog"], ["track", "clip.mp4", "--out", "-x.mp4"]]
+)
+def test_a_name_with_a_dash_is_not_taken_for_an_option(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = next(word for word in words if word.startswith("-") and "." in word)
+    assert cli.main(words) == 2
+    said = capfd.readouterr().err
+    assert_one_sentence(said)
+    assert f"write ./{name}" in said
+    assert cli.main(["ground", "--json=./no/such.json", "--", "-hello.mp4", "-a dog.s"]) == 2
+    assert "Cannot write no/such.json" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("query", ["", "   ", "\n\t", "\x00"])
 def test_bad_query(
     query: str, clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
