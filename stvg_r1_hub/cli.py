@@ -12,9 +12,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from stvg_r1_hub import __version__, commands
+from stvg_r1_hub import __version__
 from stvg_r1_hub.errors import ConfigError, STVGError, first_line
-from stvg_r1_hub.evaluation.command import add_eval
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +65,10 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
+    from stvg_r1_hub import commands
+    from stvg_r1_hub.evaluation.command import add_eval
+
     parser = argparse.ArgumentParser(
         prog="stvg", description="Where and when in this video is what you describe?"
     )

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import av
 import imageio.v3 as imageio
@@ -279,13 +280,19 @@ def test_unwritable_folder(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixt
     assert_one_sentence(capfd.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    ("module", "name"), [(commands, "doctor"), (cli, "_parser")], ids=["at work", "at the start"]
+)
 def test_interrupt_is_130(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    module: ModuleType,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def interrupted(options: object) -> int:
+    def interrupted(*options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "doctor", interrupted)
+    monkeypatch.setattr(module, name, interrupted)
     assert cli.main(["doctor"]) == 130
     assert_one_sentence(capfd.readouterr().err)
 
