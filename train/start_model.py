@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import torch
 
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.training_record import TrainingStage, load_training, save_training
+from stvg_r1_hub.vlm.loading import load_model
 from train.policy import Policy
 from train.training_config import TrainingConfig
 
@@ -21,6 +23,7 @@ ARCHITECTURE = "qwen2_5_vl"
 LANGUAGE_LAYERS = r".*language_model\.layers\..*_proj"
 """Linear layers of the decoder: where adapters go."""
 DETECTOR_SUFFIXES = (".json", ".onnx", ".safetensors", "")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class StartModel:
     policy: Policy
     processor: Any
     config: STVGConfig
-    folder: str
-    """Local folder of the checkpoint, or its Hub id for a bare model."""
+    bundle: hub.Bundle
+    """Its files."""
     eos_token_ids: tuple[int, ...]
     stages: tuple[TrainingStage, ...]
     """How it was trained before, as far as that is recorded."""
@@ -40,16 +43,23 @@ class StartModel:
 def load_start_model(config: TrainingConfig) -> StartModel:
     """Load weights and processor, freeze what is not trained, add adapters.
 
+    A PEFT adapter is merged into its base model, and that is what training starts from.
+
     Raises:
         ModelError: no Qwen2.5-VL checkpoint, or it cannot be loaded.
+        ConfigError: an adapter was to be written that belongs on top of another one.
     """
     from transformers import AutoProcessor
 
     bundle = hub.load_bundle(config.model, revision=config.revision)
-    folder = str(bundle.folder)
-    stages = load_training(bundle.folder)
-    model = load_weights(config, folder)
-    processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    if bundle.adapter is not None and config.method == "lora" and not config.merge_adapter:
+        raise ConfigError(
+            f"{config.model} is itself an adapter, and a trained adapter would need both to be "
+            "loaded; set merge_adapter: true, or start from a whole model."
+        )
+    stages = load_training(bundle.own_folder)
+    model = load_weights(config, bundle)
+    processor = AutoProcessor.from_pretrained(str(bundle.folder), trust_remote_code=False)
     if config.freeze_vision:
         model.model.visual.requires_grad_(False)
     if config.gradient_checkpointing:
@@ -61,34 +71,41 @@ def load_start_model(config: TrainingConfig) -> StartModel:
     ends = model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends]) | {processor.tokenizer.eos_token_id}
     eos = tuple(sorted(token for token in ends if token is not None))
-    return StartModel(Policy(model), processor, bundle.config, folder, eos, stages)
+    return StartModel(Policy(model), processor, bundle.config, bundle, eos, stages)
 
 
-def load_weights(config: TrainingConfig, folder: str) -> Any:
-    """The transformers model of a folder or Hub id, in the config's precision.
+def load_weights(config: TrainingConfig, bundle: hub.Bundle) -> Any:
+    """The transformers model of a checkpoint, in the config's precision.
 
     Raises:
-        ModelError: another architecture, or it cannot be loaded.
+        ModelError: another architecture, weights that are missing, or it cannot be loaded.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers import AutoConfig
 
     try:
-        found = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        found = AutoConfig.from_pretrained(str(bundle.folder), trust_remote_code=False)
         if found.model_type != ARCHITECTURE:
             raise ModelError(
                 f"{config.model} is a {found.model_type!r} model; training supports "
                 f"{ARCHITECTURE!r} (Qwen2.5-VL and its fine-tunes)."
             )
-        return Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder,
-            use_safetensors=True,
-            dtype=getattr(torch, config.dtype),
+        model, notes = load_model(
+            bundle.folder,
+            adapter=bundle.adapter,
+            where={},
+            device="cpu",
+            device_map=None,
+            dtype=config.dtype,
             attn_implementation=config.attention,
+            quantization=None,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"Cannot load {config.model} for training: {reason}") from error
+    for note in notes:
+        _log.warning(note)
+    return model.requires_grad_(True)  # peft freezes what it merges into
 
 
 def _with_adapter(model: Any, config: TrainingConfig) -> Any:
@@ -135,7 +152,7 @@ def export_model(
     model = start.policy.model
     if config.merge_adapter:
         # On a copy: the trained policy itself stays as it is.
-        fresh = Policy(_with_adapter(load_weights(config, start.folder), config)).model
+        fresh = Policy(_with_adapter(load_weights(config, start.bundle), config)).model
         fresh.load_state_dict(state)
         merged = fresh.merge_and_unload()
         merged.save_pretrained(temporary)
@@ -146,7 +163,7 @@ def export_model(
     start.processor.save_pretrained(temporary)
     start.config.save(temporary)
     save_training((*start.stages, stage), temporary)
-    detector = Path(start.folder) / start.config.tracking.detector
+    detector = start.bundle.detector_home / start.config.tracking.detector
     if detector.is_dir():
         for path in detector.iterdir():
             if path.is_file() and path.suffix in DETECTOR_SUFFIXES:

@@ -89,7 +89,7 @@ class GrpoObjective:
         )
         self.reference: Any = None
         if config.needs_reference and not self.bare.has_adapter:
-            self.reference = Policy(load_weights(config, start.folder)).eval()
+            self.reference = Policy(load_weights(config, start.bundle)).eval()
             self.reference.requires_grad_(False)
             prepare: Callable[..., Any] = accelerator.prepare_model
             if sharded:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 
-from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.training_record import load_training
 from tests.train.prepared import write_prepared
 from tests.train.runs import metrics, start, write_base, write_config
@@ -47,7 +47,8 @@ def vowels(completion, truth):
 
 def train(world, out, *, resume=False, rewards=None, **changes):
     """One run in this process with the reward above beside the real ones."""
-    path = write_config(world / f"{out.name}.yaml", world / "base", **changes)
+    base = changes.pop("model", world / "base")
+    path = write_config(world / f"{out.name}.yaml", base, **changes)
     config = TrainingConfig.load(path)
 
     def objective(*parts):
@@ -232,6 +233,40 @@ def test_the_trained_folder_loads(world, tmp_path, merge):
     assert stage.rewards == {"tiou": 1.0, "id": 1.0, "format": 1.0}
     loaded.save_pretrained(tmp_path / "saved")
     assert "## How it was trained" in (tmp_path / "saved" / "README.md").read_text()
+
+
+def test_training_goes_on_from_an_adapter(world, tmp_path):
+    """What supervised training with LoRA leaves is what GRPO starts from, not its base."""
+    from stvg_r1_hub import STVGPipeline
+
+    lora = {"method": "lora", "lora_rank": 4, "learning_rate": 0.05, "max_steps": 1}
+    first = train(world, tmp_path / "first", **lora)
+    options = {"model": str(first), "rewards": {"tiou": lambda *_: 1.0}, "beta": 0.0}
+    second = train(world, tmp_path / "second", max_steps=1, **options)  # equal rewards: no update
+    ours, theirs = (
+        STVGPipeline.from_pretrained(folder, device="cpu", tracker="coco").vlm.model
+        for folder in (second, first)
+    )
+    for name, weight in theirs.named_parameters():
+        assert torch.equal(ours.get_parameter(name), weight), name
+    assert [stage.base_model for stage in load_training(second)] == ["base", "model"]
+    with pytest.raises(ConfigError, match=r"is itself an adapter.* merge_adapter: true"):
+        train(world, tmp_path / "third", **lora | options)
+    merged = train(world, tmp_path / "fourth", merge_adapter=True, **lora | options)
+    assert (merged / "model.safetensors").is_file()
+
+
+def test_a_start_model_that_lacks_weights_is_refused(world, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(world / "base", tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights.pop(next(name for name in weights if name.endswith("up_proj.weight")))
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks weights: .*up_proj"):
+        train(world, tmp_path / "run", model=str(broken))
 
 
 def test_what_a_run_leaves_to_look_at(world, tmp_path):
