@@ -72,11 +72,16 @@ class Checkpoints:
             self._forget_old()
         self.accelerator.wait_for_everyone()
 
-    def load(self, path: Path) -> dict[str, Any]:
+    def load(self, path: Path, *, made_of: dict[str, Any]) -> dict[str, Any]:
         """Bring everything back; the state that `save` was given, with `step`.
 
+        Args:
+            path: of the checkpoint.
+            made_of: what must be as `save` was given it under this name, besides the config.
+
         Raises:
-            ConfigError: it belongs to another config or number of processes, or is damaged.
+            ConfigError: it belongs to another config, number of processes, method or data, or is
+                damaged.
         """
         try:
             state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
@@ -86,6 +91,12 @@ class Checkpoints:
                 "before it."
             ) from error
         self._compare(path, state)
+        for name, theirs in state.get("made_of", {}).items():
+            if made_of[name] != theirs:
+                raise ConfigError(
+                    f"The checkpoint {path} was made with {name} = {theirs!r}, now it is "
+                    f"{made_of[name]!r}; go on as it was begun, or name another --out."
+                )
         self.accelerator.load_state(str(path))
         return state
 

@@ -7,6 +7,7 @@ them (GRPO: completions and rewards), then `updates_per_rollout` optimizer updat
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -20,15 +21,18 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.training_record import TrainingStage
 from train.checkpoints import Checkpoints
-from train.record_keeping import RunLog
+from train.record_keeping import RunLog, require_trackers
 from train.rollout import TrainingError
 from train.samples import SampleSource, TrainingSample, sample_order
 from train.start_model import StartModel, export_model, load_start_model
 from train.training_config import TrainingConfig
 
+MODEL = "model"
+"""Folder of the trained model."""
 SMOOTHING = 0.9
 """Weight of the past in the running mean of the reward."""
 SHARDED = ("FSDP", "DEEPSPEED")
@@ -67,9 +71,12 @@ class TrainingLoop:
         """Load and distribute the model.
 
         Raises:
-            ConfigError: launched otherwise than the config says.
+            ConfigError: launched otherwise than the config says, or the samples were prepared for
+                a model with other settings.
             ModelError: the start model cannot be loaded.
+            MissingPackageError: of a tracker.
         """
+        require_trackers(config)
         self.config = config
         self.samples = samples
         self.out = out
@@ -85,6 +92,7 @@ class TrainingLoop:
         self._check_launch()
         set_seed(config.seed, device_specific=True)
         self.start = load_start_model(config)
+        self._check_samples()
         trained = [weight for weight in self.start.policy.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(
             trained, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -128,13 +136,15 @@ class TrainingLoop:
                 if done % self.config.table_every == 0 or done == self.total_steps:
                     log.table(step, self.objective.table(items))
                 if done % self.config.save_every == 0 or done == self.total_steps:
-                    self.checkpoints.save(done, {"reward_mean": self.reward_mean})
+                    self.checkpoints.save(
+                        done, {"reward_mean": self.reward_mean, "made_of": self._made_of()}
+                    )
                     log.curves()
         return self.export()
 
     def export(self) -> Path:
         """Write the model as it is now."""
-        folder = self.out / "model"
+        folder = self.out / MODEL
         weights = self.accelerator.get_state_dict(self.policy)
         if self.accelerator.is_main_process:
             export_model(self.start, self.config, weights, folder, self._stage())
@@ -166,15 +176,42 @@ class TrainingLoop:
     def _begin(self, resume: bool) -> int:
         newest = self.checkpoints.newest()
         if newest is None:
+            if (self.out / MODEL).exists():
+                raise ConfigError(
+                    f"{self.out} already holds a trained model, and no checkpoint to go on from; "
+                    "name another --out."
+                )
             return 0
         if not resume:
             raise ConfigError(
                 f"{self.out} already holds a run (its last checkpoint is {newest.name}); go on "
                 "with --resume, or name another --out."
             )
-        state = self.checkpoints.load(newest)
+        state = self.checkpoints.load(newest, made_of=self._made_of())
         self.reward_mean = state.get("reward_mean")
         return int(state["step"])
+
+    def _made_of(self) -> dict[str, Any]:
+        """What a run depends on besides its config."""
+        data = getattr(self.samples, "fingerprint", self.samples.title)
+        return {"method": self.objective.method, "samples": len(self.samples), "data": data}
+
+    def _check_samples(self) -> None:
+        """Whether prepared frames look as the start model's settings say.
+
+        The settings are written beside the trained weights, so both must agree.
+        """
+        made: STVGConfig | None = getattr(self.samples, "config", None)
+        wanted = self.start.config
+        for name in ("sampling", "marker", "prompt_id") if made is not None else ():
+            ours, theirs = _flat(name, getattr(made, name)), _flat(name, getattr(wanted, name))
+            for field, value in ours.items():
+                if theirs[field] != value:
+                    raise ConfigError(
+                        f"The samples were prepared with {field} = {value!r}, but "
+                        f"{self.config.model} wants {theirs[field]!r}; prepare them with "
+                        f"--model {self.config.model}."
+                    )
 
     def _read(self, step: int) -> tuple[list[TrainingSample], list[int]]:
         """This process's samples of a step, with their places in the endless reading."""
@@ -273,3 +310,10 @@ class TrainingLoop:
                 f"The config says sharding: {self.config.sharding}, but accelerate was launched "
                 f"as {kind}; choose one of train/configs/accelerate that fits."
             )
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """A setting, or those of a section, by name."""
+    if not dataclasses.is_dataclass(value):
+        return {name: value}
+    return {f"{name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}

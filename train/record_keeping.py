@@ -21,6 +21,16 @@ SHOWN = ("reward", "loss", "kl", "length")
 """Figures beside the progress bar; the parts of the reward come with them."""
 
 
+def require_trackers(config: TrainingConfig) -> None:
+    """Find out before a model is loaded whether the trackers are there.
+
+    Raises:
+        MissingPackageError: one is not; says how to add it.
+    """
+    for tracker in config.trackers:
+        require_package(tracker, "train" if tracker == "tensorboard" else tracker)
+
+
 class RunLog:
     """Writes from the main process only; use as a context manager."""
 
@@ -32,8 +42,6 @@ class RunLog:
         self.accelerator = accelerator
         self.main = accelerator.is_main_process
         self.bar: Any = None
-        for tracker in config.trackers:
-            require_package(tracker, "train")
         if self.main:
             out.mkdir(parents=True, exist_ok=True)
             _forget_after(out / METRICS, first_step)
@@ -90,12 +98,17 @@ class RunLog:
         folder.mkdir(exist_ok=True)
         with replacing(folder / f"step-{step + 1:06d}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
+        columns, values = list(rows[0]), [list(row.values()) for row in rows]
         for tracker in self.accelerator.trackers:
             if tracker.name == "tensorboard":
                 tracker.writer.add_text("completions", text, step)
             elif tracker.name == "wandb":
-                values = [list(row.values()) for row in rows]
-                tracker.log_table("completions", columns=list(rows[0]), data=values, step=step)
+                tracker.log_table("completions", columns=columns, data=values, step=step)
+            elif tracker.name == "trackio":
+                import trackio
+
+                shown = trackio.Table(columns=columns, data=values)
+                tracker.log({"completions": shown}, step=step)
 
     def curves(self) -> None:
         """Redraw `curves.png`."""

@@ -17,6 +17,7 @@ Format of a prepared folder (version 1):
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +95,9 @@ class PreparedSamples:
         self.config = load_config(self.folder)
         path = self.folder / SAMPLES
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            text = path.read_text(encoding="utf-8")
+            lines = text.splitlines()
+            self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
             self.records = [_checked(json.loads(line), path, i) for i, line in enumerate(lines, 1)]
         except (OSError, ValueError) as error:
             if isinstance(error, AnnotationError):

@@ -15,6 +15,8 @@ import yaml
 from stvg_r1_hub.errors import ConfigError
 from train.rewards import REWARDS
 
+TRACKERS = ("tensorboard", "wandb", "trackio")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -91,7 +93,7 @@ class TrainingConfig:
     save_every: int = 50
     keep_checkpoints: int = 2
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Of accelerate: "tensorboard", "wandb", "trackio"; empty for none."""
+    """Of accelerate, by name in `TRACKERS`; empty for none."""
     table_every: int = 10
     """Steps between two tables of sample completions."""
     merge_adapter: bool = False
@@ -119,6 +121,13 @@ class TrainingConfig:
         _require(0 <= self.lora_dropout < 1, "lora_dropout must be in [0, 1)", self.lora_dropout)
         _require(self.max_steps is None or self.max_steps >= 1, "max_steps must be at least 1 or "
                  "left out", self.max_steps)  # fmt: skip
+        for name in self.trackers:
+            _require(
+                name in TRACKERS,
+                f"trackers has no {name!r}{_nearest(name, TRACKERS)}; known are "
+                f"{', '.join(TRACKERS)}",
+                name,
+            )
         self._check_rewards()
         self._check_combinations()
 

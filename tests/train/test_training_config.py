@@ -60,6 +60,7 @@ def test_shipped_accelerate_configs_are_known_to_accelerate():
         ({"sharding": "full"}, "single process"),
         ({"warmup_steps": 9, "max_steps": 5}, "warmup_steps must be at most max_steps"),
         ({"top_p": 1.5}, "top_p"),
+        ({"trackers": ["trakio"]}, "no 'trakio' .did you mean 'trackio'"),
         ({"model": None}, "model must be text"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 
-from stvg_r1_hub.errors import ConfigError, ModelError
+from stvg_r1_hub.config import SamplingConfig, STVGConfig
+from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError
 from stvg_r1_hub.training_record import load_training
 from tests.train.prepared import write_prepared
 from tests.train.runs import metrics, start, write_base, write_config
@@ -176,6 +177,57 @@ def test_a_checkpoint_of_another_config_is_refused(world, tmp_path):
     state.write_text("{")
     with pytest.raises(ConfigError, match="damaged"):
         train(world, out, resume=True, max_steps=6)
+
+
+def test_a_finished_run_without_checkpoints_is_left_alone(world, tmp_path):
+    """Checkpoints are large, and deleted first when a disk is full."""
+    import shutil
+
+    out = tmp_path / "run"
+    weights = train(world, out, max_steps=1) / "model.safetensors"
+    shutil.rmtree(out / "checkpoints")
+    before = weights.stat().st_mtime_ns
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match="already holds a trained model"):
+            train(world, out, max_steps=1, resume=resume)
+    assert weights.stat().st_mtime_ns == before and len(metrics(out)) == 1
+
+
+def test_a_checkpoint_of_other_data_or_another_method_is_refused(world, tmp_path):
+    out = tmp_path / "run"
+    train(world, out, max_steps=1)
+    other = PreparedSamples(write_prepared(tmp_path / "other", n=5, mirrored=True))
+    config = TrainingConfig.load(write_config(tmp_path / "c.yaml", world / "base", max_steps=2))
+    for samples, objective, said in (
+        (other, GrpoObjective, "samples = 6, now it is 5"),
+        (PreparedSamples(world / "data"), SupervisedObjective, "method = 'GRPO', now"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            TrainingLoop(config, samples, out, objective).run(resume=True)
+    assert len(metrics(out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompt_id": "stvg-r1"}, "prompt_id = 'stvg-r1', but .* wants 'sprites-v1'"),
+        ({"sampling": SamplingConfig(fps=3.0)}, r"sampling\.fps = 3\.0, but .* wants"),
+    ],
+)
+def test_samples_prepared_for_other_settings_are_refused(world, tmp_path, change, said):
+    folder = write_prepared(tmp_path / "data")
+    dataclasses.replace(STVGConfig.load(folder), **change).save(folder)
+    config = TrainingConfig.load(write_config(tmp_path / "c.yaml", world / "base"))
+    with pytest.raises(ConfigError, match=f"prepared with {said}.*--model"):
+        TrainingLoop(config, PreparedSamples(folder), tmp_path / "run", GrpoObjective)
+
+
+def test_a_missing_tracker_is_told_before_anything_is_loaded(world, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingPackageError, match=r"stvg-r1-hub\[wandb\]"):
+        train(world, tmp_path / "run", model="no/such-model", trackers=["wandb"])
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
