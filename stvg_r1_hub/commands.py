@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stvg_r1_hub.errors import ConfigError, ModelError, OutputError, VideoError
+from stvg_r1_hub.errors import (
+    ConfigError,
+    ModelError,
+    OutputError,
+    VideoError,
+    package_origin,
+)
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, make_folder
 from stvg_r1_hub.progress_bars import ProgressBars
 
@@ -130,7 +136,7 @@ def demo(options: argparse.Namespace) -> int:
     if not (clip.is_file() and settings.is_file()):
         raise ModelError(
             "The demo clip is missing from this installation; "
-            "reinstall with: pip install --force-reinstall stvg-r1-hub"
+            f"reinstall with: pip install --force-reinstall --no-deps {package_origin()}"
         )
     query = json.loads(settings.read_text(encoding="utf-8"))["query"]
     paths = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.errors import ConfigError, package_origin
 
 CONFIG_NAME = "stvg_config.json"
 CONFIG_VERSION = 1
@@ -175,11 +175,12 @@ class STVGConfig:
         """
         values = dict(values)
         version = values.pop("version", CONFIG_VERSION)
-        _require(
-            isinstance(version, int) and version <= CONFIG_VERSION,
-            f"{CONFIG_NAME} has version {version}, this package reads up to {CONFIG_VERSION}; "
-            "upgrade with: pip install -U stvg-r1-hub",
-        )
+        if not (isinstance(version, int) and version <= CONFIG_VERSION):
+            raise ConfigError(
+                f"{CONFIG_NAME} has version {version}, this package reads up to {CONFIG_VERSION}; "
+                f"upgrade with: pip install --upgrade {package_origin()} (a clone needs git pull "
+                "first)."
+            )
         sections = {
             "sampling": SamplingConfig,
             "marker": MarkerStyle,

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stvg_r1_hub import __version__
+from stvg_r1_hub.errors import package_origin
 
 REQUIRED = (
     ("numpy", "numpy"),
@@ -78,7 +79,7 @@ def report() -> tuple[list[str], bool]:
     lines.append("files")
     for name, path in BUNDLED_FILES:
         there = (BUNDLED / path).is_file()
-        fix = "missing; reinstall with: pip install --force-reinstall stvg-r1-hub"
+        fix = f"missing; reinstall with: pip install --force-reinstall --no-deps {package_origin()}"
         lines.append(_row(name, "there" if there else fix))
         healthy &= there
     lines += [_row("Hub cache", _tried(_cache)), _row("Hub downloads", _tried(_offline))]
@@ -111,7 +112,7 @@ def _problem(module: str) -> str | None:
         return f"missing ({error}); add it with: pip install stvg-r1-hub"
     except Exception as error:  # Whatever a broken installation raises is the finding.
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"broken ({first}); reinstall with: pip install --force-reinstall stvg-r1-hub"
+        return f"broken ({first}); reinstall with: pip install --force-reinstall {package_origin()}"
     return None
 
 

@@ -7,7 +7,9 @@ The command line prints the message and exits with code 2; nothing else needs to
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import shlex
 import unicodedata
 from types import ModuleType
 
@@ -73,6 +75,22 @@ def require_package(module: str, extra: str) -> ModuleType:
             f"The package '{module}' is not installed; add it with: "
             f"pip install 'stvg-r1-hub[{extra}]'"
         ) from error
+
+
+def package_origin() -> str:
+    """Where this package was installed from (PEP 610), as `pip install` takes it."""
+    from importlib.metadata import PackageNotFoundError, distribution  # Slow to import.
+
+    try:
+        # Without the file it came from an index.
+        text = distribution("stvg-r1-hub").read_text("direct_url.json") or "{}"
+    except PackageNotFoundError:
+        text = "{}"
+    origin = json.loads(text)
+    where = shlex.quote(origin.get("url", "stvg-r1-hub"))
+    if "vcs_info" in origin:
+        return f"{origin['vcs_info']['vcs']}+{where}"
+    return f"-e {where}" if origin.get("dir_info", {}).get("editable") else where
 
 
 def first_line(error: BaseException) -> str:

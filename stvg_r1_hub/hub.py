@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
-from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.errors import ModelError, package_origin
 from stvg_r1_hub.hub_files import fetch
 from stvg_r1_hub.training_record import TRAINING_NAME
 
@@ -191,7 +191,7 @@ def local_folder(name: str | Path) -> Path | None:
         if not (BUNDLED / text).is_dir():
             raise ModelError(
                 f"The bundled model '{text}' is missing from this installation; "
-                "reinstall with: pip install --force-reinstall stvg-r1-hub"
+                f"reinstall with: pip install --force-reinstall --no-deps {package_origin()}"
             )
         return BUNDLED / text
     owner, slash, repo = text.partition("/")

@@ -246,6 +246,38 @@ def test_missing_extra_names_the_command(
     assert "pip install 'stvg-r1-hub[yolo]'" in said
 
 
+@pytest.mark.parametrize(
+    ("record", "origin"),
+    [
+        (None, "stvg-r1-hub"),
+        ({"url": "file:///a%20b", "dir_info": {}}, "file:///a%20b"),
+        ({"url": "file:///a", "dir_info": {"editable": True}}, "-e file:///a"),
+        (
+            {"url": "https://host/x", "vcs_info": {"vcs": "git", "commit_id": "1"}},
+            "git+https://host/x",
+        ),
+    ],
+)
+def test_reinstalling_is_from_where_it_came(
+    record: dict[str, object] | None,
+    origin: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    metadata = tmp_path / "stvg_r1_hub-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stvg-r1-hub\nVersion: 0.1.0\n")
+    if record is not None:
+        (metadata / "direct_url.json").write_text(json.dumps(record))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(commands, "DEMO", tmp_path)
+    assert cli.main(["demo", "--out", str(tmp_path / "out")]) == 2
+    said = capfd.readouterr().err
+    assert_one_sentence(said)
+    assert said.endswith(f"pip install --force-reinstall --no-deps {origin}\n")
+
+
 def test_bad_outputs_are_found_before_the_work(
     clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
