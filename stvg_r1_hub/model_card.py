@@ -29,12 +29,13 @@ its number is drawn on it, and the model names the number and the time range.
 ```python
 from stvg_r1_hub import STVGPipeline
 
-pipeline = STVGPipeline.from_pretrained("{repository}")
+pipeline = STVGPipeline.from_pretrained("{repository}")  # a Hub id, or a folder with these files
 result = pipeline("the dog jumping", "clip.mp4")
-print(result.object_ids, result.start_seconds, result.end_seconds)
+print(result.found, result.object_ids, result.start_seconds, result.end_seconds)
+result.save_video("overlay.mp4")
 ```
 
-Install the package with `pip install stvg-r1-hub`.
+The package is not on PyPI: install it in a clone of its repository, with `pip install .`.
 
 ## Settings the weights were used with
 
@@ -113,7 +114,7 @@ def model_card(name: str, config: STVGConfig, facts: CardFacts | None = None) ->
         licence=licence,
         detector_licence=_detector_licence(config.tracking.detector, facts.own_detector),
         name=name,
-        repository=name if "/" in name else "<this repository>",
+        repository=name if "/" in name else ".",
         fps=config.sampling.fps,
         min_frames=config.sampling.min_frames,
         max_frames=config.sampling.max_frames,

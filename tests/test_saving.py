@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -347,8 +349,23 @@ def test_a_pipeline_on_the_hub_is_what_it_saves(hub_here: Hub, tmp_path: Path) -
     assert arrived == saved
     card = repository.branches["v2"]["README.md"].decode()
     assert 'from_pretrained("me/mine")' in card and "in the folder `detector`" in card
-    example = card.replace("# me/mine", "# tiny").replace('"me/mine"', '"<this repository>"')
+    example = card.replace("# me/mine", "# tiny").replace('"me/mine"', '"."')
     assert example == (tmp_path / "saved/README.md").read_text()
+
+
+def test_the_example_of_a_card_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo's clip beside it, its code runs in the saved folder as it stands."""
+    folder = tmp_path / "saved"
+    STVGPipeline.from_pretrained("tiny", device="cpu").save_pretrained(folder)
+    shutil.copy(hub.BUNDLED / "demo" / "clip.mp4", folder)
+    monkeypatch.chdir(folder)
+    example = re.search(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    assert example is not None
+    exec(example[1], {})
+    assert re.fullmatch(r"True \(\d+,\) \d\.\d+ \d\.\d+\n", capsys.readouterr().out)
+    assert Path("overlay.mp4").stat().st_size > 10_000
 
 
 def test_what_was_pushed_can_be_fetched(hub_here: Hub, tmp_path: Path) -> None:
