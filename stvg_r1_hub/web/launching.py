@@ -100,7 +100,9 @@ def launch(
     reach_own_server()
     _, url, _ = page.blocks.launch(
         # gradio's check that its own server answers gives up after three seconds, with a
-        # traceback about share links; a busy machine needs longer.
+        # traceback about share links; a busy machine needs longer. Of gradio 6 no public option
+        # leaves that check out (`Blocks.launch`, `networking.url_ok`); a test of ours notices
+        # when this one goes.
         _frontend=False,
         server_name=host,
         server_port=port,

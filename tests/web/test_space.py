@@ -113,3 +113,25 @@ def test_uploads_and_results_are_deleted(
         assert not kept()
     finally:
         page.blocks.close(verbose=False)
+
+
+def test_a_machine_too_busy_for_the_check_of_gradio_serves_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import gradio as gr
+
+    from stvg_r1_hub.web import launch
+
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    # While gradio has that check. Once it has not, `_frontend=False` in launching.py can go.
+    with gr.Blocks() as blocks:
+        pass
+    with pytest.raises(ValueError, match="localhost is not accessible"):
+        blocks.launch(prevent_thread_lock=True, quiet=True)
+    blocks.close(verbose=False)
+    page, url = launch(["tiny"], block=False)
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert answer.status == 200
+    finally:
+        page.blocks.close(verbose=False)
