@@ -31,8 +31,9 @@ from stvg_r1_hub.evaluation.sprites.clips import (
     write_clip,
     write_clips,
 )
+from stvg_r1_hub.evaluation.sprites.difficulty import HARD, MEDIUM
 from stvg_r1_hub.evaluation.sprites.easy import KINDS
-from stvg_r1_hub.evaluation.sprites.levels import HARD, LEVELS, MEDIUM, sample_scene
+from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.render import render
 from stvg_r1_hub.evaluation.sprites.scene import KINDS as ALL_KINDS
 from stvg_r1_hub.evaluation.sprites.scene import TIME_STEP, Scene
