@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
+from stvg_r1_hub.evaluation.benchmarks.reading import VIDEO_SUFFIXES
 
 _log = logging.getLogger(__name__)
 
