@@ -53,10 +53,13 @@ def this_process() -> Process:
     """What `accelerate launch` says about this process; alone without it."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Process()
+    import torch
     from accelerate import PartialState
 
+    # Without cpu=True each process of a machine without a GPU believes that it is alone.
     # A share of a large benchmark may take days longer than another one.
-    state = PartialState(timeout=timedelta(days=14))
+    on_cpu = not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=14))
     return Process(state.process_index, state.num_processes, str(state.device), state)
 
 
