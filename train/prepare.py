@@ -31,6 +31,7 @@ from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
 from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.pipeline import load_tracker
+from stvg_r1_hub.tracking import Tracker
 from train.preparer import Preparation, Preparer, Work, divide, write_json
 from train.samples import FAILED, RECORD, SAMPLES, SET_ASIDE, SETTINGS
 
@@ -103,6 +104,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _tracker(
+    args: argparse.Namespace, config: STVGConfig, bundle: hub.Bundle | None, device: str
+) -> tuple[Tracker | None, str]:
+    """What finds the objects, and a sentence that says it; ready tracks need nothing."""
+    if args.tracks is not None:
+        return None, f"Tracks: those in {args.tracks}."
+    return load_tracker(
+        args.tracker,
+        config=config.tracking,
+        bundle=bundle and bundle.detector_home,
+        device=device,
+    )
+
+
+def _recorded(args: argparse.Namespace, tracker: Tracker | None) -> str:
+    """What a prepared folder keeps of the choice; what "auto" takes depends on the machine."""
+    return tracker.name if tracker and args.tracker == "auto" else str(args.tracks or args.tracker)
+
+
 def run(args: argparse.Namespace) -> int:
     """Prepare this process's share; the main process gathers.
 
@@ -117,23 +137,18 @@ def run(args: argparse.Namespace) -> int:
     works = divide(DATASETS[args.dataset](args.annotations, args.videos, **extra))
     bundle = hub.load_bundle(args.model) if args.model else None
     config = bundle.config if bundle else STVGConfig()
+    tracker, told = _tracker(args, config, bundle, str(state.device.type))
     preparation = Preparation(
         dataset=args.dataset,
         annotations=hashlib.sha256(args.annotations.read_bytes()).hexdigest(),
-        tracker=str(args.tracks or args.tracker),
+        tracker=_recorded(args, tracker),
         match=args.match,
         minimum_iou=args.minimum_iou,
         mirror=args.mirror,
         first_frame_number=args.first_frame,
     )
-    tracker, choice = load_tracker(
-        args.tracker,
-        config=config.tracking,
-        bundle=bundle and Path(bundle.folder),
-        device=str(state.device.type),
-    )
     if state.is_main_process:
-        sys.stderr.write(f"{choice if args.tracks is None else args.tracks}\n")
+        sys.stderr.write(f"{told}\n")
         begin(args.out, preparation, config)
         for work in works if args.retry_failed else ():
             work.failure(args.out).unlink(missing_ok=True)

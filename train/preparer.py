@@ -98,7 +98,7 @@ class Preparer:
         self,
         preparation: Preparation,
         config: STVGConfig,
-        tracker: Tracker,
+        tracker: Tracker | None,
         out: Path,
         *,
         tracks: Path | None = None,
@@ -108,7 +108,7 @@ class Preparer:
         Args:
             preparation: the settings.
             config: sampling, marker style and prompt of the checkpoint to train.
-            tracker: finds the objects, unless `tracks` has them.
+            tracker: finds the objects; None where `tracks` has them.
             out: the prepared folder.
             tracks: folder with `<video>.json` or official mask folders of the videos' names.
         """
@@ -145,7 +145,8 @@ class Preparer:
             source = WindowSource(whole, *first.clip_seconds) if first.clip_seconds else whole
             tracker = self._tracker_of(first, whole, source)
             pipeline = STVGPipeline(self.config, tracker, ScriptedVLM(["unused"]))
-            frames, tracks = pipeline.read(source)
+            asked = [sample.query for sample in work.samples]
+            frames, tracks = pipeline.read(source, query=asked)
             info, shift, offset = source.info, 0, 0.0
             if isinstance(source, WindowSource):
                 shift, offset = source.first_frame, source.offset_seconds
@@ -180,6 +181,7 @@ class Preparer:
     ) -> Tracker:
         """The detector's, or ready tracks, which are those of the whole file."""
         if self.tracks is None:
+            assert self.tracker is not None
             return self.tracker
         for name in (sample.video.stem, Path(sample.sample_id).stem):
             for path in (self.tracks / f"{name}.json", self.tracks / name):

@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import signal
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from stvg_r1_hub import STVGPipeline
@@ -19,6 +22,7 @@ from stvg_r1_hub.evaluation.sprites.clips import (
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.video import open_video
+from tests.tiny_detectors import save_grounding_dino
 from tests.train.runs import start
 from train import prepare
 from train.samples import PreparedSamples, read_frames, write_frames
@@ -155,6 +159,19 @@ def test_the_models_own_detector_finds_the_objects(scenes, tmp_path):
         for frame, box in truth.boxes.items()
     ]
     assert np.mean(overlaps) > 0.7
+    # "auto" may be another tracker on another machine.
+    assert json.loads((tmp_path / "out" / "prepare.json").read_text())["tracker"] == "detector"
+
+
+def test_a_tracker_that_looks_for_words_gets_the_sentences(scenes, tmp_path, capsys):
+    folder = save_grounding_dino(tmp_path / "dino")
+    path = write_json(tmp_path / "one.json", hcstvg(scenes[1][:1]))
+    out = tmp_path / "out"
+    code = run(path, scenes[0], out, "--tracker", str(folder), detect=True)
+    # Random weights find something, but hardly the annotated object.
+    assert "0 failed" in capsys.readouterr().err and code in (0, 2)
+    (record,) = (out / "videos").glob("*/tracks.json")
+    assert load_tracks(record).object_ids
 
 
 def same_as_the_pipeline(sample, video):
@@ -193,8 +210,10 @@ def test_a_second_run_goes_on_where_the_first_stopped(annotated, tmp_path):
     assert len(PreparedSamples(out)) == 3
 
 
-def test_other_settings_need_another_folder(annotated, tmp_path, capsys):
+def test_other_settings_need_another_folder(annotated, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
+    # Ready tracks need no tracker, which may be a download.
+    monkeypatch.delattr(prepare, "load_tracker")
     assert run(*annotated, out) == 0
     assert run(*annotated, out, "--match", "official") == 2
     assert "was begun with match = mean-iou, now it is official" in capsys.readouterr().err
@@ -207,12 +226,28 @@ def test_other_settings_need_another_folder(annotated, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_processes_share_the_videos(annotated, tmp_path):
+    """Killed after the first finished clip, and started again."""
+    out = tmp_path / "out"
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    process = start("train.prepare", *arguments(*annotated, tmp_path / "out"), launcher=launcher)
+    command = arguments(*annotated, out, "--mirror")
+    process = start("train.prepare", *command, launcher=launcher)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if list((out / "videos").glob("[0-9]*/record.json")):
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                one.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not (out / "samples.jsonl").exists()
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("videos/[0-9]*/*.png")}
+    process = start("train.prepare", *command, launcher=launcher)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-2000:]
-    assert len(PreparedSamples(tmp_path / "out")) == 3
-    assert len(lines(tmp_path / "out" / "failed.jsonl")) == 2
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not list((out / "videos").glob(".*")), "nothing half-written stays"
+    assert len(PreparedSamples(out)) == 3
+    assert len(lines(out / "failed.jsonl")) == 2
 
 
 def test_vidstg_and_ready_tracks(scenes, tmp_path):
