@@ -75,6 +75,9 @@ Reward = Callable[[Completion, Truth], float]
 def format_reward(text: str) -> float:
     """1.0 when the text is a think block and then an answer block, else 0.0.
 
+    `1[text = "<think>" ... "</think>" blanks "<answer>" ... "</answer>"]`. Source: `format_reward`
+    of grpo_video.py, XiaowZhang00/stvg-r1 @ 0bea9e5.
+
     White space around and between does not matter, nor does what the blocks contain, not even
     further blocks; text before the first or after the last tag does.
     """
@@ -87,6 +90,8 @@ def format_reward(text: str) -> float:
 
 def localization_reward(text: str, solution: Sequence[float]) -> float:
     """Temporal IoU plus 1 when the ID is right, 0..2: the official combined reward.
+
+    `tIoU + 1[ID = ID']`. Source: `iou_timestamp_reward` of the same file.
 
     An answer that the strict parser cannot read completely scores 0, even with the right ID.
 
@@ -110,6 +115,9 @@ def total_reward(text: str, solution: Sequence[float]) -> float:
 def tiou_reward(completion: Completion, truth: Truth) -> float:
     """Temporal IoU of the answered and the true range, 0..1; 0 for an incomplete answer.
 
+    `max(0, min(end, end') - max(start, start')) / (max(end, end') - min(start, start'))`. Source:
+    the first half of the official `iou_timestamp_reward` (see `localization_reward`).
+
     Where nothing is right, 1 for saying so outright, else 0.
     """
     if truth.is_nothing:
@@ -121,6 +129,8 @@ def tiou_reward(completion: Completion, truth: Truth) -> float:
 def id_reward(completion: Completion, truth: Truth) -> float:
     """1 when the answered ID is the true one, else 0; an answer without times scores 0 too.
 
+    `1[ID = ID']`. Source: the second half of the official `iou_timestamp_reward`.
+
     Where nothing is right, 1 for saying so outright, else 0.
     """
     if truth.is_nothing:
@@ -130,7 +140,7 @@ def id_reward(completion: Completion, truth: Truth) -> float:
 
 
 def well_formed_reward(completion: Completion, truth: Truth) -> float:
-    """`format_reward` of the completion's text."""
+    """`1[think block, then answer block]`; source and exact rule: `format_reward`."""
     return format_reward(completion.text)
 
 
@@ -180,8 +190,9 @@ def box_iou_reward(completion: Completion, truth: Truth) -> float:
 def ids_f1_reward(completion: Completion, truth: Truth) -> float:
     """F1 of the answered set of IDs and the true one, 0..1, for queries about several objects.
 
-    `2 * |both| / (|answered| + |true|)`. Read by the lenient parser, because the strict one
-    knows a single ID. Where nothing is right, 1 for saying so outright, else 0.
+    `2 * |both| / (|answered| + |true|)`. Own definition, the usual F1 of two sets. Read by the
+    lenient parser, because the strict one knows a single ID. Where nothing is right, 1 for saying
+    so outright, else 0.
     """
     if truth.is_nothing:
         return _says_nothing(completion)
@@ -192,7 +203,8 @@ def ids_f1_reward(completion: Completion, truth: Truth) -> float:
 def mirror_reward(completion: Completion, truth: Truth) -> float:
     """Whether the flipped clip gets the same answer, 0..1: half for the ID, half the tIoU of both.
 
-    It says nothing about being right, so it is meant beside the other rewards. Own definition.
+    `(1[ID = ID of the flipped clip] + tIoU of both ranges) / 2`. It says nothing about being
+    right, so it is meant beside the other rewards. Own definition.
 
     Raises:
         ValueError: the flipped clip was not asked.

@@ -1,5 +1,7 @@
 """Rewards with numbers worked by hand."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,13 @@ def test_where_nothing_is_right_saying_so_earns_everything(name):
     assert reward(Completion(guess, mirrored_text=guess), nothing) == wrong
     assert reward(Completion(rubbish, mirrored_text=rubbish), nothing) == wrong
     assert str(nothing) == "none" and str(TRUTH) == "4, 1.00 to 3.00"
+
+
+@pytest.mark.parametrize("name", sorted(REWARDS))
+def test_every_reward_says_its_formula_and_where_it_is_from(name):
+    said = REWARDS[name].__doc__
+    assert said.count("`") >= 2
+    assert re.search(r"\bsource\b|\bown definition\b", said, re.IGNORECASE)
 
 
 @pytest.mark.parametrize(
