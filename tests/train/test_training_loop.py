@@ -263,14 +263,19 @@ def test_equal_rewards_change_nothing(world, tmp_path, caplog):
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-@pytest.mark.parametrize("merge", [False, True])
-def test_the_trained_folder_loads(world, tmp_path, merge):
+@pytest.mark.parametrize(
+    ("merge", "options"),
+    [(False, {}), (True, {}), (False, {"dtype": "bfloat16", "gradient_checkpointing": True})],
+    ids=["adapter", "merged", "bfloat16 with checkpointing"],
+)
+def test_the_trained_folder_loads(world, tmp_path, merge, options):
     from stvg_r1_hub import STVGPipeline
 
     folder = train(
         world, tmp_path / "run", max_steps=2, method="lora", lora_rank=4, merge_adapter=merge,
-        learning_rate=0.05,
+        learning_rate=0.05, **options,
     )  # fmt: skip
+    assert all(line["grad_norm"] > 0 for line in metrics(tmp_path / "run"))
     assert (folder / "adapter_config.json").is_file() != merge
     loaded = STVGPipeline.from_pretrained(folder, device="cpu")
     assert loaded.config.prompt_id == "sprites-v1"
