@@ -83,7 +83,7 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
     if len(texts) > 2 or not all(text.isdigit() for text in texts):
         raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
     numbers = [int(text) for text in texts]
-    bundle = hub.load_bundle(config.model, revision=config.revision)
+    bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
     size = size_of(bundle.config.sampling.max_pixels)
     if data.startswith(HINTED) and level == STREET:
         return StreetQuestions(*numbers, size=size)

@@ -18,7 +18,7 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, STVGError
 from stvg_r1_hub.video_sampling import plan_sampling
 from train.policy import LOGITS_AT_ONCE
-from train.start_model import LANGUAGE_LAYERS
+from train.start_model import LANGUAGE_LAYERS, check_trainable
 from train.training_config import TrainingConfig
 
 GB = 1e9
@@ -108,6 +108,7 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
 
     Raises:
         ConfigError: the model's config is neither here nor known.
+        ModelError: a model of another architecture.
     """
     from transformers import Qwen2_5_VLForConditionalGeneration
 
@@ -123,7 +124,8 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
             for name, layer in model.named_modules()
             if re.fullmatch(LANGUAGE_LAYERS, name)
         )
-    prompt = _visual_tokens(shape, settings) + PROMPT_TEXT_TOKENS
+    visual = _visual_tokens(shape, settings)
+    prompt = visual + PROMPT_TEXT_TOKENS
     n, length = (config.num_generations if groups else 1), config.max_completion_tokens
     packed, plain = prompt + n * length, n * (prompt + length)
     tokens = packed if config.share_prefix else plain
@@ -133,7 +135,10 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
         prompt,
         tokens,
         plain,
-        _memory(config, shape, parameters, trained, tokens, groups),
+        {
+            **_memory(config, shape, parameters, trained, tokens, groups),
+            "vision activations": _vision_memory(config, shape, visual, n),
+        },
         _gpu_gb() or config.gpu_memory_gb,
     )
 
@@ -168,6 +173,18 @@ def _memory(
     }
 
 
+def _vision_memory(config: TrainingConfig, shape: Any, tokens: int, n: int) -> float:
+    """Bytes that a trained vision tower keeps for its backward pass, for `n` completions."""
+    if config.freeze_vision or config.method == "lora":
+        return 0.0
+    vision = shape.vision_config
+    width = 2 if config.dtype == "bfloat16" else 4
+    patches = tokens * vision.spatial_merge_size**2 * (1 if config.share_prefix else n)
+    inputs = patches * width * vision.hidden_size * vision.depth
+    kept = patches * width * (10 * vision.hidden_size + 4 * vision.intermediate_size)
+    return float(inputs + kept if config.gradient_checkpointing else kept * vision.depth)
+
+
 def _shape(config: TrainingConfig) -> tuple[Any, STVGConfig]:
     """The model's config and how its clips are sampled."""
     from transformers import AutoConfig, Qwen2_5_VLConfig
@@ -180,10 +197,12 @@ def _shape(config: TrainingConfig) -> tuple[Any, STVGConfig]:
         shape = Qwen2_5_VLConfig(text_config=size, vision_config=vision, tie_word_embeddings=tied)
         return shape, STVGConfig()
     try:
-        bundle = hub.load_bundle(config.model, revision=config.revision)
-        return AutoConfig.from_pretrained(str(bundle.folder)), bundle.config
+        bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
+        shape = AutoConfig.from_pretrained(str(bundle.folder), trust_remote_code=False)
     except (STVGError, OSError, ValueError) as error:
         raise ConfigError(f"Cannot find out the sizes of {config.model}: {error}") from error
+    check_trainable(config, shape.model_type)
+    return shape, bundle.config
 
 
 def _visual_tokens(shape: Any, settings: STVGConfig) -> int:

@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     extra = {"first_frame_number": args.first_frame} if args.dataset == "hcstvg" else {}
     works = divide(DATASETS[args.dataset](args.annotations, args.videos, **extra))
-    bundle = hub.load_bundle(args.model) if args.model else None
+    bundle = hub.load_bundle(args.model, weights=False) if args.model else None
     config = bundle.config if bundle else STVGConfig()
     tracker, told = _tracker(args, config, bundle, str(state.device.type))
     preparation = Preparation(

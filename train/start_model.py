@@ -74,6 +74,19 @@ def load_start_model(config: TrainingConfig) -> StartModel:
     return StartModel(Policy(model), processor, bundle.config, bundle, eos, stages)
 
 
+def check_trainable(config: TrainingConfig, model_type: str) -> None:
+    """Whether this package trains models of a type.
+
+    Raises:
+        ModelError: another architecture.
+    """
+    if model_type != ARCHITECTURE:
+        raise ModelError(
+            f"{config.model} is a {model_type!r} model; training supports {ARCHITECTURE!r} "
+            "(Qwen2.5-VL and its fine-tunes)."
+        )
+
+
 def load_weights(config: TrainingConfig, bundle: hub.Bundle) -> Any:
     """The transformers model of a checkpoint, in the config's precision.
 
@@ -85,11 +98,7 @@ def load_weights(config: TrainingConfig, bundle: hub.Bundle) -> Any:
 
     try:
         found = AutoConfig.from_pretrained(str(bundle.folder), trust_remote_code=False)
-        if found.model_type != ARCHITECTURE:
-            raise ModelError(
-                f"{config.model} is a {found.model_type!r} model; training supports "
-                f"{ARCHITECTURE!r} (Qwen2.5-VL and its fine-tunes)."
-            )
+        check_trainable(config, found.model_type)
         model, notes = load_model(
             bundle.folder,
             adapter=bundle.adapter,

@@ -1,5 +1,6 @@
 """Configs are checked before anything is loaded; a dry run tells the cost."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,28 @@ def test_dry_run_of_adapters_counts_them(tmp_path):
     report = describe_run(TrainingConfig.load(write_config(tmp_path / "c.yaml", base, **lora)))
     # Two layers of 32 with MLP 64: q and o 32 + 32, k and v 32 + 16, three of the MLP 32 + 64.
     assert report.trained == 4 * 2 * (2 * 64 + 2 * 48 + 3 * 96)
+
+
+def test_dry_run_fetches_no_weights_and_names_another_architecture(tmp_path, capsys):
+    base = write_base(tmp_path / "base")
+    (base / "model.safetensors").unlink()
+    command = ["--config", str(write_config(tmp_path / "c.yaml", base)), "--dry-run"]
+    assert train_grpo.main(command) == 0
+    path = base / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "qwen2_vl"}))
+    assert train_grpo.main(command) == 2
+    assert "is a 'qwen2_vl' model; training supports 'qwen2_5_vl'" in capsys.readouterr().err
+
+
+def test_dry_run_counts_what_a_trained_vision_tower_keeps():
+    def kept(**changes):
+        config = TrainingConfig.load(CONFIGS / "official_7b.yaml", **changes)
+        return describe_run(config).memory["vision activations"]
+
+    # 7,280 patches of 1280 in bfloat16: the input of 32 blocks, and all of one block.
+    assert kept() == 7280 * 2 * (32 * 1280 + 10 * 1280 + 4 * 3420)
+    assert kept(share_prefix=False) == 8 * kept()
+    assert kept(freeze_vision=True) == 0
 
 
 def test_dry_run_of_an_unknown_model(tmp_path, capsys):
