@@ -589,11 +589,19 @@ def test_saved_random_model_gives_the_same_text(clip: Path, tmp_path: Path) -> N
 
 @needs_tiny
 @pytest.mark.slow
-def test_saved_bundled_model_gives_the_same_answer(tmp_path: Path) -> None:
+def test_the_bundled_model_answers_alike_together_alone_and_saved(tmp_path: Path) -> None:
     query = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))["query"]
     pipeline = STVGPipeline.from_pretrained("tiny", device="cpu")
     before = pipeline(query, DEMO / "clip.mp4")
     assert before.found, before.warnings
+    # Many questions about one video are answered as each alone, in one call or one by one.
+    queries = [query, "the pig walking to the left", "the penguin that is shaking"]
+    with pipeline.open(DEMO / "clip.mp4", query=queries) as opened:
+        together = opened.ground(queries)
+        singly = [opened.ground(text) for text in queries]
+    alone = [before, *(pipeline(text, DEMO / "clip.mp4") for text in queries[1:])]
+    for several in (together, singly):
+        assert [(r.raw_text, r.boxes) for r in several] == [(r.raw_text, r.boxes) for r in alone]
     pipeline.save_pretrained(tmp_path / "copy")
     loaded = STVGPipeline.from_pretrained(tmp_path / "copy", device="cpu")
     assert loaded.config == pipeline.config
