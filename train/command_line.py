@@ -61,6 +61,9 @@ def run_training(
     except STVGError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; with --resume it goes on from the last checkpoint.\n")
+        return 130
     sys.stderr.write(f"The trained model is in {folder}\n")
     return 0
 

@@ -175,6 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except STVGError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; the same command goes on with the clips that are left.\n")
+        return 130
 
 
 if __name__ == "__main__":

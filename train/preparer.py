@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import AnnotationError, ConfigError, STVGError
+from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError, STVGError, first_line
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.marking import mark_frames
-from stvg_r1_hub.outputs import replacing
+from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import Frames, MarkedFrames, Track, Tracks, VideoInfo
 from stvg_r1_hub.track_selection import fit_to_sample
@@ -119,16 +119,29 @@ class Preparer:
         self.tracks = tracks
 
     def prepare(self, work: Work) -> None:
-        """Make one clip's folder, or note why it cannot be made."""
+        """Make one clip's folder, or note why it cannot be made.
+
+        Whatever goes wrong with one clip is noted and does not stop the others.
+
+        Raises:
+            OutputError: the folder cannot be written, as when the disk is full.
+        """
         temporary = self.out / "videos" / f".{work.name}.partial"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         try:
             self._write(work, temporary)
-        except STVGError as error:
+        except OutputError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        except Exception as error:
             shutil.rmtree(temporary)
+            reason = str(error)
+            if not isinstance(error, STVGError):
+                _log.exception("Clip %s", work.name)
+                reason = f"{type(error).__name__}: {first_line(error)}"
             names = [sample.sample_id for sample in work.samples]
-            note = {"video": str(work.samples[0].video), "samples": names, "reason": str(error)}
+            note = {"video": str(work.samples[0].video), "samples": names, "reason": reason}
             write_json(work.failure(self.out), note)
             return
         os.replace(temporary, work.folder(self.out))

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.tracking import load_tracks
 from train.rewards import Truth
@@ -168,12 +168,18 @@ def load_config(folder: Path) -> STVGConfig:
 
 
 def write_frames(path: Path, frames: NDArray[np.uint8]) -> None:
-    """Frames `(T, h, w, 3)` RGB one below the other as a lossless picture."""
+    """Frames `(T, h, w, 3)` RGB one below the other as a lossless picture.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     import cv2
 
     tall = frames.reshape(-1, *frames.shape[2:])[..., ::-1]
     if not cv2.imwrite(str(path), np.ascontiguousarray(tall)):
-        raise OSError(f"cannot write {path}")
+        raise OutputError(
+            f"Cannot write {path}: is the disk full? What is finished stays; make room and repeat."
+        )
 
 
 def read_frames(path: Path, n_frames: int) -> NDArray[np.uint8]:

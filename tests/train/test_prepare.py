@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.evaluation.sprites.clips import (
     clip_scene,
     frame_times,
@@ -24,7 +24,7 @@ from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.video import open_video
 from tests.tiny_detectors import save_grounding_dino
 from tests.train.runs import start
-from train import prepare
+from train import prepare, preparer
 from train.samples import PreparedSamples, read_frames, write_frames
 
 MODEL = ("--model", "tiny")
@@ -210,6 +210,36 @@ def test_a_second_run_goes_on_where_the_first_stopped(annotated, tmp_path):
     assert len(PreparedSamples(out)) == 3
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RuntimeError("a bug in the tracker\nmore"), 0, "2 usable, 0 set aside, 1 failed"),
+        (OutputError("Cannot write it"), 2, "Cannot write it"),
+        (OSError("a bad sector"), 0, "2 usable, 0 set aside, 1 failed"),
+        (KeyboardInterrupt(), 130, "the same command goes on"),
+    ],
+    ids=["crash", "disk full", "unreadable", "interrupt"],
+)
+def test_one_bad_clip_and_a_bad_disk(error, code, said, scenes, tmp_path, capsys, monkeypatch):
+    path, out = write_json(tmp_path / "three.json", hcstvg(scenes[1])), tmp_path / "out"
+    written = preparer.write_frames
+
+    def failing(target, frames):
+        if "1_clip" in str(target):
+            raise error
+        written(target, frames)
+
+    monkeypatch.setattr(preparer, "write_frames", failing)
+    assert run(path, scenes[0], out) == code
+    assert said in capsys.readouterr().err
+    if code == 0:
+        (line,) = lines(out / "failed.jsonl")
+        assert line["reason"].endswith("Error: " + str(error).split("\n")[0])
+    monkeypatch.undo()
+    assert run(path, scenes[0], out, "--retry-failed") == 0
+    assert len(PreparedSamples(out)) == 3 and not list((out / "videos").glob(".*"))
+
+
 def test_other_settings_need_another_folder(annotated, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     # Ready tracks need no tracker, which may be a download.
@@ -301,3 +331,5 @@ def test_frames_come_back_as_they_were(tmp_path):
         read_frames(tmp_path / "f.png", 4)
     with pytest.raises(AnnotationError, match="missing"):
         read_frames(tmp_path / "g.png", 3)
+    with pytest.raises(OutputError, match="disk full"):
+        write_frames(tmp_path / "no" / "folder.png", frames)

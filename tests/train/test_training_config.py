@@ -150,6 +150,17 @@ def test_data_and_out_are_needed(tmp_path, capsys):
     assert "--data and --out" in capsys.readouterr().err
 
 
+def test_an_interrupt_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.command_line.open_samples", interrupted)
+    path = write_config(tmp_path / "c.yaml", "base")
+    arguments = ["--config", path, "--data", "x", "--out", tmp_path / "x"]
+    assert train_grpo.main([*map(str, arguments)]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
 def test_data_that_is_not_prepared(tmp_path, capsys):
     path = write_config(tmp_path / "c.yaml", "base")
     arguments = ["--config", path, "--data", tmp_path, "--out", tmp_path / "x"]
