@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stvg_r1_hub.card_results import EVAL_RESULTS_PATTERN, eval_results, read_figures
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
-from stvg_r1_hub.errors import OutputError
+from stvg_r1_hub.errors import ModelError, OutputError
 from stvg_r1_hub.hub import base_of, fingerprint, is_adapter
 from stvg_r1_hub.hub_errors import sending
 from stvg_r1_hub.hub_files import FILE_PATTERNS
@@ -195,10 +195,17 @@ def push_bundle(
         Address of the commit; in a dry run, which sends nothing, a line a file with its bytes.
 
     Raises:
-        ModelError: the Hub cannot be reached or refuses, or as `card_facts`.
+        ModelError: the Hub cannot be reached or refuses, or as `card_facts`; or an adapter whose
+            base model is a folder on this disk, so that nobody else could load it.
     """
     from huggingface_hub import HfApi
 
+    if is_adapter(source) and Path(base_of(source, source)[0]).is_dir():
+        raise ModelError(
+            f"The base model of the adapter {source} is the folder {base_of(source, source)[0]} on "
+            "this disk: push that first and write its Hub id into adapter_config.json, or train "
+            "with merge_adapter: true."
+        )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_files(source, config, repo_id, folder, results=results, put=_link)

@@ -235,6 +235,12 @@ def test_the_card_of_an_adapter_names_its_base(tmp_path: Path) -> None:
     assert "base_model: Qwen/Qwen2.5-VL-3B-Instruct\nbase_model_relation: adapter" in card
 
 
+def test_an_adapter_of_a_folder_on_this_disk_is_not_pushed(tmp_path: Path) -> None:
+    adapter = make_adapter(tmp_path / "adapter", str(make_bundle(tmp_path / "base")))
+    with pytest.raises(ModelError, match=r"the folder .*base on this disk: push that first"):
+        saving.push_bundle(adapter, STVGConfig(), "me/mine", dry_run=True)
+
+
 def test_model_card_front_matter() -> None:
     card = model_card("mine", STVGConfig())
     assert card.startswith("---\nlibrary_name: stvg_r1_hub\n")

@@ -124,16 +124,20 @@ def _with_adapter(model: Any, config: TrainingConfig) -> Any:
     if config.gradient_checkpointing:
         model.enable_input_require_grads()
     torch.manual_seed(config.seed)
-    return get_peft_model(
+    adapted: Any = get_peft_model(
         model,
         LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
             target_modules=LANGUAGE_LAYERS,
-            base_model_name_or_path=config.model,
         ),
     )
+    # peft writes down where the weights were read from: of a Hub model a folder of this cache.
+    written, base = adapted.peft_config["default"], Path(config.model)
+    written.base_model_name_or_path = str(base.resolve()) if base.is_dir() else config.model
+    written.revision = None if base.is_dir() else config.revision
+    return adapted
 
 
 def export_model(

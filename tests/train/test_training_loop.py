@@ -268,14 +268,16 @@ def test_equal_rewards_change_nothing(world, tmp_path, caplog):
     [(False, {}), (True, {}), (False, {"dtype": "bfloat16", "gradient_checkpointing": True})],
     ids=["adapter", "merged", "bfloat16 with checkpointing"],
 )
-def test_the_trained_folder_loads(world, tmp_path, merge, options):
+def test_the_trained_folder_loads(world, tmp_path, merge, options, monkeypatch):
     from stvg_r1_hub import STVGPipeline
 
+    monkeypatch.chdir(world)
     folder = train(
-        world, tmp_path / "run", max_steps=2, method="lora", lora_rank=4, merge_adapter=merge,
-        learning_rate=0.05, **options,
+        world, tmp_path / "run", model="base", max_steps=2, method="lora", lora_rank=4,
+        merge_adapter=merge, learning_rate=0.05, **options,
     )  # fmt: skip
     assert all(line["grad_norm"] > 0 for line in metrics(tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)  # the base is found from anywhere
     assert (folder / "adapter_config.json").is_file() != merge
     loaded = STVGPipeline.from_pretrained(folder, device="cpu")
     assert loaded.config.prompt_id == "sprites-v1"
@@ -290,6 +292,20 @@ def test_the_trained_folder_loads(world, tmp_path, merge, options):
     assert stage.rewards == {"tiou": 1.0, "id": 1.0, "format": 1.0}
     loaded.save_pretrained(tmp_path / "saved")
     assert "## How it was trained" in (tmp_path / "saved" / "README.md").read_text()
+
+
+def test_an_adapter_names_the_hub_model_it_was_trained_on(world, tmp_path, monkeypatch):
+    """By its id and revision, not by the folder in this machine's cache."""
+    import json
+
+    from stvg_r1_hub import hub
+
+    cached = dataclasses.replace(hub.load_bundle(world / "base"), name="me/base")
+    monkeypatch.setattr(hub, "load_bundle", lambda *_, **__: cached)
+    options = {"method": "lora", "lora_rank": 4, "max_steps": 1}
+    folder = train(world, tmp_path / "run", model="me/base", revision="v1", **options)
+    written = json.loads((folder / "adapter_config.json").read_text())
+    assert (written["base_model_name_or_path"], written["revision"]) == ("me/base", "v1")
 
 
 def test_training_goes_on_from_an_adapter(world, tmp_path):
