@@ -227,9 +227,14 @@ def test_a_busy_server_is_asked_again() -> None:
 
 def test_a_refusal_is_not_repeated_and_its_reason_is_told() -> None:
     with serving(lambda i, body: (400, {"error": "no video please"})) as (url, bodies):
-        with pytest.raises(ModelError, match=r"refused the question.*HTTP 400"):
+        with pytest.raises(ModelError, match=r"refused the question.*HTTP 400.*no video please"):
             ask(url)
         assert len(bodies) == 1
+    # As transformers serve says it.
+    unknown = {"detail": "Unexpected fields in the request: {'mm_processor_kwargs'}"}
+    with serving(lambda i, body: (422, unknown)) as (url, _):
+        with pytest.raises(ModelError, match=r"HTTP 422\): it does not know .* vLLM or SGLang"):
+            ask(url)
 
 
 @pytest.mark.parametrize(

@@ -167,9 +167,14 @@ class ServerVLM:
             raise _Busy(f"no answer in {self._timeout_seconds:g} s") from error
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", 0)
-            reason = " ".join(str(error).split())[:300]
+            reason = _said(error)
             if status in _TRY_AGAIN:
                 raise _Busy(f"HTTP {status}") from error
+            if any(field in reason for field in as_it_is):
+                reason = (
+                    f"it does not know {' and '.join(as_it_is)}, which tell it to take the frames "
+                    f"as they are; serve the model with vLLM or SGLang ({reason})"
+                )
             if status in (401, 403):
                 reason = f"give its key as token, or in {TOKEN_VARIABLE} ({reason})"
             raise ModelError(
@@ -244,6 +249,12 @@ class ServerVLM:
             f"The server {self.url} does not speak OpenAI's chat protocol (got {shown}); "
             "give the base address of one that does, usually ending in /v1."
         )
+
+
+def _said(error: Any) -> str:
+    """The server's own words about a refusal, on one line."""
+    answered = getattr(error, "server_message", None) or getattr(error.response, "text", "")
+    return " ".join(str(answered or error).split())[:300]
 
 
 def _base(url: str) -> str:
