@@ -10,6 +10,9 @@ import yaml
 
 from stvg_r1_hub.config import STVGConfig
 from tests.train import tiny
+from train.command_line import run_training
+from train.rewards import REWARDS
+from train.train_grpo import GrpoObjective
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -22,6 +25,21 @@ SETTINGS = {
     "save_every": 2,
     "trackers": [],
 }
+
+
+def vowels(completion, truth):
+    """A reward that random text can earn, so that short runs have something to learn."""
+    return sum(completion.text.lower().count(letter) for letter in "aeiou") / 8
+
+
+def rewarding_vowels(*parts, **rewards):
+    """GRPO with the reward above in place of `tiou`, and others by name."""
+    return GrpoObjective(*parts, rewards={**REWARDS, "tiou": vowels, **rewards})
+
+
+def main(arguments=None):
+    """The command line of `train.train_grpo` with that reward; `python -m tests.train.runs`."""
+    return run_training(rewarding_vowels, "GRPO for vowels.", arguments, groups=True)
 
 
 def write_base(folder, *, seed=0):
@@ -59,3 +77,7 @@ def start(module, *arguments, launcher=()):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

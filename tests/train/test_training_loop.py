@@ -13,11 +13,11 @@ from accelerate.state import AcceleratorState, GradientState
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError
 from stvg_r1_hub.training_record import load_training
+from tests.train import runs
 from tests.train.prepared import write_prepared
-from tests.train.runs import metrics, start, write_base, write_config
+from tests.train.runs import metrics, rewarding_vowels, start, vowels, write_base, write_config
 from train import train_grpo
 from train.loop import TrainingLoop
-from train.rewards import REWARDS
 from train.rollout import TrainingError
 from train.samples import PreparedSamples, sample_order
 from train.train_grpo import GrpoObjective
@@ -41,11 +41,6 @@ def world(tmp_path_factory):
     return folder
 
 
-def vowels(completion, truth):
-    """A reward that random text can earn, so that short runs have something to learn."""
-    return sum(completion.text.lower().count(letter) for letter in "aeiou") / 8
-
-
 def train(world, out, *, resume=False, rewards=None, **changes):
     """One run in this process with the reward above beside the real ones."""
     base = changes.pop("model", world / "base")
@@ -53,7 +48,7 @@ def train(world, out, *, resume=False, rewards=None, **changes):
     config = TrainingConfig.load(path)
 
     def objective(*parts):
-        return GrpoObjective(*parts, rewards={**REWARDS, "tiou": vowels, **(rewards or {})})
+        return rewarding_vowels(*parts, **(rewards or {}))
 
     loop = TrainingLoop(config, PreparedSamples(world / "data"), out, objective)
     try:
@@ -64,6 +59,7 @@ def train(world, out, *, resume=False, rewards=None, **changes):
 
 
 def same_curves(a, b):
+    assert all(line["grad_norm"] > 0 for line in b), "without gradients all curves are equal"
     assert [line["step"] for line in a] == [line["step"] for line in b]
     for ours, theirs in zip(a, b, strict=True):
         assert ours.keys() == theirs.keys()
@@ -113,10 +109,9 @@ def test_stopped_and_resumed_is_as_if_never_stopped(world, tmp_path, mode):
 @pytest.mark.slow
 def test_a_killed_process_resumes(world, tmp_path):
     out = tmp_path / "run"
-    changes = {"rewards": {"format": 1.0, "ids_f1": 1.0}, "max_steps": 8}
-    config = write_config(tmp_path / "c.yaml", world / "base", **changes)
+    config = write_config(tmp_path / "c.yaml", world / "base", max_steps=8)
     arguments = ["--config", config, "--data", world / "data", "--out", out]
-    process = start("train.train_grpo", *arguments)
+    process = start("tests.train.runs", *arguments)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if (out / "metrics.jsonl").exists() and len(metrics_so_far(out)) >= 3:
@@ -127,12 +122,12 @@ def test_a_killed_process_resumes(world, tmp_path):
     assert process.returncode == -signal.SIGKILL
     left = out / "checkpoints" / ".step-000004.partial"  # as a kill while saving leaves it
     left.mkdir(exist_ok=True)
-    assert train_grpo.main([*map(str, arguments)]) == 2  # never over an earlier run
-    assert train_grpo.main([*map(str, arguments), "--resume"]) == 0
+    assert runs.main([*map(str, arguments)]) == 2  # never over an earlier run
+    assert runs.main([*map(str, arguments), "--resume"]) == 0
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     arguments[-1] = tmp_path / "whole"
-    assert train_grpo.main([*map(str, arguments)]) == 0
+    assert runs.main([*map(str, arguments)]) == 0
     same_curves(metrics(out), metrics(tmp_path / "whole"))
     kept = sorted(path.name for path in (out / "checkpoints").iterdir())
     assert kept == ["step-000006", "step-000008"]
@@ -144,17 +139,17 @@ def metrics_so_far(out):
 
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_with_twice_the_accumulation(world, tmp_path):
-    options = {"method": "lora", "lora_rank": 4, "rewards": {"format": 1.0, "ids_f1": 1.0}}
+    options = {"method": "lora", "lora_rank": 4}
     one = write_config(tmp_path / "1.yaml", world / "base", accumulation=2, **options)
     two = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options)
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     common = ["--data", str(world / "data"), "--out"]
     process = start(
-        "train.train_grpo", "--config", two, *common, tmp_path / "two", launcher=launcher
+        "tests.train.runs", "--config", two, *common, tmp_path / "two", launcher=launcher
     )
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-2000:]
-    assert train_grpo.main(["--config", str(one), *common, str(tmp_path / "one")]) == 0
+    assert runs.main(["--config", str(one), *common, str(tmp_path / "one")]) == 0
     same_curves(metrics(tmp_path / "two"), metrics(tmp_path / "one"))
 
 
