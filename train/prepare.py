@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import ConfigError, STVGError
+from stvg_r1_hub.errors import ConfigError, OutputError, STVGError
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
 from stvg_r1_hub.outputs import make_folder, replacing
@@ -68,13 +68,22 @@ def finish(out: Path, works: Sequence[Work]) -> dict[str, int]:
 
     Returns:
         How many samples are usable, set aside and failed.
+
+    Raises:
+        OutputError: a clip is missing that another process has finished.
     """
     lines: dict[str, list[dict[str, Any]]] = {SAMPLES: [], SET_ASIDE: [], FAILED: []}
     for work in works:
         if work.failure(out).is_file():
             lines[FAILED].append(json.loads(work.failure(out).read_text(encoding="utf-8")))
             continue
-        record = json.loads((work.folder(out) / RECORD).read_text(encoding="utf-8"))
+        path = work.folder(out) / RECORD
+        if not path.is_file():
+            raise OutputError(
+                f"{path} is missing; processes on several machines must share one disk for --out. "
+                "Start again to make it."
+            )
+        record = json.loads(path.read_text(encoding="utf-8"))
         lines[SAMPLES] += record["samples"]
         lines[SET_ASIDE] += record["set_aside"]
     for name, values in lines.items():

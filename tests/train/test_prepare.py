@@ -323,6 +323,14 @@ def test_a_record_that_contradicts_itself_is_named(scenes, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_clip_that_another_machine_wrote_elsewhere_is_named(tmp_path):
+    work = preparer.Work("000000-clip", ())
+    (tmp_path / "failed").mkdir()
+    with pytest.raises(OutputError, match=r"000000-clip.record\.json is missing; .* one disk"):
+        prepare.finish(tmp_path, [work])
+    assert not (tmp_path / "samples.jsonl").exists()
+
+
 def test_frames_come_back_as_they_were(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
     write_frames(tmp_path / "f.png", frames)
