@@ -272,7 +272,7 @@ def test_two_processes_share_the_videos(annotated, tmp_path):
     assert process.returncode == -signal.SIGKILL and not (out / "samples.jsonl").exists()
     finished = {path: path.stat().st_mtime_ns for path in out.glob("videos/[0-9]*/*.png")}
     process = start("train.prepare", *command, launcher=launcher)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-2000:]
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert not list((out / "videos").glob(".*")), "nothing half-written stays"

@@ -138,19 +138,33 @@ def metrics_so_far(out):
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does_with_twice_the_accumulation(world, tmp_path):
-    options = {"method": "lora", "lora_rank": 4}
+@pytest.mark.parametrize(
+    ("module", "options", "machine"),
+    [
+        ("tests.train.runs", {"method": "lora", "lora_rank": 4}, {}),
+        ("tests.train.sharded", {}, {"sharding": "full"}),
+    ],
+    ids=["DDP, adapter", "FSDP, all weights"],
+)
+def test_two_processes_do_what_one_does_with_twice_the_accumulation(
+    world, tmp_path, module, options, machine
+):
+    options = {"max_steps": 3, "schedule": "constant", **options}
     one = write_config(tmp_path / "1.yaml", world / "base", accumulation=2, **options)
-    two = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options)
+    two = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options, **machine)
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     common = ["--data", str(world / "data"), "--out"]
-    process = start(
-        "tests.train.runs", "--config", two, *common, tmp_path / "two", launcher=launcher
-    )
-    _, errors = process.communicate(timeout=300)
+    process = start(module, "--config", two, *common, tmp_path / "two", launcher=launcher)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-2000:]
     assert runs.main(["--config", str(one), *common, str(tmp_path / "one")]) == 0
     same_curves(metrics(tmp_path / "two"), metrics(tmp_path / "one"))
+    from safetensors.torch import load_file
+
+    (path,) = (tmp_path / "one" / "model").glob("*.safetensors")
+    ours, theirs = load_file(tmp_path / "two" / "model" / path.name), load_file(path)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
 
 
 def test_launched_otherwise_than_configured(world, tmp_path, capsys):
