@@ -2,7 +2,9 @@
 
 Same interface, same weights and same stored masks as `transformers_sam2`, and built the same way:
 one state an object, the picture encoded once for all, memory cut to what the model reads. The
-package's own readers of videos are not used; it is given frames.
+package's own readers of videos are not used; it is given frames. From boxes the masks of the two
+are equal; from a mask their edges differ, because the package remembers a given mask at a quarter
+of its size and transformers in full.
 """
 
 from __future__ import annotations
