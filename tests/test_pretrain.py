@@ -13,6 +13,7 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from stvg_r1_hub.marking import box_center, draw_markers, marker_font
+from stvg_r1_hub.video import plan_sampling
 from train import detector, pretrain, stage_files
 from train.collate import Collator
 from train.dialogue import dense_dialogue
@@ -94,6 +95,14 @@ def test_training_shows_the_line_widths_that_videos_have(size) -> None:
     shown = [share(size.side * draw_enlargement(rng)) for _ in range(200)]
     for side in (336, 640, 768, 1280, 1920):
         assert min(shown) <= share(side) <= max(shown), side
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_square_videos_of_any_size_give_the_frames_that_training_draws(size) -> None:
+    sampling = bundle_config(size).sampling
+    for side in (336, 480, 640, 1080, *range(size.side, 1000, 13)):
+        plan = plan_sampling(100, 25.0, side, side, sampling)
+        assert (plan.model_height, plan.model_width) == (size.side, size.side), side
 
 
 def test_numbers_stand_where_the_pipeline_draws_them() -> None:

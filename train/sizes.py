@@ -47,6 +47,15 @@ class ModelSize:
         """Visual tokens in a row of the frame."""
         return self.side // FACTOR
 
+    @property
+    def most_pixels(self) -> int:
+        """Of a frame: one row and column more than `side`.
+
+        At exactly `side` squared, rounding makes some square videos a token smaller: 336 pixels
+        shrunk by 336 / 196 are just below 196.
+        """
+        return (self.side + 1) ** 2
+
 
 SMALL = ModelSize(
     name="small",
@@ -103,8 +112,8 @@ def bundle_config(size: ModelSize, *, knows_hints: bool = False) -> STVGConfig:
             fps=4.0,
             max_frames=64,
             min_pixels=size.side**2 // 2,
-            max_pixels=size.side**2,
-            total_pixels=64 * size.side**2,
+            max_pixels=size.most_pixels,
+            total_pixels=64 * size.most_pixels,
         ),
         marker=size.marker,
         prompt_id="sprites-v1",

@@ -95,7 +95,7 @@ def size_of(max_pixels: int) -> ModelSize:
         ConfigError: sprite world is not rendered at that size.
     """
     for size in SIZES.values():
-        if size.side**2 == max_pixels:
+        if size.side**2 <= max_pixels <= size.most_pixels:
             return size
     sides = ", ".join(f"{size.side}x{size.side}" for size in SIZES.values())
     raise ConfigError(
