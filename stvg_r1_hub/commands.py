@@ -81,11 +81,17 @@ def track(options: argparse.Namespace) -> int:
     _check_outputs(options, out)
     from stvg_r1_hub.pipeline import open_video, save_tracks, track_video, tracks_to_dict
     from stvg_r1_hub.result import save_tracks_video
+    from stvg_r1_hub.tracking import OpenVocabularyTracker
 
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
         tracker, said = _tracker(options)
         _say(*said)
+        if options.query and not isinstance(tracker, OpenVocabularyTracker):
+            _say(
+                "--query is not used: this tracker finds all objects of its classes; open, "
+                "yolo-world and yoloe look for what is named."
+            )
         tracks = track_video(source, tracker, query=options.query, progress=progress)
         if out is not None:
             save_tracks_video(out, source, tracks, progress=progress)

@@ -366,9 +366,10 @@ def test_tracking_nothing_says_what_else_there_is(
     model: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gray = write_clip(tmp_path / "gray.mp4", [np.full((64, 96, 3), 128, np.uint8)] * 5)
-    assert cli.main(["track", str(gray), *model]) == 0
+    assert cli.main(["track", str(gray), *model, "--query", "a fish"]) == 0
     said = capfd.readouterr()
     assert said.out == "0 objects\n" and "No object was found" in said.err
+    assert "--query is not used" in said.err
     assert ("--tracker open with --query" in said.err) == (not model)
 
 
