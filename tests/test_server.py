@@ -91,6 +91,7 @@ def serving(
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1", bodies
         assert "Bearer hf_mine" not in tokens, "nor is the question for the name sent with it"
+        assert len(tokens) <= 1, "the model's name is asked for once, not with every question"
     finally:
         server.shutdown()
         server.server_close()

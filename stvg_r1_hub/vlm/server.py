@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,8 @@ class ServerVLM:
         self.url = url
         self.model = model
         self._token = token
+        self._naming = threading.Lock()
+        self._knows_name = False
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
 
@@ -154,8 +157,10 @@ class ServerVLM:
             },
         }
         try:
-            if self.model is None:
-                self.model = self._served_model()
+            with self._naming:  # Questions go out side by side; the first one asks for all.
+                if self.model is None and not self._knows_name:
+                    self.model = self._served_model()
+                    self._knows_name = True
             return client.chat_completion(
                 [{"role": "user", "content": content}],
                 model=self.model,
