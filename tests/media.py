@@ -14,7 +14,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from stvg_r1_hub.video import VideoSource
 
 BITS = 12
 TICKS = 90_000
@@ -38,6 +41,17 @@ def number_of(rgb: NDArray[np.uint8]) -> int:
     centers = ((np.arange(BITS) + 0.5) * width / BITS).astype(int)
     row = rgb[height // 4, centers].mean(axis=-1)
     return int(sum(1 << bit for bit in range(BITS) if row[bit] > 128))
+
+
+def numbers(source: VideoSource, indices: Sequence[int] | None = None) -> list[int]:
+    """The number in every frame of a stream."""
+    return [number_of(frame.pixels) for frame in source.stream(indices)]
+
+
+def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> bool:
+    """Whether an error says one sentence that can be read at a glance."""
+    text = str(error.value)
+    return 20 < len(text) < 400 and "\n" not in text and text.endswith(".")
 
 
 def red_corner(rgb: NDArray[np.uint8]) -> str:

@@ -1,0 +1,86 @@
+"""From a decoded frame to what a viewer sees: turned, square, on white."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from stvg_r1_hub.video import (
+    open_video,
+)
+from tests.media import (
+    display_matrix,
+    numbers,
+    red_corner,
+    write_clip,
+)
+
+ORIENTATIONS = {  # a, b, c, d of the display matrix -> size, where the lower left corner goes
+    "none": ((1, 0, 0, 1), (96, 64), "lower left"),
+    "clockwise": ((0, 1, -1, 0), (64, 96), "upper left"),
+    "half turn": ((-1, 0, 0, -1), (96, 64), "upper right"),
+    "counter": ((0, -1, 1, 0), (64, 96), "lower right"),
+    "mirrored": ((-1, 0, 0, 1), (96, 64), "lower right"),
+    "upside down": ((1, 0, 0, -1), (96, 64), "upper left"),
+    "transposed": ((0, 1, 1, 0), (64, 96), "upper right"),
+}
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_rotation_and_mirroring(tmp_path, name):
+    matrix, size, corner = ORIENTATIONS[name]
+    path = write_clip(tmp_path / "v.mp4", 4, matrix=display_matrix(*matrix))
+    with open_video(path) as source:
+        assert (source.info.width, source.info.height) == size
+        pixels = next(source.stream()).pixels
+        assert pixels.shape == (size[1], size[0], 3)
+        assert red_corner(pixels) == corner
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(Fraction(2, 1), (192, 64)), (Fraction(1, 2), (96, 128))]
+)
+def test_pixels_become_square(tmp_path, aspect, size):
+    path = write_clip(tmp_path / "v.mp4", 4, sample_aspect_ratio=aspect)
+    with open_video(path) as source:
+        assert (source.info.width, source.info.height) == size
+        assert numbers(source) == [0, 1, 2, 3]
+
+
+def test_odd_size(tmp_path):
+    path = write_clip(tmp_path / "v.mkv", 6, size=(97, 65), codec="ffv1", pix_fmt="bgr0")
+    with open_video(path) as source:
+        assert next(source.stream()).pixels.shape == (65, 97, 3)
+
+
+def test_grey_and_alpha(tmp_path):
+    grey = write_clip(tmp_path / "g.mkv", 4, codec="ffv1", pix_fmt="gray")
+    with open_video(grey) as source:
+        assert numbers(source) == [0, 1, 2, 3]
+    path = tmp_path / "alpha.mov"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("qtrle", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "argb"
+        for _ in range(3):
+            rgba = np.zeros((32, 64, 4), np.uint8)
+            rgba[:, 32:] = (0, 0, 255, 255)
+            frame = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format="argb")
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    with open_video(path) as source:
+        pixels = next(source.stream()).pixels
+    assert pixels[0, 0].tolist() == [255, 255, 255] and pixels[0, 60].tolist() == [0, 0, 255]
+
+
+def test_size_change_in_mid_stream(tmp_path):
+    first = write_clip(tmp_path / "a.ts", 5, size=(96, 64))
+    second = write_clip(tmp_path / "b.ts", 5, size=(192, 128), first_seconds=2.0)
+    path = tmp_path / "both.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    with open_video(path) as source:
+        shapes = {frame.pixels.shape for frame in source.stream()}
+        assert shapes == {(64, 96, 3)}
+        assert any("size changes" in warning for warning in source.warnings)
