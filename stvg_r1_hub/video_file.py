@@ -28,7 +28,7 @@ from stvg_r1_hub.video_packets import (
     timeline_in_order,
     timeline_of_packets,
 )
-from stvg_r1_hub.video_picture import Painter, Shape, pixel_aspect
+from stvg_r1_hub.video_picture import Painter, Shape, display_matrix, pixel_aspect
 from stvg_r1_hub.video_source import MAX_FRAME_PIXELS, VideoSource, check_size
 
 # Containers that hold their own data. Playlists (hls, dash, concat, image2, sdp ...) are left
@@ -63,10 +63,11 @@ class FileSource(VideoSource):
             check_size(name, stream.codec_context.width, stream.codec_context.height)
             has_audio = any(s.codec_context is not None for s in container.streams.audio)
             aspect = pixel_aspect(stream.sample_aspect_ratio, notes)
+            matrix = display_matrix(stream)
             self._packets = scan(container, stream, name)
         self._timeline = timeline_of_packets(self._packets) or self._timeline_of_frames(notes)
         first = self._first_frame()
-        self._shape = Shape.of(first, aspect)
+        self._shape = Shape.of(first, aspect, matrix)
         _note_oddities(first, notes)
         times = self._timeline.times
         duration = float(times[-1]) + self._timeline.last_duration

@@ -5,19 +5,22 @@ Rotation and mirroring of the display matrix, square pixels, 8 bits, RGB, transp
 
 from __future__ import annotations
 
+import io
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video_source import VideoSource
+
+Matrix = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Shape:
     flip_y: bool
 
     @classmethod
-    def of(cls, frame: av.VideoFrame, aspect: float) -> Shape:
-        """Read the display matrix, which sends a coded point (p, q) to (a p + c q, b p + d q)."""
-        a, b, c, d = _display_matrix(frame)
+    def of(cls, frame: av.VideoFrame, aspect: float, matrix: Matrix | None) -> Shape:
+        """Apply a display matrix, which sends a coded point (p, q) to (a p + c q, b p + d q)."""
+        a, b, c, d = matrix if matrix is not None else _turned(frame.rotation)
         transposed = abs(b) > abs(a)
         return cls(
             # The side that is too short grows, so that no detail is lost.
@@ -111,13 +114,33 @@ def pixel_aspect(ratio: Fraction | None, notes: list[str]) -> float:
     return float(ratio)
 
 
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    side_data: Any = frame.side_data
-    data = side_data.get(SideDataType.DISPLAYMATRIX)
-    if data is None:
-        return 1, 0, 0, 1
-    m = np.frombuffer(bytes(data), dtype=np.int32)
-    return int(m[0]), int(m[1]), int(m[3]), int(m[4])
+def display_matrix(stream: Any) -> Matrix | None:
+    """What a container says on turning and mirroring a stream: a, b, c, d of `Shape.of`.
+
+    PyAV has no way to ask for it, so the stream's header is written once more, as MOV, which says
+    it at a known place. Never from `frame.side_data`: with PyAV 18 whoever looks there crashes
+    when a picture has an ICC profile, and stops at every kind of side data newer than its table.
+    """
+    header = io.BytesIO()
+    try:
+        with av.open(
+            header, "w", format="mov", container_options={"movflags": "empty_moov"}
+        ) as mov:
+            mov.add_stream_from_template(stream)
+            mov.start_encoding()
+            written = header.getvalue()
+    except (av.FFmpegError, ValueError):  # MOV has no name for this codec
+        return None
+    # "tkhd": version and flags, 36 bytes of times and layers, then nine numbers in 16.16.
+    place = written.find(b"tkhd") + 4 + 40
+    a, b, _, c, d = struct.unpack_from(">5i", written, place)
+    return (a, b, c, d) if b or c or a < 0 or d < 0 else None
+
+
+def _turned(degrees: int) -> Matrix:
+    """The matrix of `frame.rotation`, which the pictures themselves can carry (EXIF, SEI)."""
+    turns: list[Matrix] = [(1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0)]
+    return turns[round(degrees / 90) % 4]
 
 
 def _on_white(rgba: NDArray[Any]) -> NDArray[Any]:

@@ -7,15 +7,18 @@ the lower left corner (for rotation and mirroring), and the rest is a quiet grad
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from stvg_r1_hub.video import VideoSource
 
@@ -128,6 +131,36 @@ def write_clip(
         if sound is not None:
             _encode_tone(output, sound, times[-1] + 1 / fps)
     return path
+
+
+def write_pictures(path: Path, packets: Sequence[bytes], codec: str, fps: int = 10) -> Path:
+    """Put encoded pictures into a container as they are, one a frame.
+
+    Args:
+        path: where to.
+        packets: what an encoder, or Pillow, made of each picture.
+        codec: PyAV name of the codec that they are of.
+        fps: frames per second.
+    """
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=fps)
+        stream.width, stream.height = 96, 64
+        stream.pix_fmt = stream.codec_context.codec.video_formats[0].name
+        for i, data in enumerate(packets):
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = stream, Fraction(1, fps)
+            packet.pts = packet.dts = i
+            packet.is_keyframe = True
+            output.mux(packet)
+    return path
+
+
+def encoded(kind: str, frames: int = 6, **options: Any) -> list[bytes]:
+    """Numbered pictures, each as Pillow writes it."""
+    files = [io.BytesIO() for _ in range(frames)]
+    for i, file in enumerate(files):
+        Image.fromarray(picture(i)).save(file, kind, **options)
+    return [file.getvalue() for file in files]
 
 
 def _add_tone(output: av.container.OutputContainer, codec: str) -> av.AudioStream:

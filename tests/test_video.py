@@ -16,20 +16,8 @@ from PIL import Image
 from stvg_r1_hub import video_download, video_source
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
-from stvg_r1_hub.video import (
-    SampleBuffer,
-    open_video,
-    plan_for,
-    read_frames,
-)
-from tests.media import (
-    number_of,
-    numbers,
-    one_sentence,
-    picture,
-    write_audio_only,
-    write_clip,
-)
+from stvg_r1_hub.video import SampleBuffer, open_video, plan_for, read_frames
+from tests.media import number_of, numbers, one_sentence, picture, write_audio_only, write_clip
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.config import SamplingConfig
-from stvg_r1_hub.video import (
-    open_video,
-    read_frames,
-)
+from stvg_r1_hub.video import open_video, read_frames
 from stvg_r1_hub.video_packets import (
     Packets,
     nal_headers,
@@ -20,13 +17,7 @@ from stvg_r1_hub.video_packets import (
     timeline_in_order,
     timeline_of_packets,
 )
-from tests.media import (
-    lie_about_duration,
-    number_of,
-    numbers,
-    picture,
-    write_clip,
-)
+from tests.media import lie_about_duration, number_of, numbers, picture, write_clip
 
 CONTAINERS = {
     "h264.mp4": {},

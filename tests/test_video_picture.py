@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
-from stvg_r1_hub.video import (
-    open_video,
-)
+from stvg_r1_hub.video import open_video
 from tests.media import (
     display_matrix,
+    encoded,
     numbers,
+    picture,
     red_corner,
     write_clip,
+    write_pictures,
 )
 
 ORIENTATIONS = {  # a, b, c, d of the display matrix -> size, where the lower left corner goes
@@ -38,6 +43,44 @@ def test_rotation_and_mirroring(tmp_path, name):
         pixels = next(source.stream()).pixels
         assert pixels.shape == (size[1], size[0], 3)
         assert red_corner(pixels) == corner
+
+
+def test_pictures_that_turn_themselves(tmp_path):
+    """EXIF in the pictures, nothing in the container; also side data newer than PyAV's table."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    path = write_pictures(tmp_path / "v.mkv", encoded("JPEG", exif=exif), "mjpeg")
+    with open_video(path) as source:
+        assert (source.info.width, source.info.height) == (64, 96)
+        assert red_corner(next(source.stream()).pixels) == "upper left"
+
+
+def with_profiles(folder: Path) -> list[Path]:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    frames = [Image.fromarray(picture(i)) for i in range(6)]
+    more = {"save_all": True, "append_images": frames[1:], "duration": 100}
+    frames[0].save(folder / "a.png", icc_profile=profile, **more)
+    packets = encoded("PNG", icc_profile=profile)
+    return [folder / "a.png", *(write_pictures(folder / n, packets, "png") for n in PNG_FILES)]
+
+
+PNG_FILES = ("v.mov", "v.avi")
+
+
+def test_colour_profiles_do_no_harm(tmp_path):
+    """In a process of its own: what it is about ends the process at a collection of garbage."""
+    code = (
+        "import gc, sys; from stvg_r1_hub.video import open_video\n"
+        "for name in sys.argv[1:]:\n"
+        "    frames = list(open_video(name).stream()); gc.collect(); print(len(frames))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, with_profiles(tmp_path))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["6"] * 3), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,8 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.errors import Cancelled, OutputError, VideoError
-from stvg_r1_hub.video import (
-    open_video,
-    write_video,
-)
-from tests.media import (
-    numbers,
-    one_sentence,
-    picture,
-    write_clip,
-)
+from stvg_r1_hub.video import open_video, write_video
+from tests.media import numbers, one_sentence, picture, write_clip
 
 TIMES = [i / 10 for i in range(20)] + [2 + i * 0.4 for i in range(10)]
 
