@@ -24,8 +24,8 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
         suffixes: allowed endings in lower case, such as `VIDEO_SUFFIXES`; empty allows any.
 
     Raises:
-        OutputError: a directory, an ending that is not allowed, or a folder that is missing or
-            not writable.
+        OutputError: a directory, an ending that is not allowed, or a folder that is not writable
+            or, when missing, cannot be made; `replacing` makes it.
     """
     path = Path(path)
     if suffixes and path.suffix.lower() not in suffixes:
@@ -35,9 +35,9 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
         )
     if path.is_dir():
         raise OutputError(f"Cannot write {path}: it is a directory; name a file.")
-    folder = path.parent
+    folder = next(above for above in Path(os.path.abspath(path)).parents if above.exists())
     if not folder.is_dir():
-        raise OutputError(f"Cannot write {path}: the folder {folder} does not exist; create it.")
+        raise OutputError(f"Cannot write {path}: {folder} is a file; name a folder.")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"Cannot write {path}: no permission to write into {folder}.")
     return path
@@ -63,14 +63,18 @@ def make_folder(path: str | Path) -> Path:
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
+    It is absolute, because FFmpeg takes what stands before a colon for a protocol (12:30.mp4). A
+    missing folder is made.
+
     Raises:
         OutputError: the file cannot be written, for example because the disk is full.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    target = Path(os.path.abspath(path))
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    make_folder(target.parent)
     try:
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:

@@ -155,8 +155,8 @@ def test_a_name_with_a_dash_is_not_taken_for_an_option(
     said = capfd.readouterr().err
     assert_one_sentence(said)
     assert f"write ./{name}" in said
-    assert cli.main(["ground", "--json=./no/such.json", "--", "-hello.mp4", "-a dog.s"]) == 2
-    assert "Cannot write no/such.json" in capfd.readouterr().err
+    assert cli.main(["ground", "--json=./README.md/such.json", "--", "-hello.mp4", "-a dog.s"]) == 2
+    assert "Cannot write README.md/such.json" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("query", ["", "   ", "\n\t", "\x00"])
@@ -281,12 +281,14 @@ def test_reinstalling_is_from_where_it_came(
 def test_bad_outputs_are_found_before_the_work(
     clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
     bad = [
-        ["--out", str(tmp_path / "no" / "a.mp4")],
+        ["--out", str(file / "a.mp4")],
         ["--out", str(tmp_path / "a.avi")],
         ["--out", str(tmp_path)],
         ["--out", str(clip)],
-        ["--json", str(tmp_path / "no" / "a.json")],
+        ["--json", str(file / "a.json")],
         ["--json", str(clip)],
         ["--json", f"{tmp_path}/a.mp4", "--out", f"{tmp_path}/a.mp4"],
         ["--plot", f"{tmp_path}/a.png", "--keyframes", f"{tmp_path}/a.png"],
@@ -298,9 +300,7 @@ def test_bad_outputs_are_found_before_the_work(
         said = capfd.readouterr().err
         assert code == 2 and "model" not in said, said
         assert_one_sentence(said)
-    assert list(tmp_path.iterdir()) == []
-    file = tmp_path / "file"
-    file.write_text("x")
+    assert list(tmp_path.iterdir()) == [file]
     assert cli.main(["demo", "--out", str(file)]) == 2
     assert_one_sentence(capfd.readouterr().err)
 

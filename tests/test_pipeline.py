@@ -449,7 +449,7 @@ def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
     assert list(values["boxes"][0]) == ["frame_index", "time_seconds", "xyxy", "interpolated"]
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
     with pytest.raises(OutputError):
-        result.to_json(tmp_path / "no" / "result.json")
+        result.to_json(tmp_path / "result.json" / "result.json")
 
 
 def test_several_objects_name_theirs_in_the_json(clip: Path) -> None:
@@ -485,7 +485,7 @@ def test_pictures_are_written_whether_found_or_not(found: bool, clip: Path, tmp_
     result.keyframes(tmp_path / "b.png")
     result.plot(tmp_path / "c.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.gif", "b.png", "c.png"]
-    for bad in ("a.avi", "a", "no/a.mp4"):
+    for bad in ("a.avi", "a", "b.png/a.mp4"):
         with pytest.raises(OutputError):
             result.save_video(tmp_path / bad)
 

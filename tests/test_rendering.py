@@ -178,6 +178,8 @@ def test_timeline_is_a_png_of_every_object(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["timeline.png"]
 
 
-def test_timeline_into_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="Cannot write"):
-        pictures.timeline_plot(tmp_path / "no" / "plot.png", tracks(1), None, title="x")
+def test_timeline_into_a_missing_folder_and_below_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "plot.png"
+    pictures.timeline_plot(path, tracks(1), None, title="x")
+    with pytest.raises(OutputError, match="Cannot"):
+        pictures.timeline_plot(path / "plot.png", tracks(1), None, title="x")

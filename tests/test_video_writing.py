@@ -120,15 +120,25 @@ def test_nothing_half_written_stays(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "times", "duration"),
-    [("v.avi", [0, 1], 2), ("none/v.mp4", [0, 1], 2), ("v.mp4", [0, 0], 2), ("v.mp4", [1, 0], 2),
+    [("v.avi", [0, 1], 2), ("file/v.mp4", [0, 1], 2), ("file/none/v.mp4", [0, 1], 2),
+     ("v.mp4", [0, 0], 2), ("v.mp4", [1, 0], 2),
      ("v.mp4", [0, 1], 1), ("v.mp4", [], 1), ("v.mp4", [0, float("nan")], 2), ("", [0, 1], 2)],
 )  # fmt: skip
 def test_unwritable(tmp_path, name, times, duration):
+    (tmp_path / "file").touch()
     kind = VideoError if name == "v.mp4" else OutputError
     with pytest.raises(kind) as error:
         write_video(tmp_path / name, [picture(0)] * 2, times, duration_seconds=duration)
     assert one_sentence(error)
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:x.gif", "new/folders/v.mp4", "%d.mp4"])
+def test_any_name_in_any_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # a relative name could be taken for a protocol
+    frames = [picture(i) for i in range(4)]
+    write_video(name, frames, TIMES[:4], duration_seconds=1)
+    assert Path(name).is_file() and numbers(open_video(name)) == list(range(4))
 
 
 def test_write_protected_folder(tmp_path):
