@@ -120,9 +120,9 @@ def _what_was_measured(figures: Mapping[str, Any]) -> str:
     return (
         f"`stvg eval {_cell(figures['benchmark'])}` with {model} (fingerprint "
         f"{figures['model_fingerprint'][:16]}), {_tracker(figures)}{written}: {figures['n']} "
-        f"samples, {figures['n_failed']} of them failed. Figures in percent. `honest` counts every "
-        "sample, a failed one as 0; the other protocols follow the scripts of the papers they are "
-        "named after, which may drop samples (n)."
+        f"samples, {figures['n_failed']} of them failed{_set_aside(figures)}. Figures in percent. "
+        "`honest` counts every sample, a failed one as 0; the other protocols follow the scripts "
+        "of the papers they are named after, which may drop samples (n)."
     )
 
 
@@ -131,6 +131,11 @@ def _tracker(figures: Mapping[str, Any]) -> str:
     if prepared:
         return f"prepared tracks {_without_folders(prepared)}"
     return f"tracker {_without_folders(figures['tracker'])}"
+
+
+def _set_aside(figures: Mapping[str, Any]) -> str:
+    count = figures.get("n_set_aside", 0)
+    return f"; {count} more records are set aside as wrong annotations" if count else ""
 
 
 def _without_folders(name: str) -> str:

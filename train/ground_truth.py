@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.evaluation.metrics import frame_ious
 from stvg_r1_hub.geometry import box_area, box_iou, mask_area
 from stvg_r1_hub.marking import kept_by_size
 from stvg_r1_hub.structures import Tracks
@@ -94,15 +95,12 @@ def best_overlapping_id(
         tracks: objects in pixels of the same video.
         minimum_iou: 0..1.
     """
+    frames = np.array(list(truth), dtype=np.int64)
+    boxes = np.array(list(truth.values()), dtype=np.float64).reshape(-1, 4)
     best_id, best = None, minimum_iou
     for track in tracks.tracks:
-        pairs = [(track.box_at(frame), box) for frame, box in truth.items()]
-        total = sum(
-            float(box_iou(np.reshape(ours, (1, 4)), np.reshape(theirs, (1, 4)))[0, 0])
-            for ours, theirs in pairs
-            if ours is not None
-        )
-        mean = total / max(len(truth), 1)
+        iou = frame_ious(track.frame_indices, track.boxes.astype(np.float64), frames, boxes)
+        mean = float(iou.sum()) / max(len(frames), 1)
         if mean > best or (best_id is None and mean >= best > 0):
             best_id, best = track.object_id, mean
     return best_id

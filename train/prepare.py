@@ -6,8 +6,9 @@
 
 Each process takes its share of the videos. A finished video is a folder that appears whole, so a
 killed run goes on where it was when started again. A video that cannot be used is listed in
-`failed.jsonl` with its reason and does not stop the run; a sentence whose object no track follows
-is listed in `set_aside.jsonl`. The format is described in `train/samples.py`.
+`failed.jsonl` with its reason and does not stop the run; a wrong annotation, or a sentence whose
+object no track follows, is listed in `set_aside.jsonl`. The format is described in
+`train/samples.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,14 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, OutputError, STVGError
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
+from stvg_r1_hub.evaluation.samples import Annotations, SetAside
 from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.pipeline import load_tracker
 from stvg_r1_hub.tracking import Tracker
-from train.preparer import Preparation, Preparer, Work, divide, write_json
+from train.preparer import Preparation, Preparer, Work, aside_line, divide, write_json
 from train.samples import FAILED, RECORD, SAMPLES, SET_ASIDE, SETTINGS
 
-DATASETS = {"hcstvg": read_hcstvg, "vidstg": read_vidstg}
+DATASETS: dict[str, Callable[..., Annotations]] = {"hcstvg": read_hcstvg, "vidstg": read_vidstg}
 LONGEST_WAIT = timedelta(days=7)
 """How long processes that are done wait for the others."""
 
@@ -63,11 +65,18 @@ def begin(out: Path, preparation: Preparation, config: STVGConfig) -> None:
             )
 
 
-def finish(out: Path, works: Sequence[Work]) -> dict[str, int]:
+def finish(
+    out: Path, works: Sequence[Work], wrong_annotations: Sequence[SetAside] = ()
+) -> dict[str, int]:
     """Gather the finished clips into the three index files.
 
+    Args:
+        out: the prepared folder.
+        works: all clips.
+        wrong_annotations: what reading the annotations has set aside.
+
     Returns:
-        How many samples are usable, set aside and failed.
+        How many samples are usable, set aside and failed, and how many boxes are set aside.
 
     Raises:
         OutputError: a clip is missing that another process has finished.
@@ -86,12 +95,18 @@ def finish(out: Path, works: Sequence[Work]) -> dict[str, int]:
         record = json.loads(path.read_text(encoding="utf-8"))
         lines[SAMPLES] += record["samples"]
         lines[SET_ASIDE] += record["set_aside"]
+    lines[SET_ASIDE] += [aside_line(fault) for fault in wrong_annotations]
     for name, values in lines.items():
         with replacing(out / name) as temporary:
             text = "".join(json.dumps(value) + "\n" for value in values)
             temporary.write_text(text, encoding="utf-8")
-    failed = sum(len(line["samples"]) for line in lines[FAILED])
-    return {"usable": len(lines[SAMPLES]), "set aside": len(lines[SET_ASIDE]), "failed": failed}
+    boxes = sum(line.get("n_boxes", 0) for line in lines[SET_ASIDE])
+    return {
+        "usable": len(lines[SAMPLES]),
+        "set aside": sum(not line.get("n_boxes") for line in lines[SET_ASIDE]),
+        "failed": sum(len(line["samples"]) for line in lines[FAILED]),
+        **({"boxes set aside": boxes} if boxes else {}),
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mirror", action="store_true", help="for the mirror reward")
     parser.add_argument("--first-frame", type=int, default=1, help="HC-STVG counts from 1 or 0")
     parser.add_argument("--retry-failed", action="store_true")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse the annotations for a wrong record or box"
+    )
     return parser
 
 
@@ -143,7 +161,10 @@ def run(args: argparse.Namespace) -> int:
 
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     extra = {"first_frame_number": args.first_frame} if args.dataset == "hcstvg" else {}
-    works = divide(DATASETS[args.dataset](args.annotations, args.videos, **extra))
+    annotations: Annotations = DATASETS[args.dataset](
+        args.annotations, args.videos, strict=args.strict, **extra
+    )
+    works = divide(annotations.samples)
     bundle = hub.load_bundle(args.model, weights=False) if args.model else None
     config = bundle.config if bundle else STVGConfig()
     tracker, told = _tracker(args, config, bundle, str(state.device.type))
@@ -157,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
         first_frame_number=args.first_frame,
     )
     if state.is_main_process:
-        sys.stderr.write(f"{told}\n")
+        sys.stderr.write("\n".join([told, *annotations.warnings()]) + "\n")
         begin(args.out, preparation, config)
         for work in works if args.retry_failed else ():
             work.failure(args.out).unlink(missing_ok=True)
@@ -170,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
         preparer.prepare(work)
     state.wait_for_everyone()
     if state.is_main_process:
-        counts = finish(args.out, works)
+        counts = finish(args.out, works, annotations.set_aside)
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
         sys.stderr.write(f"{told}; see {args.out / SAMPLES}, {SET_ASIDE}, {FAILED}\n")
         return 0 if counts["usable"] else 2

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError, STVGError, first_line
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, SetAside
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.marking import mark_frames
@@ -153,7 +153,7 @@ class Preparer:
         with open_video(first.video) as whole:
             refused = refusals(work, whole.info)
             if len(refused) == len(work.samples):
-                write_record(folder, [], refused)
+                write_record(folder, [], refused.values())
                 return
             source = WindowSource(whole, *first.clip_seconds) if first.clip_seconds else whole
             tracker = self._tracker_of(first, whole, source)
@@ -170,24 +170,26 @@ class Preparer:
             flipped = mark_frames(*mirrored(frames, fitted), self.config.marker)
             write_frames(folder / MIRRORED, model_frames(flipped.frames))
         save_tracks(tracks, folder / TRACKS)
-        usable = []
+        usable, aside = [], list(refused.values())
         for sample in work.samples:
             if sample.sample_id in refused:
                 continue
-            found = self._object_id(sample, tracks, marked, info.n_frames, shift)
+            found = self._object_id(sample, tracks, marked, shift)
             if isinstance(found, str):
-                refused[sample.sample_id] = found
-            else:
-                usable.append(
-                    {
-                        "folder": work.name,
-                        **_record(sample, found, shift, offset),
-                        "duration_seconds": info.duration_seconds,
-                        "sample_fps": frames.sample_fps,
-                        "n_frames": len(frames),
-                    }
-                )
-        write_record(folder, usable, refused)
+                aside.append(SetAside(sample.sample_id, found))
+                continue
+            sample, beyond = within(sample, shift, shift + info.n_frames)
+            aside += beyond
+            usable.append(
+                {
+                    "folder": work.name,
+                    **_record(sample, found, shift, offset),
+                    "duration_seconds": info.duration_seconds,
+                    "sample_fps": frames.sample_fps,
+                    "n_frames": len(frames),
+                }
+            )
+        write_record(folder, usable, aside)
 
     def _tracker_of(
         self, sample: AnnotatedSample, whole: VideoSource, shown: VideoSource
@@ -206,18 +208,12 @@ class Preparer:
         raise AnnotationError(f"There are no tracks of {sample.video.stem} in {self.tracks}.")
 
     def _object_id(
-        self, sample: AnnotatedSample, tracks: Tracks, marked: MarkedFrames, n_frames: int,
-        shift: int,
-    ) -> int | str:  # fmt: skip
+        self, sample: AnnotatedSample, tracks: Tracks, marked: MarkedFrames, shift: int
+    ) -> int | str:
         """The number of the annotated object, or why there is none."""
         if not sample.answerable or not sample.has_boxes:
             return "it has no annotated boxes"
         frames = sample.frame_indices - shift
-        if frames[0] < 0 or frames[-1] >= n_frames:
-            return (
-                f"its boxes are in frames {frames[0]}..{frames[-1]} but the video has frames "
-                f"0..{n_frames - 1}"
-            )
         if self.preparation.match == "official":
             sizes = sample.boxes[:, 2:] - sample.boxes[:, :2]
             xywh = np.concatenate([sample.boxes[:, :2], sizes], axis=1)
@@ -233,7 +229,22 @@ class Preparer:
         return found
 
 
-def refusals(work: Work, info: VideoInfo) -> dict[str, str]:
+def within(
+    sample: AnnotatedSample, first: int, stop: int
+) -> tuple[AnnotatedSample, list[SetAside]]:
+    """A sample with its boxes in a half-open range of frames alone, and what is then left out."""
+    inside = (sample.frame_indices >= first) & (sample.frame_indices < stop)
+    count = int((~inside).sum())
+    if not count:
+        return sample, []
+    kept = dataclasses.replace(
+        sample, frame_indices=sample.frame_indices[inside], boxes=sample.boxes[inside]
+    )
+    reason = f"they are not in the frames {first}..{stop - 1} of the video"
+    return kept, [SetAside(sample.sample_id, reason, n_boxes=count)]
+
+
+def refusals(work: Work, info: VideoInfo) -> dict[str, SetAside]:
     """Why the annotation of a sentence cannot be of this video, by sample; doubts are logged."""
     refused = {}
     for sample in work.samples:
@@ -241,14 +252,19 @@ def refusals(work: Work, info: VideoInfo) -> dict[str, str]:
             for note in sample.check_video(info):
                 _log.warning("%s", note)
         except AnnotationError as error:
-            refused[sample.sample_id] = str(error)
+            refused[sample.sample_id] = SetAside(sample.sample_id, str(error))
     return refused
 
 
-def write_record(folder: Path, usable: list[dict[str, Any]], refused: dict[str, str]) -> None:
-    """What came of a clip's sentences: samples, and reasons by name of the others."""
-    aside = [{"sample_id": name, "reason": reason} for name, reason in refused.items()]
-    write_json(folder / RECORD, {"samples": usable, "set_aside": aside})
+def write_record(folder: Path, usable: list[dict[str, Any]], aside: Iterable[SetAside]) -> None:
+    """What came of a clip's sentences: samples, and why others are none."""
+    lines = [aside_line(fault) for fault in aside]
+    write_json(folder / RECORD, {"samples": usable, "set_aside": lines})
+
+
+def aside_line(fault: SetAside) -> dict[str, Any]:
+    """A line of `set_aside.jsonl`."""
+    return {"sample_id": fault.record, "reason": fault.reason, "n_boxes": fault.n_boxes}
 
 
 def _record(sample: AnnotatedSample, object_id: int, shift: int, offset: float) -> dict[str, Any]:

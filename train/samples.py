@@ -8,7 +8,8 @@ Format of a prepared folder (version 1):
     stvg_config.json         sampling, marker style and prompt of the checkpoint to train
     samples.jsonl            one line a usable sentence, written when all videos are done
     failed.jsonl             videos that could not be used, with the reason
-    set_aside.jsonl          sentences without a track on the annotated object
+    set_aside.jsonl          sentences without a track on the annotated object, and annotations
+                             that are wrong: whole records, or with n_boxes so many of their boxes
     videos/<name>/frames.png    the T sampled frames with numbers, one below the other, lossless
     videos/<name>/mirrored.png  the same of the clip flipped left to right (with --mirror)
     videos/<name>/tracks.json   all tracks, boxes and run-length masks (`tracking.save_tracks`)

@@ -13,7 +13,7 @@ from stvg_r1_hub.outputs import check_output
 from stvg_r1_hub.progress_bars import ProgressBars
 
 if TYPE_CHECKING:
-    from stvg_r1_hub.evaluation.samples import AnnotatedSample
+    from stvg_r1_hub.evaluation.samples import Annotations
     from stvg_r1_hub.pipeline import STVGPipeline
 
 ANSWERS = ("ids", "boxes")
@@ -69,6 +69,12 @@ def add_eval(commands: Any) -> None:
                 help="folder of PNG masks to write, for the valid and test splits too, whose "
                 "truth is not public",
             )
+        parser.add_argument(
+            "--strict",
+            action="store_true",
+            help="refuse the annotations for a single wrong record or box; without it these are "
+            "set aside, and the report counts and lists them",
+        )
         parser.add_argument("--out", type=Path, required=True, help="results folder")
         parser.add_argument(
             "--hub-dataset",
@@ -140,21 +146,23 @@ def _eval_files(options: argparse.Namespace) -> int:
     if getattr(options, "submission", None) is not None and options.annotations is not None:
         folder = options.annotations if options.annotations.is_dir() else options.annotations.parent
         scored = (folder / "mask_dict.json").is_file()
-    benchmark, samples = read_benchmark(
+    benchmark, annotations = read_benchmark(
         options.benchmark,
         options.annotations,
         options.videos,
         first_frame_number=base,
         scored=scored,
+        strict=options.strict,
     )
     names = (benchmark.name, benchmark.title, benchmark.task)
-    return _run(options, *names, samples, base, hub_benchmark)
+    return _run(options, *names, annotations, base, hub_benchmark)
 
 
 def _eval_sprites(options: argparse.Namespace) -> int:
     if options.out is None:
         return _sprite_figures(options)
     from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
+    from stvg_r1_hub.evaluation.samples import Annotations
 
     if options.true_tracks and (options.tracks is not None or options.tracker != "auto"):
         raise ConfigError(
@@ -163,7 +171,7 @@ def _eval_sprites(options: argparse.Namespace) -> int:
         )
     samples = read_sprites(options.level, options.seed, options.n, options.out / "videos")
     name, title = f"sprites-{options.level}", f"Sprite world, level {options.level}"
-    return _run(options, name, title, "tube", samples, 1)
+    return _run(options, name, title, "tube", Annotations(samples), 1)
 
 
 def _run(
@@ -171,21 +179,20 @@ def _run(
     name: str,
     title: str,
     task: str,
-    samples: list[AnnotatedSample],
+    annotations: Annotations,
     base: int,
     hub_benchmark: tuple[str, str] = ("", ""),
 ) -> int:
     from stvg_r1_hub.evaluation.asking import Asker
     from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
     from stvg_r1_hub.evaluation.report import write_report
-    from stvg_r1_hub.evaluation.results import RunSettings, digest_of
+    from stvg_r1_hub.evaluation.results import RunSettings, digest_of, save_set_aside
     from stvg_r1_hub.evaluation.runner import run, this_process
     from stvg_r1_hub.pipeline import STVGPipeline
 
-    if options.max_samples is not None:
-        if options.max_samples < 1:
-            raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
-        samples = samples[: options.max_samples]
+    if options.max_samples is not None and options.max_samples < 1:
+        raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
+    samples = annotations.samples[: options.max_samples]
     if options.tracks is not None and not options.tracks.is_dir():
         raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
     process = this_process()
@@ -197,7 +204,7 @@ def _run(
         device=process.device or options.device,
     )
     if process.rank == 0:
-        _say(*pipeline.warnings)
+        _say(*pipeline.warnings, *annotations.warnings())
     asker = Asker(
         pipeline,
         task,
@@ -222,6 +229,7 @@ def _run(
     )
     lines = run(asker, samples, settings, options.out, process=process)
     if process.rank == 0:
+        save_set_aside(annotations.set_aside, options.out)
         page = write_report(options.out)
         _print_figures(options, settings, lines)
         _say(f"wrote {page}")

@@ -79,7 +79,8 @@ def stvg_r1(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
     shown = sample.clip_seconds[0] if sample.clip_seconds else 0.0
     ours = start + shown, end + shown
     truth = sample.start_seconds or 0.0, sample.end_seconds or 0.0
-    first = sample.frame_range[0]
+    first, stop = sample.frame_range
+    shown_stop = prediction.first_frame + len(prediction.frame_times)
     tube = sample.tube
     try:
         tiou = hull_tiou(ours, truth)
@@ -91,7 +92,7 @@ def stvg_r1(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
         answer.object_ids[0],
         fps=_average_fps(prediction.frame_times),
         first_frame=first + sample.frame_base,
-        true_boxes=[_as_tuple(tube.get(f)) for f in range(*sample.frame_range)],
+        true_boxes=[_as_tuple(tube.get(f)) for f in range(first, min(stop, shown_stop))],
         objects=_pixel_boxes(prediction),
     )
     return {"tiou": tiou, "viou": viou}

@@ -27,6 +27,7 @@ from stvg_r1_hub.evaluation.results import (
     honest_values,
     merge_lines,
     read_lines,
+    read_set_aside,
     scores_of,
 )
 from stvg_r1_hub.evaluation.sprites.true_tracker import TRUE_TRACKS
@@ -65,14 +66,16 @@ def write_report(folder: Path) -> Path:
             "running its command again."
         )
     lines = merge_lines(folder, list(found))
-    summary = summary_of(settings, lines)
+    set_aside = read_set_aside(folder)
+    summary = summary_of(settings, lines, set_aside)
     context = {
-        **_head(settings, lines),
+        **_head(settings, lines, summary),
         "figures": _figures(settings, summary),
         "oracles": _oracle_table(settings, lines),
         "breakdowns": _breakdowns(settings, lines),
         "plots": draw_plots(lines, SCORE_NAMES[settings.task], folder),
         "cases": _cases(settings, lines, folder),
+        "set_aside": [[fault.record, fault.reason] for fault in set_aside[:MOST_ROWS]],
         "failures": [[line["sample_id"], line["error"]] for line in lines if line["error"]],
         "notes": _notes(lines),
         "protocols": [
@@ -92,7 +95,7 @@ def write_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _head(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
+def _head(settings: RunSettings, lines: Sequence[Line], summary: dict[str, Any]) -> dict[str, Any]:
     unanswerable = [line for line in lines if line["truth"]["start_seconds"] is None]
     answered = sum(line["answer"]["start_seconds"] is not None for line in lines)
     failed = sum(line["error"] is not None for line in lines)
@@ -110,6 +113,9 @@ def _head(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
             "n": len(lines),
             "answered": answered,
             "failed": failed,
+            "records": len(lines) + summary["n_set_aside"],
+            "set_aside": summary["n_set_aside"],
+            "boxes_set_aside": summary["n_boxes_set_aside"],
             "unusable": len(lines) - answered - failed - declined,
             "unanswerable": len(unanswerable),
             "declined_right": sum(line["answer"]["declined"] for line in unanswerable),
@@ -120,14 +126,20 @@ def _head(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
 def _figures(settings: RunSettings, summary: dict[str, Any]) -> dict[str, Any]:
     names = shown_names(summary, settings.task)
     rows = [
-        [settings.model, "ours", protocol, *(_percent(figures.get(name)) for name in names)]
+        [
+            settings.model,
+            "ours",
+            protocol,
+            str(figures["n"]),
+            *(_percent(figures.get(name)) for name in names),
+        ]
         for protocol, figures in summary["protocols"].items()
     ]
     published = PUBLISHED.get(settings.benchmark, ())
     for row in published:
         figures = [f"{row.figures[name]:.1f}" if name in row.figures else "" for name in names]
-        rows.append([row.model, row.source, row.protocol, *figures])
-    columns = ["model", "source", "protocol", *names]
+        rows.append([row.model, row.source, row.protocol, "", *figures])
+    columns = ["model", "source", "protocol", "n", *names]
     return {"columns": columns, "rows": rows, "any_published": bool(published)}
 
 

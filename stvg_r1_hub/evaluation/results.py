@@ -19,11 +19,12 @@ from stvg_r1_hub.evaluation.asking import Reply
 from stvg_r1_hub.evaluation.oracles import oracle_scores
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.protocols import protocols_for
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, SetAside
 from stvg_r1_hub.outputs import make_folder, replacing
 
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.jsonl"
+SET_ASIDE_FILE = "set_aside.jsonl"
 _DECIDES_NOTHING = ("hub_dataset", "hub_task")
 Line = dict[str, Any]
 
@@ -110,8 +111,33 @@ def digest_of(samples: Iterable[AnnotatedSample]) -> str:
         parts = (sample.sample_id, sample.query, sample.start_seconds, sample.end_seconds,
                  sample.clip_seconds, sample.frame_base, sample.masks)  # fmt: skip
         digest.update(repr(parts).encode())
+        if sample.annotated_frames is not None:
+            digest.update(repr(sample.annotated_frames).encode())
         digest.update(sample.frame_indices.tobytes() + sample.boxes.tobytes())
     return digest.hexdigest()
+
+
+def save_set_aside(set_aside: Sequence[SetAside], folder: Path) -> None:
+    """Write what of the annotations is set aside, a line each."""
+    with replacing(folder / SET_ASIDE_FILE) as temporary:
+        text = "".join(json.dumps(asdict(fault), ensure_ascii=False) + "\n" for fault in set_aside)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_set_aside(folder: Path) -> list[SetAside]:
+    """What `save_set_aside` wrote; nothing where a run has no such file.
+
+    Raises:
+        AnnotationError: the file is damaged.
+    """
+    path = folder / SET_ASIDE_FILE
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [SetAside(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise AnnotationError(f"{path} is damaged ({error}); run the evaluation again.") from error
 
 
 def read_lines(folder: Path) -> dict[str, Line]:

@@ -13,6 +13,17 @@ from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.structures import RLE, VideoInfo
 
 
+@dataclass(frozen=True)
+class SetAside:
+    """Something in an annotation file that is wrong and not used."""
+
+    record: str
+    """What the file calls it, or its place there."""
+    reason: str
+    n_boxes: int = 0
+    """How many of its boxes are set aside; 0: the whole record is."""
+
+
 @dataclass(frozen=True, eq=False)
 class AnnotatedSample:
     """One annotated question; all times and frames count from the start of the video file.
@@ -33,6 +44,9 @@ class AnnotatedSample:
     """`(T,)` native frames of the true boxes, strictly ascending from 0; empty: time only."""
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     """`(T, 4)` xyxy in pixels of the original frame, right and bottom exclusive."""
+    annotated_frames: tuple[int, int] | None = None
+    """Half-open range of frames that the file gives boxes for, where some at its ends are set
+    aside; None: from the first to the last box."""
     masks: tuple[RLE | None, ...] | None = None
     """For mask benchmarks: one a frame of the video, None where the object is hidden."""
     qtype: str | None = None
@@ -115,7 +129,7 @@ class AnnotatedSample:
             )
         beyond = int((self.frame_indices >= info.n_frames).sum())
         if beyond:
-            notes.append(f"{name} has {beyond} boxes after the end of its video; they count.")
+            notes.append(f"{name} has {beyond} boxes after the end of its video.")
         if self.start_seconds is not None and self.start_seconds >= info.duration_seconds:
             raise AnnotationError(
                 f"{name} starts at {self.start_seconds:.2f} s but its video ends at "
@@ -135,7 +149,9 @@ class AnnotatedSample:
 
     @property
     def frame_range(self) -> tuple[int, int]:
-        """Half-open range of native frames from the first to the last true box."""
+        """Half-open range of native frames that the true tube reaches over."""
+        if self.annotated_frames is not None:
+            return self.annotated_frames
         return int(self.frame_indices[0]), int(self.frame_indices[-1]) + 1
 
     @property
@@ -145,3 +161,35 @@ class AnnotatedSample:
 
     def __repr__(self) -> str:
         return f"AnnotatedSample({self.sample_id!r}, {self.query!r}, {len(self.boxes)} boxes)"
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What an annotation file gives."""
+
+    samples: list[AnnotatedSample]
+    """In file order, at least one."""
+    set_aside: tuple[SetAside, ...] = ()
+
+    @property
+    def n_records_set_aside(self) -> int:
+        """Records that give no sample."""
+        return sum(not fault.n_boxes for fault in self.set_aside)
+
+    @property
+    def n_boxes_set_aside(self) -> int:
+        """Boxes of the samples that count as no box in their frame."""
+        return sum(fault.n_boxes for fault in self.set_aside)
+
+    def warnings(self, most: int = 3) -> list[str]:
+        """What to tell when something is set aside: how much, and the first few."""
+        if not self.set_aside:
+            return []
+        told = [f"{fault.record}: {fault.reason}" for fault in self.set_aside[:most]]
+        return [
+            f"Set aside: {self.n_records_set_aside} of "
+            f"{len(self.samples) + self.n_records_set_aside} records and "
+            f"{self.n_boxes_set_aside} boxes of the others, as wrong annotations.",
+            *told,
+            *(["..."] if len(self.set_aside) > most else []),
+        ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from stvg_r1_hub.evaluation.protocols import protocols_for, summarize
 from stvg_r1_hub.evaluation.results import Line, RunSettings, scores_of
+from stvg_r1_hub.evaluation.samples import SetAside
 
 SHOWN = {
     "tube": ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "tIoU@0.5", "gt_vIoU"),
@@ -18,8 +19,16 @@ SHOWN = {
 """The figures that tables show, by task."""
 
 
-def summary_of(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
-    """All figures of a run as plain values, fractions in 0..1."""
+def summary_of(
+    settings: RunSettings, lines: Sequence[Line], set_aside: Sequence[SetAside] = ()
+) -> dict[str, Any]:
+    """All figures of a run as plain values, fractions in 0..1.
+
+    Args:
+        settings: of the run.
+        lines: of all its samples.
+        set_aside: what of the annotations is no sample, or no box.
+    """
     figures = {
         protocol.name: {
             "n": sum(scores is not None for scores in scores_of(lines, protocol.name)),
@@ -41,6 +50,8 @@ def summary_of(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any]:
         "hub_task": settings.hub_task,
         "n": len(lines),
         "n_failed": sum(line["error"] is not None for line in lines),
+        "n_set_aside": sum(not fault.n_boxes for fault in set_aside),
+        "n_boxes_set_aside": sum(fault.n_boxes for fault in set_aside),
         "protocols": figures,
         "oracles": {name: round(value, 6) for name, value in oracle_means(lines).items()},
     }

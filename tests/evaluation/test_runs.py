@@ -22,6 +22,7 @@ from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.evaluation import command
 from stvg_r1_hub.evaluation.asking import Asker
 from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS, read_benchmark
+from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.mevis import read_mevis
 from stvg_r1_hub.evaluation.compare import compare_runs, paired_bootstrap
 from stvg_r1_hub.evaluation.published import PUBLISHED
@@ -80,7 +81,8 @@ def settings_for(benchmark, samples, **other):
 
 
 def run_benchmark(name, world, pipeline, out, **options):
-    benchmark, samples = read_benchmark(name, *world[name])
+    benchmark, annotations = read_benchmark(name, *world[name])
+    samples = annotations.samples
     asker = Asker(pipeline, benchmark.task, **options)
     return run(asker, samples, settings_for(benchmark, samples), out), samples
 
@@ -178,13 +180,13 @@ def all_or_one(world):
 def test_a_split_without_public_masks_is_submitted(world, tiny, tmp_path, all_or_one):
     """The masks of all answered objects, in the whole clip, whatever time was answered."""
     split = world["mevis"][0]
-    samples = read_mevis(split, split / "JPEGImages", with_masks=False)
+    samples = read_mevis(split, split / "JPEGImages", with_masks=False).samples
     pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(all_or_one))
     asker = Asker(pipeline, "mask", tracks=world["tracks"], submission=tmp_path / "pngs")
     settings = settings_for(BENCHMARKS["mevis"], samples)
     lines = run(asker, samples, settings, tmp_path / "out")
     assert [(line["error"], line["scores"]["honest"]) for line in lines] == [(None, {})] * 2
-    for number, sample in enumerate(read_mevis(split, split / "JPEGImages")):
+    for number, sample in enumerate(read_mevis(split, split / "JPEGImages").samples):
         pictures = sorted((tmp_path / f"pngs/vid000/{number}").iterdir())
         masks = [np.asarray(Image.open(path)) > 0 for path in pictures]
         for mask, true in zip(masks, sample.masks, strict=True):
@@ -239,7 +241,7 @@ def test_tracks_without_masks_get_theirs_in_the_whole_clip(world, tiny, tmp_path
 
 def test_written_boxes_as_baseline(world, tiny, tmp_path):
     """A model that writes the true boxes in the pixels it saw scores nearly 1."""
-    _, samples = read_benchmark("hcstvg-v2", *world["hcstvg-v2"])
+    samples = read_benchmark("hcstvg-v2", *world["hcstvg-v2"])[1].samples
     seen = []
 
     def answer(prompt):
@@ -322,6 +324,37 @@ def test_samples_that_cannot_be_asked_score_0_and_are_listed(world, tiny, tmp_pa
     assert summary["protocols"]["honest"]["m_vIoU"] < 0.2 + 1e-6
 
 
+def test_wrong_annotations_are_set_aside_and_the_report_counts_them(world, tmp_path, capsys):
+    """A file with boxes as HC-STVG v2's val split has them is evaluated to the end."""
+    values = json.loads(world["hcstvg-v2"][0].read_text())
+    boxes = values["0_clip.mp4"]["bbox"]
+    boxes[-2:] = [[-40, 0, -27, -47], [-81, 0, -55, -95]]
+    values["backwards.mp4"] = {**values["0_clip.mp4"], "st_time": 2.0, "ed_time": 1.0}
+    values["empty.mp4"] = {**values["0_clip.mp4"], "bbox": [[0, 0, 0, 0]] * 3}
+    path = layouts.write_json(tmp_path / "v2.json", values)
+    out = tmp_path / "out"
+    given = ["--annotations", path, "--videos", world["videos"], "--out", out]
+    command_line = ["eval", "hcstvg-v2", *map(str, given), "--device", "cpu"]
+    assert main([*command_line, "--strict"]) == 2
+    assert "v2.json, 0_clip.mp4: frame" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(command_line) == 0
+    assert "Set aside: 2 of 4 records and 2 boxes of the others" in capsys.readouterr().err
+    text = (out / "report.md").read_text()
+    assert "2 samples; every one counts." in text
+    assert "2 records of the annotations and 2 boxes of the samples are set aside" in text
+    assert "| backwards.mp4 |" in text and "| empty.mp4 |" in text
+    frames = read_hcstvg(path, world["videos"]).samples[0].frame_range
+    assert f"frames {frames[1] - 2}, {frames[1] - 1} (from 0); the first: \\[-40, 0," in text
+    assert "backwards.mp4" in (out / "report.html").read_text()
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["n"], summary["n_set_aside"], summary["n_boxes_set_aside"]) == (2, 2, 2)
+    # The frames without a true box still count: nothing can be earned in them.
+    line = read_lines(out)["0_clip.mp4"]
+    assert line["oracles"]["best track"] <= (len(boxes) - 2) / len(boxes)
+    assert line["scores"]["honest"]["gt_viou"] > line["oracles"]["best track"]
+
+
 def test_a_crash_of_the_model_is_one_sample(world, tiny, tmp_path):
     def answer(prompt):
         if world["scenes"][0].query in prompt:
@@ -337,7 +370,8 @@ def test_a_crash_of_the_model_is_one_sample(world, tiny, tmp_path):
 def test_results_of_another_run_are_refused(world, tiny, tmp_path):
     pipeline = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"])))
     run_benchmark("hcstvg-v2", world, pipeline, tmp_path)
-    benchmark, samples = read_benchmark("hcstvg-v2", *world["hcstvg-v2"])
+    benchmark, annotations = read_benchmark("hcstvg-v2", *world["hcstvg-v2"])
+    samples = annotations.samples
     asker = Asker(pipeline, "tube")
     for change in ({"model_fingerprint": "0" * 64}, {"seed": 4}, {"tracks": "other"}):
         with pytest.raises(ConfigError, match=next(iter(change))):
@@ -453,7 +487,8 @@ def test_a_runs_figures_are_in_the_saved_models_card(
 ):
     scripted = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"][:1])))
     options = {"tracks": world["tracks"]} if name == "mevis" else {}
-    benchmark, samples = read_benchmark(name, *world[name])
+    benchmark, annotations = read_benchmark(name, *world[name])
+    samples = annotations.samples
     settings = settings_for(
         benchmark, samples, model="/home/me/secret/best", tracks=str(options.get("tracks", "")),
         model_fingerprint=hub.fingerprint(hub.resolve("tiny"), tiny.config),

@@ -132,7 +132,8 @@ def test_from_annotations_to_samples(annotated, scenes, tmp_path, capsys, caplog
     assert "broken.mp4" in failed["broken.mp4"]
     aside = {line["sample_id"]: line["reason"] for line in lines(out / "set_aside.jsonl")}
     assert "follows the annotated object" in aside["empty_corner.mp4"]
-    assert "but the video has frames 0.." in aside["beyond.mp4"]
+    # All but one of its boxes are after the end of the video, so no track can follow them.
+    assert "follows the annotated object" in aside["beyond.mp4"]
     assert "448x336 pixels but its video has 336x336" in aside["other_size.mp4"]
     assert "Sample 1_clip.mp4 is annotated for" in caplog.text
     assert not list((out / "videos").glob(".*"))
@@ -314,13 +315,31 @@ def test_a_clip_that_shows_a_part_of_its_file(ready, scenes, tmp_path):
         assert overlap[0, 0] > (0.99 if ready else 0.5)
 
 
-def test_a_record_that_contradicts_itself_is_named(scenes, tmp_path, capsys):
+def test_wrong_annotations_are_set_aside_and_listed(scenes, tmp_path, capsys):
+    """A record without its frame, a box that is none, and boxes after the end of the video."""
     records = hcstvg(scenes[1])
     del records["1_clip.mp4"]["st_frame"]
-    path = write_json(tmp_path / "x.json", records)
-    assert run(path, scenes[0], tmp_path / "out") == 2
-    assert "1_clip.mp4" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    records["0_clip.mp4"]["bbox"][1] = [-40, 0, -27, -47]
+    late = records["2_clip.mp4"]
+    missing = late["img_num"] - (late["st_frame"] - 1 + len(late["bbox"]))
+    late["bbox"] += [late["bbox"][-1]] * (missing + 2)
+    late["img_num"] += 2
+    path, out = write_json(tmp_path / "x.json", records), tmp_path / "out"
+    assert run(path, scenes[0], out, "--strict") == 2
+    assert "0_clip.mp4: frame" in capsys.readouterr().err
+    assert not out.exists()
+    for _ in range(2):  # A second run lists the same.
+        assert run(path, scenes[0], out) == 0
+        said = capsys.readouterr().err
+        assert "Set aside: 1 of 3 records and 1 boxes" in said
+        assert "2 usable, 1 set aside, 0 failed, 3 boxes set aside" in said
+        aside = {(line["sample_id"], line["n_boxes"]) for line in lines(out / "set_aside.jsonl")}
+        assert aside == {("0_clip.mp4", 1), ("1_clip.mp4", 0), ("2_clip.mp4", 2)}
+    usable = {line["sample_id"]: line for line in lines(out / "samples.jsonl")}
+    first = records["0_clip.mp4"]["st_frame"] - 1
+    assert str(first + 1) not in usable["0_clip.mp4"]["boxes"]
+    assert max(map(int, usable["2_clip.mp4"]["boxes"])) == late["img_num"] - 3
+    assert len(PreparedSamples(out)) == 2
 
 
 def test_a_clip_that_another_machine_wrote_elsewhere_is_named(tmp_path):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from stvg_r1_hub.errors import AnnotationError, ConfigError
 from stvg_r1_hub.evaluation.benchmarks import hcstvg, mevis, stalign, temporal, vidstg
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
-
-Reader = Callable[[Path, Path], list[AnnotatedSample]]
+from stvg_r1_hub.evaluation.samples import Annotations
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class Benchmark:
     title: str
     task: str
     """`"tube"` (when and where), `"time"` (when) or `"mask"` (which pixels)."""
-    read: Reader
-    """Annotation file or folder, and videos -> samples."""
+    read: Callable[..., Annotations]
+    """Annotation file or folder, and videos -> samples; takes `strict`."""
     source: str
     """Where to get it, and under which terms."""
 
@@ -37,14 +36,14 @@ BENCHMARKS = {
             "vidstg-declarative",
             "VidSTG, declarative",
             "tube",
-            lambda path, folder: vidstg.read_vidstg(path, folder, qtype="declarative"),
+            functools.partial(vidstg.read_vidstg, qtype="declarative"),
             vidstg.SOURCE,
         ),
         Benchmark(
             "vidstg-interrogative",
             "VidSTG, interrogative",
             "tube",
-            lambda path, folder: vidstg.read_vidstg(path, folder, qtype="interrogative"),
+            functools.partial(vidstg.read_vidstg, qtype="interrogative"),
             vidstg.SOURCE,
         ),
         Benchmark("st-align", "ST-Align STVG", "tube", stalign.read_stalign, stalign.SOURCE),
@@ -69,8 +68,9 @@ def read_benchmark(
     *,
     first_frame_number: int = 1,
     scored: bool = True,
-) -> tuple[Benchmark, list[AnnotatedSample]]:
-    """A benchmark and its samples.
+    strict: bool = False,
+) -> tuple[Benchmark, Annotations]:
+    """A benchmark, its samples, and what of its files is set aside.
 
     Args:
         name: one of `BENCHMARKS`.
@@ -78,10 +78,12 @@ def read_benchmark(
         videos: folder of its videos.
         first_frame_number: see `hcstvg.read_hcstvg`; for HC-STVG only.
         scored: False for MeViS splits whose masks are not public; they can only be submitted.
+        strict: refuse a file for its first wrong record or box.
 
     Raises:
         ConfigError: an unknown benchmark, or paths that are not given.
-        AnnotationError: files that are missing or wrong; what and where is said.
+        AnnotationError: files that are missing or of another layout, or, if strict, wrong; what
+            and where is said.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"Got benchmark {name!r}; known are {', '.join(BENCHMARKS)} and sprites.")
@@ -92,10 +94,9 @@ def read_benchmark(
         )
     if not videos.is_dir():
         raise AnnotationError(f"There is no folder of videos {videos}. {benchmark.source}")
+    options: dict[str, object] = {"strict": strict}
     if benchmark.read is hcstvg.read_hcstvg:
-        return benchmark, hcstvg.read_hcstvg(
-            annotations, videos, first_frame_number=first_frame_number
-        )
+        options["first_frame_number"] = first_frame_number
     if name == "mevis":
-        return benchmark, mevis.read_mevis(annotations, videos, with_masks=scored)
-    return benchmark, benchmark.read(annotations, videos)
+        options["with_masks"] = scored
+    return benchmark, benchmark.read(annotations, videos, **options)

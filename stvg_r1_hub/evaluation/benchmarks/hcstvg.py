@@ -11,11 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.benchmarks.reading import (
-    check_unique,
+    Reading,
     list_of,
     number,
     read_json,
@@ -23,9 +21,8 @@ from stvg_r1_hub.evaluation.benchmarks.reading import (
     text_of,
     video_path,
     whole,
-    xywh_box,
 )
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 SOURCE = (
     "HC-STVG v1 and v2 are at https://github.com/tzhhhh123/HC-STVG (annotations and videos; "
@@ -35,8 +32,12 @@ SOURCE = (
 
 
 def read_hcstvg(
-    annotations: str | Path, videos: str | Path, *, first_frame_number: int = 1
-) -> list[AnnotatedSample]:
+    annotations: str | Path,
+    videos: str | Path,
+    *,
+    first_frame_number: int = 1,
+    strict: bool = False,
+) -> Annotations:
     """Every record of an HC-STVG annotation file, in file order.
 
     Args:
@@ -45,65 +46,62 @@ def read_hcstvg(
         first_frame_number: what `st_frame` calls the first frame of a clip: 1 (a comment in
             TubeDETR says so, and STCAT and CGSTVG subtract 1) or 0 (how the official STVG-R1
             scripts use it). The samples' frames count from 0 in either case.
+        strict: refuse the file for its first wrong record or box.
 
     Raises:
-        AnnotationError: a missing file, or a record that contradicts itself; its name is said.
+        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
     if first_frame_number not in (0, 1):
         raise AnnotationError(f"first_frame_number must be 0 or 1, got {first_frame_number}.")
     path, folder = Path(annotations), Path(videos)
-    records = record_of(read_json(path, source=SOURCE), str(path))
-    return check_unique(
-        (
-            _sample(name, record_of(record, f"{path}, record {name!r}"), path, folder,
-                    first_frame_number)
-            for name, record in records.items()
-        ),
-        path,
-    )  # fmt: skip
+    reading = Reading(path, strict=strict)
+    for name, record in record_of(read_json(path, source=SOURCE), str(path)).items():
+        with reading.record(name):
+            record = record_of(record, f"the record of {name!r}")
+            reading.add(_sample(name, record, reading, folder, first_frame_number))
+    return reading.finished()
 
 
 def _sample(
-    name: str, record: dict[str, Any], path: Path, folder: Path, base: int
+    name: str, record: dict[str, Any], reading: Reading, folder: Path, base: int
 ) -> AnnotatedSample:
-    where = f"{path}, record {name!r}"
-    listed = list_of(record.get("bbox"), f"{where}: bbox")
-    boxes = [xywh_box(box, f"{where}, bbox {i}") for i, box in enumerate(listed)]
-    first = whole(record, "st_frame", where) - base
-    n_frames = whole(record, "img_num", where)
-    if first < 0 or first + len(boxes) > n_frames:
+    listed = list_of(record.get("bbox"), "bbox")
+    first = whole(record, "st_frame") - base
+    n_frames = whole(record, "img_num")
+    if first < 0:
         raise AnnotationError(
-            f"{where} has boxes for frames {first}..{first + len(boxes) - 1} (counted from 0, "
-            f"st_frame from {base}) but img_num says {n_frames} frames; correct st_frame, or "
-            "choose the other first_frame_number."
+            f"st_frame is {first + base}, but the first frame of a clip is taken to be number "
+            f"{base}; if the file counts otherwise, choose the other first_frame_number."
         )
-    width, height = _size(record, where)
-    try:
-        return AnnotatedSample(
-            sample_id=name,
-            video=video_path(folder, name),
-            query=text_of(record, ("English", "caption"), where),
-            start_seconds=number(record, "st_time", where),
-            end_seconds=number(record, "ed_time", where),
-            frame_indices=np.arange(first, first + len(boxes), dtype=np.int64),
-            boxes=np.array(boxes, dtype=np.float64),
-            n_frames=n_frames,
-            width=width,
-            height=height,
-            frame_base=base,
-        )
-    except AnnotationError as error:
-        raise AnnotationError(f"{path}: {error}") from error
+    stop = min(first + len(listed), n_frames)
+    width, height = _size(record)
+    frame_indices, boxes = reading.boxes(
+        name, enumerate(listed, first), frames=(0, n_frames), size=(width, height)
+    )
+    return AnnotatedSample(
+        sample_id=name,
+        video=video_path(folder, name),
+        query=text_of(record, "English", "caption"),
+        start_seconds=number(record, "st_time"),
+        end_seconds=number(record, "ed_time"),
+        frame_indices=frame_indices,
+        boxes=boxes,
+        annotated_frames=None if len(boxes) == len(listed) else (first, stop),
+        n_frames=n_frames,
+        width=width,
+        height=height,
+        frame_base=base,
+    )
 
 
-def _size(record: dict[str, Any], where: str) -> tuple[int | None, int | None]:
+def _size(record: dict[str, Any]) -> tuple[int | None, int | None]:
     """Width and height, where the record says them."""
     if "img_size" in record:
         size = record["img_size"]
         if not (isinstance(size, list) and len(size) >= 2):
-            raise AnnotationError(f"{where} has img_size {size!r}; [height, width] is needed.")
+            raise AnnotationError(f"img_size is {size!r:.60}; [height, width] is needed.")
         values = {"height": size[0], "width": size[1]}
-        return whole(values, "width", where), whole(values, "height", where)
+        return whole(values, "width"), whole(values, "height")
     if "width" in record and "height" in record:
-        return whole(record, "width", where), whole(record, "height", where)
+        return whole(record, "width"), whole(record, "height")
     return None, None

@@ -16,13 +16,13 @@ import numpy as np
 
 from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.evaluation.benchmarks.reading import (
-    check_unique,
+    Reading,
     list_of,
     read_json,
     record_of,
     text_of,
 )
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 from stvg_r1_hub.geometry import decode_mask, union_of_masks
 from stvg_r1_hub.outputs import make_folder
 from stvg_r1_hub.structures import RLE
@@ -36,8 +36,8 @@ NOMINAL_FPS = 5.0
 
 
 def read_mevis(
-    annotations: str | Path, videos: str | Path, *, with_masks: bool = True
-) -> list[AnnotatedSample]:
+    annotations: str | Path, videos: str | Path, *, with_masks: bool = True, strict: bool = False
+) -> Annotations:
     """Every expression of a MeViS split, in file order.
 
     Args:
@@ -45,41 +45,47 @@ def read_mevis(
         videos: folder of the videos' picture folders, such as `valid_u/JPEGImages`.
         with_masks: read `mask_dict.json`; False for splits that have none, whose samples can be
             answered and submitted but not scored.
+        strict: refuse the file for its first wrong record.
 
     Raises:
-        AnnotationError: a missing file, or a record that contradicts itself; its name is said.
+        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
     path, folder = Path(annotations), Path(videos)
     meta_path = path / "meta_expressions.json" if path.is_dir() else path
     meta = record_of(read_json(meta_path, source=SOURCE), str(meta_path))
     records = record_of(meta.get("videos"), f"{meta_path}: videos")
-    masks: dict[str, Any] = {}
+    masks: dict[str, Any] | None = None
     if with_masks:
         mask_path = meta_path.with_name("mask_dict.json")
         masks = record_of(read_json(mask_path, source=SOURCE), str(mask_path))
-    samples = []
+    reading = Reading(meta_path, strict=strict)
     for video, record in records.items():
-        where = f"{meta_path}, video {video!r}"
-        record = record_of(record, where)
-        frames = list_of(record.get("frames"), f"{where}: frames")
-        expressions = record_of(record.get("expressions"), f"{where}: expressions")
-        for name, expression in expressions.items():
-            here = f"{where}, expression {name!r}"
-            expression = record_of(expression, here)
-            samples.append(
-                AnnotatedSample(
-                    sample_id=f"{video}_{name}",
-                    video=folder / video,
-                    query=text_of(expression, ("exp",), here),
-                    start_seconds=0.0,
-                    end_seconds=len(frames) / NOMINAL_FPS,
-                    masks=_masks(expression, masks, len(frames), here) if with_masks else None,
-                    n_frames=len(frames),
-                    groups=_groups(expression),
-                    image_folder_fps=NOMINAL_FPS,
-                )
-            )
-    return check_unique(samples, meta_path)
+        with reading.record(video):
+            record = record_of(record, "it")
+            frames = list_of(record.get("frames"), "frames")
+            for name, expression in record_of(record.get("expressions"), "expressions").items():
+                sample_id = f"{video}_{name}"
+                with reading.record(sample_id):
+                    expression = record_of(expression, "it")
+                    reading.add(_sample(sample_id, expression, masks, len(frames), folder / video))
+    return reading.finished()
+
+
+def _sample(
+    sample_id: str, expression: dict[str, Any], masks: dict[str, Any] | None, n_frames: int,
+    video: Path,
+) -> AnnotatedSample:  # fmt: skip
+    return AnnotatedSample(
+        sample_id=sample_id,
+        video=video,
+        query=text_of(expression, "exp"),
+        start_seconds=0.0,
+        end_seconds=n_frames / NOMINAL_FPS,
+        masks=None if masks is None else _masks(expression, masks, n_frames),
+        n_frames=n_frames,
+        groups=_groups(expression),
+        image_folder_fps=NOMINAL_FPS,
+    )
 
 
 def _groups(expression: dict[str, Any]) -> dict[str, str]:
@@ -88,16 +94,16 @@ def _groups(expression: dict[str, Any]) -> dict[str, str]:
 
 
 def _masks(
-    expression: dict[str, Any], masks: dict[str, Any], n_frames: int, where: str
+    expression: dict[str, Any], masks: dict[str, Any], n_frames: int
 ) -> tuple[RLE | None, ...]:
     """Union over the expression's objects, one a frame."""
     of_objects: list[list[RLE | None]] = []
-    for name in list_of(expression.get("anno_id"), f"{where}: anno_id"):
+    for name in list_of(expression.get("anno_id"), "anno_id"):
         listed = masks.get(str(name))
         if not isinstance(listed, list) or len(listed) != n_frames:
             got = f"{len(listed)} masks" if isinstance(listed, list) else "none"
             raise AnnotationError(
-                f"{where} needs the {n_frames} masks of annotation {name} in mask_dict.json, "
+                f"it needs the {n_frames} masks of annotation {name} in mask_dict.json, "
                 f"which has {got}."
             )
         of_objects.append(listed)
@@ -107,7 +113,7 @@ def _masks(
         try:
             union.append(union_of_masks(shown) if shown else None)
         except (KeyError, TypeError, ValueError) as error:
-            raise AnnotationError(f"{where}, frame {frame}: unusable mask ({error}).") from error
+            raise AnnotationError(f"the mask of frame {frame} is unusable ({error}).") from error
     return tuple(union)
 
 

@@ -1,100 +1,249 @@
-"""JSON files of annotations, read strictly: every complaint names the file and the record."""
+"""Annotation files as they are published: what is wrong in one is set aside and listed.
+
+A box that is none counts as no box in its frame; a record that contradicts itself is no sample.
+Only a file of another layout stops the reading. `strict` refuses the first fault instead.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations, SetAside
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
+_MOST_WHOLE = 2**53
+_LISTED_FRAMES = 5
+XYXY = tuple[float, float, float, float]
+
+
+class _Twice:
+    """Stands for the values of a key that occurs twice: which one is meant cannot be known."""
+
+    def __repr__(self) -> str:
+        return "two values under one key"
+
+
+_TWICE = _Twice()
+
+
+class _RefusedError(AnnotationError):
+    """A fault that ends a strict reading; file and record are said."""
 
 
 def read_json(path: Path, *, source: str) -> Any:
-    """The content of an annotation file.
+    """The content of an annotation file; what has a key twice in one object is of no type.
 
     Args:
         path: the file.
         source: where to get it, for the message when it is missing.
 
     Raises:
-        AnnotationError: missing, no JSON, or a key that occurs twice in one object.
+        AnnotationError: missing, or no JSON.
     """
     if not path.is_file():
         raise AnnotationError(f"There is no annotation file {path}. {source}")
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, path))
-    except AnnotationError:
-        raise
-    except (OSError, ValueError) as error:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
+    except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(f"Cannot read the annotation file {path}: {error}") from error
 
 
-def _unique(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise AnnotationError(
-            f"{path} has the key {twice!r} twice in one object; one of them would be lost, so "
-            "remove the wrong one."
-        )
+        counts = Counter(name for name, _ in pairs)
+        values |= {name: _TWICE for name, count in counts.items() if count > 1}
     return values
 
 
-def record_of(values: Any, where: str) -> dict[str, Any]:
+class Reading:
+    """What one annotation file gives: samples, and what of it is set aside."""
+
+    def __init__(self, path: Path, *, strict: bool) -> None:
+        """Begin.
+
+        Args:
+            path: the file, for messages.
+            strict: the first fault stops the reading, as a file of another layout always does.
+        """
+        self._path = path
+        self._strict = strict
+        self._samples: dict[str, AnnotatedSample] = {}
+        self._set_aside: list[SetAside] = []
+
+    @contextmanager
+    def record(self, name: str) -> Iterator[None]:
+        """Whatever is found wrong inside this context sets this one record aside.
+
+        Raises:
+            AnnotationError: something was, and the reading is strict.
+        """
+        before = len(self._set_aside)
+        try:
+            yield
+        except _RefusedError:
+            raise
+        except AnnotationError as error:
+            if self._strict:
+                raise _RefusedError(f"{self._path}, {name}: {error}") from error
+            self._set_aside[before:] = [SetAside(name, str(error))]
+
+    def boxes(
+        self,
+        name: str,
+        entries: Iterable[tuple[int, Any]],
+        *,
+        frames: tuple[int, int],
+        size: tuple[int | None, int | None] = (None, None),
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The boxes of a record; what is none, or is not of the video, is set aside.
+
+        Args:
+            name: of the record.
+            entries: frame and `[x, y, width, height]`, frames ascending.
+            frames: half-open range of frames that boxes can be in.
+            size: width and height of the video, as far as known.
+
+        Returns:
+            `(T,)` frames and `(T, 4)` xyxy.
+
+        Raises:
+            AnnotationError: there is no box; or, in a strict reading, a wrong one.
+        """
+        kept: dict[int, XYXY] = {}
+        wrong: list[tuple[int, str]] = []
+        for frame, entry in entries:
+            try:
+                if not frames[0] <= frame < frames[1]:
+                    raise AnnotationError(f"it is not among frames {frames[0]}..{frames[1] - 1}")
+                kept[frame] = xywh_box(entry, size)
+            except AnnotationError as error:
+                wrong.append((frame, str(error)))
+        if wrong and (self._strict or not kept):
+            frame, reason = wrong[0]
+            raise AnnotationError(f"frame {frame} (from 0): {reason}.")
+        if not kept:
+            raise AnnotationError("it has no box in the frames of its event.")
+        if wrong:
+            listed = ", ".join(str(frame) for frame, _ in wrong[:_LISTED_FRAMES])
+            more = ", ..." if len(wrong) > _LISTED_FRAMES else ""
+            reason = f"frames {listed}{more} (from 0); the first: {wrong[0][1]}"
+            self._set_aside.append(SetAside(name, reason, n_boxes=len(wrong)))
+        return np.array(list(kept), dtype=np.int64), np.array(list(kept.values()), dtype=np.float64)
+
+    def add(self, sample: AnnotatedSample) -> None:
+        """Take a sample.
+
+        Raises:
+            AnnotationError: another one has its id.
+        """
+        if sample.sample_id in self._samples:
+            raise AnnotationError(
+                f"there are two records with the id {sample.sample_id!r}, of which the first is "
+                "taken; correct the other's id."
+            )
+        self._samples[sample.sample_id] = sample
+
+    def finished(self) -> Annotations:
+        """Everything that was read.
+
+        Raises:
+            AnnotationError: no sample could be: the file has another layout.
+        """
+        if not self._samples:
+            if not self._set_aside:
+                raise AnnotationError(f"{self._path} holds no samples.")
+            first = self._set_aside[0]
+            raise AnnotationError(
+                f"{self._path} has another layout or is damaged: none of its "
+                f"{len(self._set_aside)} records can be used; {first.record}: {first.reason}"
+            )
+        return Annotations(list(self._samples.values()), tuple(self._set_aside))
+
+
+def record_of(values: Any, what: str) -> dict[str, Any]:
     """A JSON object, or a sentence that says what was got.
 
     Raises:
         AnnotationError: it is something else.
     """
     if not isinstance(values, dict):
-        raise AnnotationError(f"{where} must be an object, got {type(values).__name__}.")
+        raise AnnotationError(f"{what} must be an object, got {_kind(values)}.")
     return values
 
 
-def list_of(values: Any, where: str) -> list[Any]:
+def list_of(values: Any, what: str) -> list[Any]:
     """A JSON list that is not empty.
 
     Raises:
         AnnotationError: it is something else, or empty.
     """
     if not isinstance(values, list) or not values:
-        got = "an empty list" if isinstance(values, list) else type(values).__name__
-        raise AnnotationError(f"{where} must be a list with at least one entry, got {got}.")
+        got = "an empty list" if isinstance(values, list) else _kind(values)
+        raise AnnotationError(f"{what} must be a list with at least one entry, got {got}.")
     return values
 
 
-def number(record: dict[str, Any], key: str, where: str) -> float:
+def _kind(values: Any) -> str:
+    return repr(values) if isinstance(values, _Twice) else type(values).__name__
+
+
+def number(record: Mapping[str, Any], key: str) -> float:
     """A finite number of a record.
 
     Raises:
         AnnotationError: missing, or no finite number.
     """
     value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise AnnotationError(f"{where} has {key} = {value!r}; a finite number is needed.")
-    return float(value)
+    if not _is_finite(value):
+        raise AnnotationError(f"{key} is {value!r:.60}; a finite number is needed.")
+    return float(value)  # type: ignore[arg-type]
 
 
-def whole(record: dict[str, Any], key: str, where: str) -> int:
+def _is_finite(value: Any) -> bool:
+    try:
+        return (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        )
+    except OverflowError:  # a whole number with hundreds of digits
+        return False
+
+
+def positive(record: Mapping[str, Any], key: str) -> float:
+    """A finite number above 0 of a record.
+
+    Raises:
+        AnnotationError: it is none.
+    """
+    value = number(record, key)
+    if value <= 0:
+        raise AnnotationError(f"{key} is {value:g}; it must be positive.")
+    return value
+
+
+def whole(record: Mapping[str, Any], key: str) -> int:
     """A whole number of a record, as `3` or `3.0`.
 
     Raises:
         AnnotationError: missing, or no whole number.
     """
-    value = number(record, key, where)
-    if value != int(value):
-        raise AnnotationError(f"{where} has {key} = {value!r}; a whole number is needed.")
+    value = number(record, key)
+    if value != int(value) or abs(value) > _MOST_WHOLE:
+        raise AnnotationError(f"{key} is {value!r}; a whole number is needed.")
     return int(value)
 
 
-def text_of(record: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
+def text_of(record: Mapping[str, Any], *keys: str) -> str:
     """The first of some keys that holds visible text.
 
     Raises:
@@ -104,27 +253,64 @@ def text_of(record: dict[str, Any], keys: tuple[str, ...], where: str) -> str:
         value = record.get(key)
         if isinstance(value, str) and value.strip():
             return value
-    raise AnnotationError(f"{where} has no text in {' or '.join(map(repr, keys))}.")
+    got = next((repr(record[key]) for key in keys if key in record), "none of these keys")
+    raise AnnotationError(
+        f"there is no text in {' or '.join(map(repr, keys))}, but {got:.60}; write it."
+    )
 
 
-def xywh_box(values: Any, where: str) -> tuple[float, float, float, float]:
+def xywh_box(values: Any, size: tuple[int | None, int | None] = (None, None)) -> XYXY:
     """`[x, y, width, height]` as xyxy, right and bottom exclusive.
 
+    Args:
+        values: of the file.
+        size: width and height of the video, as far as known.
+
     Raises:
-        AnnotationError: not four finite numbers, or no width or height.
+        AnnotationError: not four finite numbers, no width or height, or wholly outside.
     """
-    numbers = (
-        isinstance(values, list)
-        and len(values) == 4
-        and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        and all(map(math.isfinite, values))
-    )
-    if not numbers or values[2] <= 0 or values[3] <= 0:
+    numbers = isinstance(values, list) and len(values) == 4 and all(map(_is_finite, values))
+    x, y, width, height = map(float, values) if numbers else (math.nan,) * 4
+    right, bottom = x + width, y + height
+    if not (x < right < math.inf and y < bottom < math.inf):
         raise AnnotationError(
-            f"{where} has the box {values!r}; [x, y, width, height] with a positive size is needed."
+            f"{values!r:.80} is no box; [x, y, width, height] with a positive size is needed"
         )
-    x, y, width, height = map(float, values)
-    return x, y, x + width, y + height
+    if x >= (size[0] or math.inf) or y >= (size[1] or math.inf) or right <= 0 or bottom <= 0:
+        raise AnnotationError(f"the box {values!r:.80} is wholly outside the frame")
+    return x, y, right, bottom
+
+
+def frames_within(entries: Mapping[str, Any], first: int, stop: int) -> list[tuple[int, Any]]:
+    """Frame and value of an object whose keys are frame numbers, of a half-open range alone."""
+    numbered = (
+        (int(key), value)
+        for key, value in entries.items()
+        if key.isascii() and key.isdecimal() and len(key) < 16
+    )
+    return sorted(
+        ((frame, value) for frame, value in numbered if first <= frame < stop),
+        key=lambda pair: pair[0],
+    )
+
+
+def annotated_range(
+    listed: list[tuple[int, Any]], boxes: NDArray[np.float64]
+) -> tuple[int, int] | None:
+    """`AnnotatedSample.annotated_frames` of the boxes that a file lists, of which some are kept."""
+    return None if len(boxes) == len(listed) else (listed[0][0], listed[-1][0] + 1)
+
+
+def check_start(start_seconds: float, record: Mapping[str, Any]) -> None:
+    """Refuse an event that begins when its video, whose `duration` the record may say, is over.
+
+    Raises:
+        AnnotationError: it does.
+    """
+    if "duration" in record and start_seconds >= positive(record, "duration"):
+        raise AnnotationError(
+            f"it starts at {start_seconds:g} s of a video of {record['duration']:g} s."
+        )
 
 
 def video_path(folder: Path, name: str) -> Path:
@@ -132,17 +318,22 @@ def video_path(folder: Path, name: str) -> Path:
 
     HC-STVG spreads its files over numbered folders and some copies are re-encoded, so
     `12_abc.mkv` is also found as `3/12_abc.mp4`. A file that is nowhere gives `folder/name`.
+
+    Raises:
+        AnnotationError: no file can have such a name.
     """
-    wanted = folder / name
-    if wanted.is_file():
-        return wanted
-    stem = wanted.with_suffix("") if wanted.suffix.lower() in VIDEO_SUFFIXES else wanted
-    names = [Path(f"{stem.relative_to(folder)}{suffix}") for suffix in VIDEO_SUFFIXES]
-    for place in (folder, *_sub_folders(folder)):
-        for candidate in names:
-            if (place / candidate).is_file():
-                return place / candidate
-    return wanted
+    named = Path(name)
+    stem = named.with_suffix("") if named.suffix.lower() in VIDEO_SUFFIXES else named
+    try:
+        if (folder / named).is_file():
+            return folder / named
+        for place in (folder, *_sub_folders(folder)):
+            for suffix in VIDEO_SUFFIXES:
+                if (place / f"{stem}{suffix}").is_file():
+                    return place / f"{stem}{suffix}"
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"{name!r:.80} is no name of a video ({error}).") from error
+    return folder / named
 
 
 _known_folders: dict[Path, list[Path]] = {}
@@ -153,22 +344,3 @@ def _sub_folders(folder: Path) -> list[Path]:
         inside = folder.iterdir() if folder.is_dir() else ()
         _known_folders[folder] = sorted(path for path in inside if path.is_dir())
     return _known_folders[folder]
-
-
-def check_unique(samples: Iterable[AnnotatedSample], path: Path) -> list[AnnotatedSample]:
-    """The samples, when no two share an id.
-
-    Raises:
-        AnnotationError: two do, or there is none.
-    """
-    listed = list(samples)
-    seen: set[str] = set()
-    for sample in listed:
-        if sample.sample_id in seen:
-            raise AnnotationError(
-                f"{path} has two records with the id {sample.sample_id!r}; remove one."
-            )
-        seen.add(sample.sample_id)
-    if not listed:
-        raise AnnotationError(f"{path} holds no samples.")
-    return listed

@@ -13,21 +13,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stvg_r1_hub.errors import AnnotationError, VideoError
 from stvg_r1_hub.evaluation.benchmarks.reading import (
-    check_unique,
+    Reading,
+    annotated_range,
+    frames_within,
     list_of,
-    number,
+    positive,
     read_json,
     record_of,
     text_of,
     video_path,
     whole,
-    xywh_box,
 )
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 from stvg_r1_hub.video import open_video
 
 SOURCE = (
@@ -38,62 +37,60 @@ _NOMINAL_FPS = 30.0
 _PLACEHOLDER = re.compile(r"<(?:video|image|bboxes|s|e)>")
 
 
-def read_stalign(annotations: str | Path, videos: str | Path) -> list[AnnotatedSample]:
+def read_stalign(
+    annotations: str | Path, videos: str | Path, *, strict: bool = False
+) -> Annotations:
     """Every record of ST-Align's `stvg.json`, in file order.
 
     The file counts in frames; seconds come from `meta.fps` or else from the video itself.
 
     Raises:
-        AnnotationError: a missing file, or a record that contradicts itself; its number is said.
+        AnnotationError: a missing file, one of another layout, or, if strict, a wrong record.
     """
     path, folder = Path(annotations), Path(videos)
-    records = list_of(read_json(path, source=SOURCE), str(path))
+    reading = Reading(path, strict=strict)
     rates: dict[Path, float] = {}
-    return check_unique(
-        (
-            _sample(i, record_of(record, f"{path}, record {i}"), f"{path}, record {i}", folder,
-                    rates)
-            for i, record in enumerate(records)
-        ),
-        path,
-    )  # fmt: skip
+    for i, record in enumerate(list_of(read_json(path, source=SOURCE), str(path))):
+        with reading.record(f"record {i}"):
+            reading.add(_sample(i, record_of(record, "it"), reading, folder, rates))
+    return reading.finished()
 
 
 def _sample(
-    index: int, record: dict[str, Any], where: str, folder: Path, rates: dict[Path, float]
+    index: int, record: dict[str, Any], reading: Reading, folder: Path, rates: dict[Path, float]
 ) -> AnnotatedSample:
-    meta = record_of(record.get("meta"), f"{where}: meta")
-    times = record_of(meta.get("time_token"), f"{where}: meta.time_token")
-    spatial = record_of(meta.get("spatial_token"), f"{where}: meta.spatial_token")
-    entries = record_of(spatial.get("<bboxes>"), f'{where}: meta.spatial_token["<bboxes>"]')
-    first, last = whole(times, "<s>", where), whole(times, "<e>", where)
-    split = list_of(meta.get("split"), f"{where}: meta.split")
-    shown = whole({"first": split[0]}, "first", where), whole({"last": split[-1]}, "last", where)
+    meta = record_of(record.get("meta"), "meta")
+    times = record_of(meta.get("time_token"), "meta.time_token")
+    spatial = record_of(meta.get("spatial_token"), "meta.spatial_token")
+    entries = record_of(spatial.get("<bboxes>"), 'meta.spatial_token["<bboxes>"]')
+    first, last = whole(times, "<s>"), whole(times, "<e>")
+    split = list_of(meta.get("split"), "meta.split")
+    shown = whole({"first": split[0]}, "first"), whole({"last": split[-1]}, "last")
     if not shown[0] <= first <= last <= shown[1]:
         raise AnnotationError(
-            f"{where} has an event in frames {first}..{last} of a clip in frames "
+            f"it has an event in frames {first}..{last} of a clip in frames "
             f"{shown[0]}..{shown[1]}; the event must be inside."
         )
-    boxes = {
-        int(frame): xywh_box(box, f"{where}, frame {frame}")
-        for frame, box in sorted(entries.items(), key=lambda item: int(item[0]))
-        if first <= int(frame) <= last
-    }
-    if not boxes:
-        raise AnnotationError(f"{where} has no box in its frames {first}..{last}.")
-    video = video_path(folder, text_of(record, ("video_path", "video"), where))
-    fps = number(meta, "fps", where) if "fps" in meta else _rate(video, rates)
+    event = first, last + 1
+    width, height = whole(meta, "width"), whole(meta, "height")
+    listed = frames_within(entries, *event)
+    frame_indices, boxes = reading.boxes(
+        f"record {index}", listed, frames=event, size=(width, height)
+    )
+    video = video_path(folder, text_of(record, "video_path", "video"))
+    fps = positive(meta, "fps") if "fps" in meta else _rate(video, rates)
     return AnnotatedSample(
         sample_id=str(record.get("id", index)),
         video=video,
-        query=_query(record, where),
+        query=_query(record),
         start_seconds=first / fps,
         end_seconds=(last + 1) / fps,
-        frame_indices=np.array(list(boxes), dtype=np.int64),
-        boxes=np.array(list(boxes.values()), dtype=np.float64),
+        frame_indices=frame_indices,
+        boxes=boxes,
+        annotated_frames=annotated_range(listed, boxes),
         fps=fps,
-        width=whole(meta, "width", where),
-        height=whole(meta, "height", where),
+        width=width,
+        height=height,
         clip_seconds=(shown[0] / fps, (shown[1] + 1) / fps),
     )
 
@@ -109,9 +106,9 @@ def _rate(video: Path, rates: dict[Path, float]) -> float:
     return rates[video]
 
 
-def _query(record: dict[str, Any], where: str) -> str:
+def _query(record: dict[str, Any]) -> str:
     if isinstance(record.get("caption"), str):
-        return text_of(record, ("caption",), where)
-    turns = list_of(record.get("conversations"), f"{where}: conversations")
-    question = text_of(record_of(turns[0], f"{where}: conversations[0]"), ("value",), where)
+        return text_of(record, "caption")
+    turns = list_of(record.get("conversations"), "conversations")
+    question = text_of(record_of(turns[0], "conversations[0]"), "value")
     return " ".join(_PLACEHOLDER.sub(" ", question).split())

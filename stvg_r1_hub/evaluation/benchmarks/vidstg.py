@@ -12,21 +12,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.benchmarks.reading import (
-    check_unique,
+    Reading,
+    annotated_range,
+    frames_within,
     list_of,
-    number,
+    positive,
     read_json,
     record_of,
     text_of,
     video_path,
     whole,
-    xywh_box,
 )
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 QTYPES = ("declarative", "interrogative")
 SOURCE = (
@@ -37,17 +36,18 @@ SOURCE = (
 
 
 def read_vidstg(
-    annotations: str | Path, videos: str | Path, *, qtype: str | None = None
-) -> list[AnnotatedSample]:
+    annotations: str | Path, videos: str | Path, *, qtype: str | None = None, strict: bool = False
+) -> Annotations:
     """Every sentence of a VidSTG annotation file, in file order.
 
     Args:
         annotations: the JSON file of one split.
         videos: folder of VidOR's videos.
         qtype: only `"declarative"` or only `"interrogative"` sentences; None for both.
+        strict: refuse the file for its first wrong record or box.
 
     Raises:
-        AnnotationError: a missing file, or a record that contradicts itself; its name is said.
+        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
     if qtype is not None and qtype not in QTYPES:
         raise AnnotationError(f"Got qtype {qtype!r}; it must be one of {', '.join(QTYPES)}.")
@@ -55,48 +55,58 @@ def read_vidstg(
     content = record_of(read_json(path, source=SOURCE), str(path))
     records = list_of(content.get("videos"), f"{path}: videos")
     trajectories = record_of(content.get("trajectories"), f"{path}: trajectories")
-    samples = []
+    reading = Reading(path, strict=strict)
     for i, record in enumerate(records):
-        record = record_of(record, f"{path}, videos[{i}]")
-        where = f"{path}, videos[{i}] (video_id {record.get('video_id')!r})"
-        kind = record.get("qtype")
-        if kind not in QTYPES:
-            raise AnnotationError(f"{where} has qtype {kind!r}; known are {', '.join(QTYPES)}.")
-        if qtype in (None, kind):
-            samples.append(_sample(record, trajectories, where, folder))
-    return check_unique(samples, path)
+        said = f" (video_id {record['video_id']!r})" if has_id(record) else ""
+        name = f"videos[{i}]{said}"
+        with reading.record(name):
+            record = record_of(record, "it")
+            kind = record.get("qtype")
+            if kind not in QTYPES:
+                raise AnnotationError(f"qtype is {kind!r:.60}; known are {', '.join(QTYPES)}.")
+            if qtype in (None, kind):
+                reading.add(_sample(name, record, trajectories, reading, folder))
+    return reading.finished()
+
+
+def has_id(record: Any) -> bool:
+    """Whether a record has an id of its own."""
+    return isinstance(record, dict) and isinstance(record.get("video_id"), int | str)
 
 
 def _sample(
-    record: dict[str, Any], trajectories: dict[str, Any], where: str, folder: Path
+    name: str, record: dict[str, Any], trajectories: dict[str, Any], reading: Reading, folder: Path
 ) -> AnnotatedSample:
-    if record.get("video_id") is None:
-        raise AnnotationError(f"{where} has no video_id.")
-    fps = number(record, "fps", where)
-    if fps <= 0:
-        raise AnnotationError(f"{where} has fps = {fps:g}; it must be positive.")
-    first, stop = whole(record, "tube_start_frame", where), whole(record, "tube_end_frame", where)
-    shown = whole(record, "start_frame", where), whole(record, "end_frame", where)
+    if not has_id(record):
+        raise AnnotationError("it has no video_id.")
+    fps = positive(record, "fps")
+    first, stop = whole(record, "tube_start_frame"), whole(record, "tube_end_frame")
+    shown = whole(record, "start_frame"), whole(record, "end_frame")
     if not shown[0] <= first < stop <= shown[1]:
         raise AnnotationError(
-            f"{where} has a tube in frames {first}..{stop} of a clip in frames "
+            f"it has a tube in frames {first}..{stop} of a clip in frames "
             f"{shown[0]}..{shown[1]}; the tube must be inside and not empty."
         )
-    boxes = _boxes(record, trajectories, where, range(first, stop))
-    original = text_of({"id": str(record.get("original_video_id", ""))}, ("id",), where)
-    name = record.get("video_path") or f"{original}.mp4"
-    size = [whole(record, key, where) if key in record else None for key in ("width", "height")]
+    size = [whole(record, key) if key in record else None for key in ("width", "height")]
+    n_frames = whole(record, "frame_count") if "frame_count" in record else None
+    listed = _boxes(record, trajectories, first, stop)
+    frame_indices, boxes = reading.boxes(
+        name, listed, frames=(0, stop if n_frames is None else n_frames), size=(size[0], size[1])
+    )
+    original = text_of({"original_video_id": str(record.get("original_video_id", ""))},
+                       "original_video_id")  # fmt: skip
     return AnnotatedSample(
         sample_id=str(record["video_id"]),
-        video=video_path(folder, str(name)),
-        query=text_of(record, ("caption", "query", "sentence"), where),
+        video=video_path(folder, str(record.get("video_path") or f"{original}.mp4")),
+        query=text_of(record, "caption", "query", "sentence"),
         start_seconds=first / fps,
         end_seconds=stop / fps,
-        frame_indices=np.array(list(boxes), dtype=np.int64),
-        boxes=np.array(list(boxes.values()), dtype=np.float64),
+        frame_indices=frame_indices,
+        boxes=boxes,
+        annotated_frames=annotated_range(listed, boxes),
         qtype=record["qtype"],
         fps=fps,
-        n_frames=whole(record, "frame_count", where) if "frame_count" in record else None,
+        n_frames=n_frames,
         width=size[0],
         height=size[1],
         clip_seconds=(shown[0] / fps, shown[1] / fps),
@@ -104,22 +114,17 @@ def _sample(
 
 
 def _boxes(
-    record: dict[str, Any], trajectories: dict[str, Any], where: str, frames: range
-) -> dict[int, tuple[float, float, float, float]]:
+    record: dict[str, Any], trajectories: dict[str, Any], first: int, stop: int
+) -> list[tuple[int, Any]]:
+    """Frame and box of the sentence's object within its tube, as the file has them."""
     video, target = str(record.get("original_video_id")), str(record.get("target_id"))
-    entries = trajectories.get(video, {}).get(target)
+    objects = trajectories.get(video)
+    entries = objects.get(target) if isinstance(objects, dict) else None
     if not isinstance(entries, dict):
         raise AnnotationError(
-            f"{where} points to target {target} of video {video}, which has no trajectory."
+            f"it points to target {target} of video {video}, which has no trajectory."
         )
-    boxes = {
-        frame: xywh_box(
-            record_of(entries[str(frame)], f"{where}, frame {frame}").get("bbox"),
-            f"{where}, frame {frame}",
-        )
-        for frame in frames
-        if str(frame) in entries
-    }
-    if not boxes:
-        raise AnnotationError(f"{where} has no box in its frames {frames.start}..{frames.stop}.")
-    return boxes
+    return [
+        (frame, entry.get("bbox") if isinstance(entry, dict) else entry)
+        for frame, entry in frames_within(entries, first, stop)
+    ]
