@@ -21,12 +21,6 @@ SMALLER = (
     "{all_frames} of {all_width}x{all_height}."
 )
 
-HINTED = (
-    "The tracker's class names were told to the model, a small one that was trained on rendered "
-    "scenes; on real footage ask about simple motion alone, such as 'the person walking to the "
-    "left', and check the answer."
-)
-
 
 class Clip:
     """A tracked video with its vision features, ready for questions; see `STVGPipeline.open`.
@@ -60,7 +54,6 @@ class Clip:
         self._markers = markers
         self._encoded: Any = None
         self._notes: list[str] = []
-        self._hinted = False
 
     @overload
     def ground(self, query: str, *, progress: Progress | None = None) -> GroundingResult: ...
@@ -123,12 +116,10 @@ class Clip:
                 self._encoded = self._pipeline.encode(self.marked)
                 if progress is not None:
                     progress("encode", 1, 1)
-        objects = self._pipeline.class_hints(self.tracks, self.marked) if self._markers else None
-        self._hinted = objects is not None
         timings = dict(self.timings)
         with timed(timings, "answer"):
             texts = self._pipeline.ask(
-                queries, self._encoded, markers=self._markers, objects=objects, progress=progress
+                queries, self._encoded, markers=self._markers, progress=progress
             )
         return [
             self._result(
@@ -147,8 +138,6 @@ class Clip:
     ) -> GroundingResult:
         warnings = [*self._source.warnings, *self.tracks.warnings, *self._notes]
         tube: Tube | None = None
-        if self._hinted:
-            warnings.append(HINTED)
         if reason is not None:
             warnings.append(reason)
         if answer is not None:

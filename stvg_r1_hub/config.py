@@ -17,6 +17,8 @@ from stvg_r1_hub.errors import ConfigError, package_origin
 
 CONFIG_NAME = "stvg_config.json"
 CONFIG_VERSION = 1
+RETIRED = ("hints_prompt_id", "seen_classes")
+"""Fields of earlier versions that mean nothing any more; saved bundles still have them."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -144,11 +146,6 @@ class STVGConfig:
     """Name of the prompt template in `prompting.PROMPTS`."""
     time_prompt_id: str = "time-r1"
     """The same for questions about time alone (`markers=False`)."""
-    hints_prompt_id: str = ""
-    """The prompt with class hints for videos whose objects the weights do not know by sight; empty
-    where the weights know no such prompt."""
-    seen_classes: tuple[str, ...] = ()
-    """The classes that the weights know by sight; only of use with `hints_prompt_id`."""
     position_rule: str = "transformers-4.50"
     """How the model is told the time: by positions as in transformers 4.50 or as in the
     `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""
@@ -173,7 +170,7 @@ class STVGConfig:
         Raises:
             ConfigError: an unknown field, a value that is not allowed, or a newer version.
         """
-        values = dict(values)
+        values = {name: value for name, value in values.items() if name not in RETIRED}
         version = values.pop("version", CONFIG_VERSION)
         if not (isinstance(version, int) and version <= CONFIG_VERSION):
             raise ConfigError(

@@ -62,7 +62,7 @@ def load_parts(
             *said,
             f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}.",
         )
-        config = replace(config, prompt_id=prompt_id, hints_prompt_id="")
+        config = replace(config, prompt_id=prompt_id)
     device = pick_device(device)
 
     @functools.cache

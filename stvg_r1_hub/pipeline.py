@@ -9,7 +9,7 @@ The one module that knows the order of the stages:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
@@ -330,26 +330,12 @@ class STVGPipeline(Publishing):
         """What the language model keeps of a video, for any number of questions."""
         return self.vlm.encode(marked)
 
-    def class_hints(self, tracks: Tracks, marked: MarkedFrames) -> dict[int, str] | None:
-        """Number to class name of every marked object, where the prompt is to list them.
-
-        None where the model knows by sight whatever the tracker reports, or no such prompt.
-        """
-        if not prompting.lists_objects(self.config.prompt_id):
-            labels = tuple(track.class_name for track in tracks.tracks)
-            reported = getattr(self.tracker, "class_names", labels)
-            if not self.config.hints_prompt_id or set(reported) <= set(self.config.seen_classes):
-                return None
-        marked_tracks = [t for t in tracks.tracks if t.object_id in marked.offered_ids]
-        return {t.object_id: t.class_name for t in sorted(marked_tracks, key=lambda t: t.object_id)}
-
     def ask(
         self,
         queries: Sequence[str],
         encoded: Any,
         *,
         markers: bool = True,
-        objects: Mapping[int, str] | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
         """The model's texts for all queries, in one batch.
@@ -358,14 +344,11 @@ class STVGPipeline(Publishing):
             queries: descriptions.
             encoded: of `encode`.
             markers: as in `__call__`.
-            objects: of `class_hints`; where given, the prompt lists them.
             progress: called with the stage `"answer"`.
         """
         cleaned = [prompting.clean_query(query) for query in queries]
         prompt_id = self.config.prompt_id if markers else self.config.time_prompt_id
-        if markers and objects is not None:
-            prompt_id = self.config.hints_prompt_id or prompt_id
-        prompts = [prompting.build_prompt(query, prompt_id, objects=objects) for query in cleaned]
+        prompts = [prompting.build_prompt(query, prompt_id) for query in cleaned]
         limit = self.config.generation.max_new_tokens
         return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
 

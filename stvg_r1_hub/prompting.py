@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 
 from stvg_r1_hub.errors import ConfigError, QueryError
 
 MAX_QUERY_CHARACTERS = 2000
 
 _PLACEHOLDER = "[EVENT]"
-_HINTS = "[OBJECTS]"
 
 PROMPTS: dict[str, str] = {
     # Verbatim interface of the released checkpoint: XiaowZhang00/stvg-r1 @ 0bea9e5,
@@ -68,12 +66,10 @@ PROMPTS: dict[str, str] = {
     ),
     # Short form for the bundled small models, which are trained from scratch.
     "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
-    # With what the tracker believes each numbered object to be, for footage of other things.
-    "sprites-hints-v1": 'Objects: [OBJECTS]. Find "[EVENT]". Give its ID and time.',
     # Without numbers on the video, to compare with: see train/written_boxes.py.
     "sprites-boxes-v1": 'Find "[EVENT]". Give its first and last box and time.',
 }
-"""Prompt templates by id; `[EVENT]` stands for the query, `[OBJECTS]` for the class hints."""
+"""Prompt templates by id; `[EVENT]` stands for the query."""
 
 # Full-width and small forms count too: some tokenizers fold them into the ASCII character.
 _LESS, _GREATER = "[<\uff1c\ufe64]", "[>\uff1e\ufe65]"
@@ -145,30 +141,21 @@ def _too_long(length: int) -> str:
     )
 
 
-def lists_objects(prompt_id: str) -> bool:
-    """Whether a prompt lists the tracked objects with their class names."""
-    return _HINTS in PROMPTS.get(prompt_id, "")
-
-
-def build_prompt(
-    query: str, prompt_id: str = "stvg-r1", *, objects: Mapping[int, str] | None = None
-) -> str:
+def build_prompt(query: str, prompt_id: str = "stvg-r1") -> str:
     """The text part of the question, word for word as in training; it goes before the video.
 
     The query is inserted as it is, once: `[EVENT]` inside of it stays text. Give text of users
     through `clean_query` first.
 
-    >>> build_prompt("the man", "sprites-hints-v1", objects={1: "person", 4: "car"})
-    'Objects: 1 person, 4 car. Find "the man". Give its ID and time.'
+    >>> build_prompt("the man", "sprites-v1")
+    'Find "the man". Give its ID and time.'
 
     Args:
         query: what is asked for.
         prompt_id: one of `PROMPTS`.
-        objects: number to class name of every tracked object, for templates with class hints;
-            others ignore it.
 
     Raises:
-        ConfigError: there is no template of this name, or it needs `objects`.
+        ConfigError: there is no template of this name.
     """
     if prompt_id not in PROMPTS:
         raise ConfigError(
@@ -176,9 +163,4 @@ def build_prompt(
             "correct it in stvg_config.json."
         )
     before, mark, after = PROMPTS[prompt_id].partition(_PLACEHOLDER)
-    if _HINTS in before:
-        if objects is None:
-            raise ConfigError(f"The prompt {prompt_id!r} lists the tracked objects; give objects=.")
-        listed = ", ".join(f"{number} {name}" for number, name in objects.items())
-        before = before.replace(_HINTS, listed or "none")
     return before + query + after if mark else before

@@ -38,6 +38,13 @@ def test_save_and_load_give_the_same(tmp_path):
     assert STVGConfig.from_dict({}) == STVGConfig()
 
 
+def test_bundles_saved_with_fields_that_are_gone_still_load():
+    old = {**STVGConfig().to_dict(), "hints_prompt_id": "sprites-hints-v1", "seen_classes": ["dog"]}
+    assert STVGConfig.from_dict(old) == STVGConfig()
+    with pytest.raises(ConfigError, match="seen_kinds"):
+        STVGConfig.from_dict({"seen_kinds": ["dog"]})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

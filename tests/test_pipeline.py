@@ -608,35 +608,3 @@ def test_the_bundled_model_answers_alike_together_alone_and_saved(tmp_path: Path
     after = loaded(query, DEMO / "clip.mp4")
     assert after.raw_text == before.raw_text
     assert after.boxes == before.boxes
-
-
-@pytest.mark.parametrize(
-    ("seen", "reported", "hinted"),
-    [
-        (("dog", "cat"), None, False),  # what these tracks are called is known by sight
-        (("cat",), None, True),
-        (("dog", "cat"), ("dog", "person"), True),  # a detector of other things, whatever it saw
-        (("dog", "cat"), ("dog",), False),
-    ],
-)
-def test_class_hints_where_the_weights_do_not_know_the_objects(clip, seen, reported, hinted):
-    tracker = FixedTracker(make_track(2, 40), make_track(1, 90))
-    if reported:
-        tracker.class_names = reported
-    config = replace(
-        STVGConfig(),
-        prompt_id="sprites-v1",
-        hints_prompt_id="sprites-hints-v1",
-        seen_classes=seen,
-    )
-    vlm = WatchedVLM()
-    result = STVGPipeline(config, tracker, vlm)("the dog", clip)
-    hints = "Objects: 1 dog, 2 dog. " if hinted else ""
-    assert vlm.asked == [[f'{hints}Find "the dog". Give its ID and time.']]
-    assert any("class names were told" in warning for warning in result.warnings) == hinted
-    plain = STVGPipeline(replace(config, hints_prompt_id=""), tracker, vlm)
-    plain("the dog", clip)
-    assert vlm.asked[-1] == ['Find "the dog". Give its ID and time.']
-    chosen = replace(config, prompt_id="sprites-hints-v1", hints_prompt_id="")
-    STVGPipeline(chosen, tracker, vlm)("the dog", clip)
-    assert vlm.asked[-1] == ['Objects: 1 dog, 2 dog. Find "the dog". Give its ID and time.']

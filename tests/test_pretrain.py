@@ -183,24 +183,21 @@ def test_stages_follow_each_other_and_write_a_bundle(recipe: Recipe, tmp_path: P
 
 
 @pytest.mark.slow
-def test_class_hints_are_trained_into_a_finished_model(tmp_path: Path) -> None:
-    whole = RECIPES["hints"]
-    (stage,) = whole.stages.values()
-    # The stage's seed draws a batch of sprite world first, and streets next.
-    levels = {"medium": 0.05, "hinted-medium": 0.1, "street": 0.85}
-    small = dataclasses.replace(stage, batch_size=2, n_dialogues=2, durations=(3.0,), levels=levels)
-    recipe = dataclasses.replace(whole, stages={"hints": small})
+def test_a_finished_model_is_sharpened_with_its_own_vocabulary(tmp_path: Path) -> None:
+    whole = RECIPES["detailed"]
+    stage = dataclasses.replace(
+        whole.stages["sharpen"], batch_size=2, n_dialogues=2, durations=(3.0,)
+    )
+    recipe = dataclasses.replace(whole, stages={"sharpen": stage})
     with pytest.raises(SystemExit, match="--warm-start"):
-        pretrain.train_stage(recipe, "hints", tmp_path, steps=1, workers=0)
+        pretrain.train_stage(recipe, "sharpen", tmp_path, steps=1, workers=0)
     start = Path("train/easy_base")
-    pretrain.train_stage(recipe, "hints", tmp_path, steps=2, workers=0, warm_start=start)
-    lines = [json.loads(line) for line in (tmp_path / "hints.jsonl").open()]
-    assert ["kind" in line for line in lines] == [True, False]
-    assert all(np.isfinite(line["loss"]) for line in lines)
-    pretrain.export(recipe, tmp_path, tmp_path / "bundle", stage="hints")
-    config = STVGConfig.load(tmp_path / "bundle")
-    assert config.prompt_id == "sprites-v1" and config.hints_prompt_id == "sprites-hints-v1"
-    assert config.seen_classes == KINDS
+    pretrain.train_stage(recipe, "sharpen", tmp_path, steps=2, workers=0, warm_start=start)
+    lines = [json.loads(line) for line in (tmp_path / "sharpen.jsonl").open()]
+    assert all(np.isfinite(line["loss"]) for line in lines) and len(lines) == 2
+    pretrain.export(recipe, tmp_path, tmp_path / "bundle", stage="sharpen")
+    shipped = STVGConfig.load("stvg_r1_hub/bundled/tiny")
+    assert STVGConfig.load(tmp_path / "bundle") == shipped
     vocabulary = [json.loads((f / "tokenizer.json").read_text())["model"]["vocab"]
                   for f in (start, tmp_path / "bundle")]  # fmt: skip
     assert vocabulary[0] == vocabulary[1]

@@ -12,17 +12,14 @@ from torch import Tensor
 from stvg_r1_hub.evaluation.sprites.motion import ACTIONS
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from stvg_r1_hub.vlm.positions import mrope_positions
-from train.dialogue import ASKED, Dialogue, canonical
+from train.dialogue import Dialogue, canonical
 from train.sizes import MERGE, SMALL, TEMPORAL, TOKENS_PER_SECOND, ModelSize, bundle_config
 from train.sprite_samples import Sample
-from train.street.words import MOTIONS
 
 ID_WEIGHT = 3.0
 """Weight of the answered ID."""
 _DECISION_WEIGHT = 2.0
 """Weight of the tokens that decide whether a listed object is the asked one."""
-_MOTION_WEIGHT, _TIME_WEIGHT = 2.0, 1.0
-"""Weights of what the clip tells, where a dialogue says what that is: motions, and times."""
 
 
 class Row(NamedTuple):
@@ -47,9 +44,7 @@ class Collator:
         self.video_token = self._token("<|video_pad|>")
         self.answer_token = self._token("<answer>")
         self.stop_token = self._token(".")
-        self.asked_token = self._token(ASKED)
-        acts = (*(canonical(action) for action in ("", *ACTIONS)), *MOTIONS)
-        words = [f" {word}" for word in (*KINDS, *acts)]
+        words = [f" {word}" for word in (*KINDS, *(canonical(a) for a in ("", *ACTIONS)))]
         self.words = np.array([ids[-1] for ids in self.tokenizer(words).input_ids])
 
     def _token(self, text: str) -> int:
@@ -75,23 +70,19 @@ class Collator:
         prompt = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
-        rows, columns = dialogue.grid_size or (self.size.tokens_per_side,) * 2
-        n_visual = dialogue.grid_steps * rows * columns
+        side = self.size.tokens_per_side
+        n_visual = dialogue.grid_steps * side**2
         head: list[int] = []
         for token in self.tokenizer(prompt).input_ids:
             head += [token] * (n_visual if token == self.video_token else 1)
         tail = [*self.tokenizer(dialogue.answer).input_ids, self.tokenizer.eos_token_id]
         ids = np.array(head + tail)
         weights = np.array([0.0] * len(head) + [1.0] * len(tail))
-        for span in dialogue.seen:
-            is_time = any(map(str.isdigit, dialogue.answer[slice(*span)]))
-            inside = np.flatnonzero(self._among(dialogue, (span,)))
-            weights[len(head) + inside] = _TIME_WEIGHT if is_time else _MOTION_WEIGHT
         if "<answer>" in dialogue.answer:
             weights[self._answer_start(ids) + _ID_BEHIND_ANSWER] = ID_WEIGHT
         positions, _ = mrope_positions(
             ids,
-            np.array([[dialogue.grid_steps, MERGE * rows, MERGE * columns]]),
+            np.array([[dialogue.grid_steps, MERGE * side, MERGE * side]]),
             [TEMPORAL / self.fps],
             video_token_id=self.video_token,
             tokens_per_second=TOKENS_PER_SECOND,
@@ -103,9 +94,8 @@ class Collator:
         """The row without its visual tokens, all others at their places.
 
         Only what follows from the prompt and the listing counts: which nouns and actions are the
-        asked ones, with class hints the nouns themselves, and the answer. A row like this costs a
-        twentieth of one with its clip, and teaches as well how to find the asked object, which is
-        what takes longest to learn.
+        asked ones, and the answer. A row like this costs a twentieth of one with its clip, and
+        teaches as well how to find the asked object, which is what takes longest to learn.
         """
         row = self.row(dialogue)
         said = int(np.flatnonzero(row.weights)[0])
@@ -117,20 +107,9 @@ class Collator:
         listing = np.arange(stop + 1, answer)
         # The token behind a kind or an action says whether it is the asked one.
         decides = np.isin(row.ids[listing - 1], self.words)
-        if dialogue.seen:
-            only_seen = self._among(dialogue, dialogue.seen)[listing - said]
-            weights[listing[~only_seen]] = 1.0
-            decides &= ~np.isin(row.ids[listing], self.words)
-            decides |= row.ids[listing] == self.asked_token
         weights[listing[decides]] = _DECISION_WEIGHT
         kept = row.ids != self.video_token
         return Row(row.ids[kept], weights[kept], row.positions[:, kept])
-
-    def _among(self, dialogue: Dialogue, spans: tuple[tuple[int, int], ...]) -> NDArray[np.bool_]:
-        """Which of the answer's tokens lie in spans of its characters; the end token does not."""
-        offsets = self.tokenizer(dialogue.answer, return_offsets_mapping=True)["offset_mapping"]
-        inside = [any(a <= start and end <= b for a, b in spans) for start, end in offsets]
-        return np.array([*inside, False])
 
     def _answer_start(self, ids: NDArray[np.int64]) -> int:
         return int(np.flatnonzero(ids == self.answer_token)[-1])

@@ -18,9 +18,6 @@ from train.training_config import TrainingConfig
 SPRITES = "sprites:"
 BOXES = "boxes:"
 """Sprite world without numbers, boxes as text: `train/written_boxes.py`."""
-HINTED = "hinted:"
-"""Class hints and arbitrary nouns: a level of sprite world, or `street`."""
-STREET = "street"
 _REQUEST = "LEVEL[:SEED[:COUNT]]"
 
 
@@ -39,8 +36,7 @@ def run_training(
     parser.add_argument("--config", type=Path, required=True, help="YAML file of settings")
     parser.add_argument(
         "--data",
-        help=f"folder of train.prepare; or sprites:{_REQUEST} for sprite world, "
-        f"hinted:{_REQUEST} for the same with class hints, hinted:street for street scenes",
+        help=f"folder of train.prepare; or sprites:{_REQUEST} for sprite world",
     )
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -75,11 +71,9 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
         ConfigError: a sprite-world request that is not understood.
         AnnotationError: the folder is not usable.
     """
-    if not data.startswith((SPRITES, BOXES, HINTED)):
+    if not data.startswith((SPRITES, BOXES)):
         return PreparedSamples(data)
-    from train.hinted_questions import HintedQuestions
     from train.sprite_questions import SpriteQuestions, size_of
-    from train.street.questions import StreetQuestions
     from train.written_boxes import BoxQuestions
 
     world, level, *texts = data.split(":")
@@ -88,7 +82,5 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
     numbers = [int(text) for text in texts]
     bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
     size = size_of(bundle.config.sampling.max_pixels)
-    if data.startswith(HINTED) and level == STREET:
-        return StreetQuestions(*numbers, size=size)
-    kinds = {SPRITES: SpriteQuestions, BOXES: BoxQuestions, HINTED: HintedQuestions}
-    return kinds[f"{world}:"](level, *numbers, size=size)
+    questions = SpriteQuestions if data.startswith(SPRITES) else BoxQuestions
+    return questions(level, *numbers, size=size)

@@ -33,11 +33,6 @@ class Dialogue:
     answer: str
     grid_steps: int
     """Temporal steps of the clip that the question is about."""
-    grid_size: tuple[int, int] | None = None
-    """Rows and columns of its visual tokens; None where frames have the model's own square size."""
-    seen: tuple[tuple[int, int], ...] = ()
-    """Spans of characters of the answer that only the clip tells; where they are given, all else
-    can be learned from prompts with class hints alone."""
 
 
 def canonical(action: str) -> str:

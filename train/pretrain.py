@@ -1,10 +1,10 @@
-"""Train the bundled model: token labels, dense listing, questions, then class hints.
+"""Train the bundled model: token labels, dense listing, then questions.
 
     python -m train.pretrain all --recipe gpu --out runs/tiny --bundle runs/tiny/bundle
 
-or stage by stage: `tok`, `dense`, `mix`, `read`, `hints`, then `export`.
-`--recipe` is `gpu` (the hard world, one GPU), `cpu` (the medium world), `hints` (class hints, for
-the model of `cpu`) or `easy` (the base model of the easy world).
+or stage by stage: `tok`, `dense`, `mix`, `read`, then `export`.
+`--recipe` is `gpu` (the hard world, one GPU), `cpu` (the medium world), `detailed` (one stage,
+`sharpen`: the model of `cpu` at twice the visual tokens) or `easy` (the base of the easy world).
 
 Each stage starts from the previous stage's weights, keeps its own files (`<stage>.safetensors`,
 `<stage>.jsonl`, `curves.png`), and continues where it was when started again.
@@ -44,9 +44,7 @@ from train.trainee import Trainee, losses, take_over
 
 SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
-HINTS = "hints"
-"""The stage that teaches class hints."""
-SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, HINTS: 1004}
+SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "sharpen": 1004}
 """Of the training scenes; evaluation draws other ones."""
 
 
@@ -209,8 +207,7 @@ def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str) -> None:
     processor = run_processor(recipe, out)
     trainee = Trainee(processor, recipe.size)
     load_stage(trainee, out / f"{stage}.safetensors", stage)
-    knows_hints = HINTS in recipe.stages
-    save_bundle(trainee.qwen, processor, bundle, recipe.size, knows_hints=knows_hints)
+    save_bundle(trainee.qwen, processor, bundle, recipe.size)
 
 
 def main() -> None:

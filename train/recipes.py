@@ -59,15 +59,13 @@ _SHORT = (3.0, 4.0, 5.0)
 _LONG = (4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
 _EASY = {"easy": 1.0}
 _CPU_MIX = {"easy": 0.25, "medium": 0.75}
-_HINTS_MIX = {"easy": 0.04, "medium": 0.31, "street": 0.65}
-_GPU_HINTS = {"easy": 0.05, "medium": 0.15, "hard": 0.3, "hinted-hard": 0.1, "street": 0.4}
 _GPU_MIX = {"easy": 0.15, "medium": 0.25, "hard": 0.6}
 _GOALS = {
     "tok": Goal("id", 0.9),
     "dense": Goal("text", 0.85),
     "mix": Goal("text", 0.85),
     "read": Goal("answer_id", 0.9),
-    "hints": Goal("answer_id", 0.8),
+    "sharpen": Goal("answer_id", 0.9),
 }
 
 RECIPES = {
@@ -95,10 +93,10 @@ RECIPES = {
         _GOALS,
         "easy",
     ),
-    # Class hints, from the finished model of `cpu` (--warm-start): about two hours of one core.
-    "hints": Recipe(
+    # The finished model of `cpu` (--warm-start) at twice the visual tokens.
+    "detailed": Recipe(
         DETAILED,
-        {"hints": Stage(None, 1600, 14, _HINTS_MIX, _SHORT, 0.05, 0, 1.5e-3, 0.02, 0.3, 1.0, 10)},
+        {"sharpen": Stage(None, 800, 14, _CPU_MIX, _SHORT, 0.05, 0, 1e-3, 0.02, 0.3, 1.0, 10)},
         _GOALS,
         "medium",
         keeps_vocabulary=True,
@@ -111,8 +109,7 @@ RECIPES = {
             "tok": Stage(None, 3600, 512, _GPU_MIX, (4.0,), 1.0, 2, 3e-3, 0.05, 1.0, 0.0),
             "dense": Stage("tok", 2400, 128, _GPU_MIX, _LONG, 1.0, 0, 2.1e-3, 0.2, 0.3, 1.0),
             "mix": Stage("dense", 2400, 128, _GPU_MIX, _LONG, 0.3, 0, 1.8e-3, 0.3, 0.3, 1.0, 256),
-            "read": Stage("mix", 1600, 128, _GPU_MIX, _LONG, 0.1, 0, 1.2e-3, 0.3, 0.3, 1.0, 512),
-            "hints": Stage("read", 1600, 128, _GPU_HINTS, _LONG, 0.1, 0, 1e-3, 0.02, 0.3, 1.0, 256),
+            "read": Stage("mix", 1600, 128, _GPU_MIX, _LONG, 0.1, 0, 1.2e-3, 0.02, 0.3, 1.0, 512),
         },
         _GOALS,
         "hard",

@@ -1,4 +1,4 @@
-"""Endless batches of training samples: sprite world, the same with arbitrary nouns, the street."""
+"""Endless batches of training samples of sprite world."""
 
 from __future__ import annotations
 
@@ -10,29 +10,20 @@ import torch
 from torch.utils.data import IterableDataset
 
 from train.dialogue import Dialogue
-from train.hinted_questions import draw_hinted_dialogue, draw_hinted_sample
 from train.sizes import SMALL, ModelSize
 from train.sprite_samples import Sample, draw_dialogue, draw_sample
-from train.street.samples import draw_picture, draw_street_dialogue, draw_street_sample
-from train.street.world import DURATIONS as STREET_DURATIONS
-
-STREET = "street"
-"""Among the levels of a stage: street scenes."""
-HINTED = "hinted-"
-"""Before the name of a sprite-world level: with class hints and arbitrary nouns."""
 
 
 class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
-    """Endless batches: clips of equal duration and size, and dialogues without a clip.
+    """Endless batches: clips of equal duration, and dialogues without a clip.
 
     Worker w of n yields every n-th batch.
 
     Args:
         seed: of the stage.
         batch_size: clips a batch.
-        levels: share of each level, of `hinted-` levels, and of `street`. Street scenes fill
-            batches of their own, in which frames have other sizes.
-        durations: of sprite clips, in seconds; one is drawn for a batch.
+        levels: share of each level.
+        durations: of clips, in seconds; one is drawn for a batch.
         dense_share: of clips that are listed instead of asked about.
         grid_steps: frame pairs kept of each clip; 0 keeps all.
         n_dialogues: questions without a clip a batch.
@@ -70,55 +61,26 @@ class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
             cv2.setNumThreads(1)
         index, step = (worker.id, worker.num_workers) if worker else (0, 1)
         number = self.start + index
+        names, shares = list(self.levels), list(self.levels.values())
         while True:
             rng = np.random.default_rng([self.seed, number, 3])
             duration = float(rng.choice(self.durations))
-            shown = {k: v for k, v in self.levels.items() if k != STREET}
-            if rng.random() >= sum(shown.values()):
-                samples = self._street(rng, number)
-            else:
-                names, shares = list(shown), np.array(list(shown.values())) / sum(shown.values())
-                samples = [
-                    self._sprites(rng, str(rng.choice(names, p=shares)), duration, number, i)
-                    for i in range(self.batch_size)
-                ]
+            samples = [
+                draw_sample(
+                    str(rng.choice(names, p=shares)),
+                    (self.seed, number, i),
+                    duration_seconds=duration,
+                    dense=bool(rng.random() < self.dense_share),
+                    grid_steps=self.grid_steps,
+                    size=self.size,
+                )
+                for i in range(self.batch_size)
+            ]
             dialogues = [
-                self._dialogue(rng, number, i)
+                draw_dialogue(
+                    str(rng.choice(names, p=shares)), (self.seed, number, i), size=self.size
+                )
                 for i in range(self.batch_size, self.batch_size + self.n_dialogues)
             ]
             yield samples, dialogues
             number += step
-
-    def _sprites(
-        self, rng: np.random.Generator, level: str, duration: float, number: int, i: int
-    ) -> Sample:
-        draw = draw_hinted_sample if level.startswith(HINTED) else draw_sample
-        return draw(
-            level.removeprefix(HINTED),
-            (self.seed, number, i),
-            duration_seconds=duration,
-            dense=bool(rng.random() < self.dense_share),
-            grid_steps=self.grid_steps,
-            size=self.size,
-        )
-
-    def _street(self, rng: np.random.Generator, number: int) -> list[Sample]:
-        """Clips of one length and picture size; fewer of long ones, which cost as much more."""
-        duration = float(rng.choice(STREET_DURATIONS))
-        count = max(2, round(self.batch_size * float(np.mean(self.durations)) / duration))
-        picture = draw_picture(rng)
-        return [
-            draw_street_sample(
-                (self.seed, number, i), duration_seconds=duration, picture=picture, size=self.size
-            )
-            for i in range(count)
-        ]
-
-    def _dialogue(self, rng: np.random.Generator, number: int, i: int) -> Dialogue:
-        level = str(rng.choice(list(self.levels), p=list(self.levels.values())))
-        key = (self.seed, number, i)
-        if level == STREET:
-            return draw_street_dialogue(key, self.size)
-        if level.startswith(HINTED):
-            return draw_hinted_dialogue(level.removeprefix(HINTED), key, self.size)
-        return draw_dialogue(level, key, size=self.size)

@@ -11,13 +11,10 @@ from stvg_r1_hub.config import (
     STVGConfig,
     TrackingConfig,
 )
-from stvg_r1_hub.evaluation.sprites.scene import KINDS
 
 PATCH, MERGE, TEMPORAL = 14, 2, 2
 FACTOR = PATCH * MERGE
 """Side of a visual token in pixels."""
-HINTS_PROMPT = "sprites-hints-v1"
-"""The bundled model's prompt with class hints."""
 TOKENS_PER_SECOND = 2
 """Temporal positions advance by this much a second, as in the 7B checkpoint."""
 
@@ -95,18 +92,13 @@ DETAILED = replace(
     side=196,
     marker=MarkerStyle(font_scale=0.9, thickness_factor=5.0, min_area_ratio=0.0),
 )
-"""The small model with twice the visual tokens, and numbers that are smaller in the picture: those
-of a crowd on a street keep apart."""
+"""The small model with twice the visual tokens, and numbers that are smaller in the picture: what
+is bundled."""
 SIZES = {size.name: size for size in (SMALL, DETAILED, LARGE)}
 
 
-def bundle_config(size: ModelSize, *, knows_hints: bool = False) -> STVGConfig:
-    """What travels with the weights of a size.
-
-    Args:
-        size: of the model.
-        knows_hints: it was trained with class hints.
-    """
+def bundle_config(size: ModelSize) -> STVGConfig:
+    """What travels with the weights of a size."""
     return STVGConfig(
         sampling=SamplingConfig(
             fps=4.0,
@@ -117,8 +109,6 @@ def bundle_config(size: ModelSize, *, knows_hints: bool = False) -> STVGConfig:
         ),
         marker=size.marker,
         prompt_id="sprites-v1",
-        hints_prompt_id=HINTS_PROMPT if knows_hints else "",
-        seen_classes=KINDS if knows_hints else (),
         generation=GenerationSettings(max_new_tokens=384),
         tracking=TrackingConfig(detector="detector", fps=10.0, max_objects=9),
     )

@@ -22,7 +22,6 @@ from train.sizes import SMALL, ModelSize, bundle_config
 
 IGNORED = -100
 MAX_DRAWN_ID = 9
-"""In sprite world; street scenes have numbers up to `street.world.MAX_NUMBER`."""
 
 
 @dataclass
@@ -147,13 +146,9 @@ def _marked_frames(
         if scene.compression:
             frame = _compressed(frame, scene.compression)
         marked.append(numbered(frame, seen, size.marker, enlargement))
-    return with_noise(np.stack(marked), rng)
-
-
-def with_noise(frames: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The frames with what stands in for compression and resizing, which real clips go through."""
-    noise = rng.integers(-6, 7, frames.shape[1:], dtype=np.int16)
-    return np.clip(frames.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    # Stands in for compression and resizing, which real clips go through.
+    noise = rng.integers(-6, 7, marked[0].shape, dtype=np.int16)
+    return np.clip(np.stack(marked).astype(np.int16) + noise, 0, 255).astype(np.uint8)
 
 
 def _compressed(frame: NDArray[np.uint8], strength: int) -> NDArray[np.uint8]:

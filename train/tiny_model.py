@@ -31,8 +31,6 @@ from train.sizes import (
     ModelSize,
     bundle_config,
 )
-from train.street.samples import draw_street_dialogue
-from train.street.words import NOUNS
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -108,10 +106,6 @@ def _corpus() -> list[str]:
             numbers = {o.object_id: o.object_id for o in scene.objects}
             dialogue = question_dialogue(scene, numbers, 2, prompt_id)
             texts += [dialogue.prompt, dialogue.answer]
-    texts += [f" {noun} {noun}" for noun in NOUNS]
-    for number in range(300):
-        street = draw_street_dialogue((0, number, 5))
-        texts += [street.prompt, street.answer]
     rng = np.random.default_rng(0)
     times = rng.permutation(100 * 100)
     return texts * 3 + [f" {t // 100}.{t % 100:02d} to {t % 100}.{t // 100:02d}" for t in times]
@@ -183,14 +177,7 @@ def build_model(tokenizer: Any, size: ModelSize = SMALL) -> Any:
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
-def save_bundle(
-    model: Any,
-    processor: Any,
-    folder: Path,
-    size: ModelSize = SMALL,
-    *,
-    knows_hints: bool = False,
-) -> None:
+def save_bundle(model: Any, processor: Any, folder: Path, size: ModelSize = SMALL) -> None:
     """Write model (float16), processor and `stvg_config.json` as one Hub-style folder."""
     import torch
     from transformers import GenerationConfig
@@ -205,4 +192,4 @@ def save_bundle(
         state.pop("lm_head.weight", None)
     model.save_pretrained(folder, state_dict=state)
     processor.save_pretrained(folder)
-    bundle_config(size, knows_hints=knows_hints).save(folder)
+    bundle_config(size).save(folder)

@@ -21,9 +21,7 @@ from train.collate import ID_WEIGHT
 from train.fast_forward import TokenHeads, patchify, text_forward, vision_forward
 from train.recipes import Stage
 from train.sizes import FACTOR, SMALL, ModelSize
-from train.sprite_samples import IGNORED
-from train.street.words import MOTIONS
-from train.street.world import MAX_NUMBER
+from train.sprite_samples import IGNORED, MAX_DRAWN_ID
 from train.tiny_model import build_model
 
 _READ_OUTS = {"kind": 1.0, "id": 3.0, "action": 1.0}
@@ -36,8 +34,7 @@ class Trainee(nn.Module):
     def __init__(self, processor: Any, size: ModelSize = SMALL) -> None:
         super().__init__()
         self.qwen = build_model(processor.tokenizer, size)
-        n_actions = 1 + len(ACTIONS) + len(MOTIONS)
-        self.heads = TokenHeads(size.hidden, len(KINDS), MAX_NUMBER + 1, n_actions)
+        self.heads = TokenHeads(size.hidden, len(KINDS), MAX_DRAWN_ID + 1, len(ACTIONS) + 1)
 
 
 def losses(
@@ -82,11 +79,9 @@ def _token_loss(
     labels = labels.flatten(0, 1)
     for i, (name, weight) in enumerate(_READ_OUTS.items()):
         flat, wanted = logits[i].flatten(0, 1).float(), labels[..., i].flatten()
-        seen = wanted != IGNORED
-        if not bool(seen.any()):
-            continue  # what street scenes look like has no name
         loss = F.cross_entropy(flat, wanted, ignore_index=IGNORED)
         total = total + weight * loss
+        seen = wanted != IGNORED
         figures[name] = float((flat.argmax(-1) == wanted)[seen].float().mean())
     return total, figures
 
