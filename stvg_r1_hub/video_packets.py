@@ -7,6 +7,7 @@ Where packets do not tell the times, those of the decoded frames do (`timeline_i
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
         counts_on=codec.canonical_name == "hevc",
     )
     classify = _classifier(codec.canonical_name, codec.intra_only, decoder.extradata)
-    seconds = float(stream.time_base)
+    most_ticks = MAX_DURATION_SECONDS / stream.time_base
+    earliest, latest = math.inf, -math.inf
     for packet in demux(container, stream):
         start, spare = classify(packet)
         packets.pts.append(packet.pts)
@@ -120,16 +122,12 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
         packets.durations.append(packet.duration or 0)
         packets.starts.append(start)
         packets.spare.append(spare)
-        first = packets.pts[0]
-        too_long = (
-            packet.pts is not None
-            and first is not None
-            and (packet.pts - first) * seconds > MAX_DURATION_SECONDS
-        )
-        if too_long or len(packets.pts) > MAX_PACKETS:
+        if packet.pts is not None:
+            earliest, latest = min(earliest, packet.pts), max(latest, packet.pts)
+        if latest - earliest > most_ticks or len(packets.pts) > MAX_PACKETS:
             raise VideoError(
-                f"'{name}' is longer than {MAX_DURATION_SECONDS / 3600:g} hours, the most that "
-                "can be read; cut it first."
+                f"The time stamps of '{name}' span more than {MAX_DURATION_SECONDS / 3600:g} "
+                "hours, the most that can be read; cut it, or convert it, first."
             )
     return packets
 

@@ -1,6 +1,6 @@
 """The page: a video and a description in, where and when out; `app.py` and `stvg app` start it.
 
-    limits    what an upload may be, checked before a picture is decoded
+    limits    what an upload may be, checked before this process decodes it
     models    the models and trackers that the page offers, loaded once
     zerogpu   the language model on a GPU that is lent for seconds
     borrowed  tracking and masks there

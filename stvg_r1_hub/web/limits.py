@@ -1,13 +1,20 @@
-"""What strangers may upload and ask, checked before a picture is decoded or a model is asked."""
+"""What strangers may upload and ask, checked before this process decodes a picture of it.
+
+An upload is first opened in a child process: a file that breaks a decoder ends the child alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from stvg_r1_hub.errors import QueryError, VideoError
-from stvg_r1_hub.pipeline import STVGPipeline, open_video
+from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import VideoInfo
+from stvg_r1_hub.video_trial import Trials
+
+TRIALS = Trials()
 
 
 @dataclass(frozen=True)
@@ -30,22 +37,23 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoInfo:
     """What is known of an upload, when it may be used.
 
     Raises:
-        VideoError: nothing there, too large, too long, or not a video that can be read.
+        VideoError: nothing there, too large, too long, not a video that can be read, or one that
+            has ended the process it was opened in.
     """
     if path is None:
         raise VideoError("There is no video yet: drop one above, record one, or take an example.")
     try:
-        size = Path(path).stat().st_size
+        file = Path(path).stat()
     except OSError as error:
         raise VideoError("The uploaded video is gone; upload it again.") from error
-    if size > limits.max_bytes:
+    if file.st_size > limits.max_bytes:
         raise VideoError(
-            f"The video has {size / 1024**2:.0f} MB; at most {limits.max_bytes / 1024**2:.0f} MB "
-            "can be uploaded here, so cut it or make it smaller."
+            f"The video has {file.st_size / 1024**2:.0f} MB; at most "
+            f"{limits.max_bytes / 1024**2:.0f} MB can be uploaded here, so cut it or make it "
+            "smaller."
         )
     try:
-        with open_video(path) as source:
-            info = source.info
+        info = _tried(str(path), file.st_mtime_ns, file.st_size)
     except VideoError as error:
         # Where the server keeps an upload is nobody's business.
         raise VideoError(str(error).replace(str(path), Path(path).name)) from error
@@ -60,6 +68,12 @@ def check_video(path: str | Path | None, limits: Limits) -> VideoInfo:
             f"{limits.max_pixels / 1e6:.1f} million a frame are taken here, so make it smaller."
         )
     return info
+
+
+@lru_cache(maxsize=32)
+def _tried(path: str, modified_ns: int, size: int) -> VideoInfo:
+    """Opened in a child process: when it is uploaded, and not again when it is asked about."""
+    return TRIALS.open(path)
 
 
 def split_queries(text: str | None, limits: Limits) -> list[str]:

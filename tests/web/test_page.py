@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stvg_r1_hub.web import limits
+from tests.killing import killing_file, make_children_careless
 from tests.media import write_clip
 from tests.web.bad_files import bad_files
 from tests.web.browser import Browser
@@ -126,6 +128,26 @@ def test_bad_files_are_one_sentence_each(browser: Browser, page: str, tmp_path: 
     browser.wait(lambda: "a.gif is no video" in browser.text("#stvg-refused"), "why no GIF")
     browser.upload(write_clip(tmp_path / "good.mp4", 5))
     assert not browser.text("#stvg-refused")
+
+
+def test_a_file_that_kills_its_reader_leaves_the_page_alive(
+    browser: Browser, page: str, demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_children_careless(tmp_path, monkeypatch)
+    limits.TRIALS.close()
+    browser.open(page)
+    browser.upload(killing_file(tmp_path / "deadly.mov"))
+    said = browser.text("#stvg-facts .stvg-problem")
+    assert said.startswith("'deadly.mov' makes the video decoder crash")
+    browser.ask("the dog jumping")
+    again = browser.wait(lambda: browser.text("#stvg-status .stvg-problem"), "why, again")
+    assert again == said
+    browser.screenshot(SCREENSHOTS / "killing-file.png")
+    browser.open(page)  # The next visitor, while such children are still about.
+    browser.upload(demo.clip)
+    browser.ask(demo.query)
+    assert demo.overlap(*seconds_in(browser.wait_for_answer(demo.query))) > 0.5
+    limits.TRIALS.close()
 
 
 def test_bad_questions_are_one_sentence_each(browser: Browser, page: str, demo: Demo) -> None:
