@@ -96,10 +96,10 @@ def track(options: argparse.Namespace) -> int:
         if out is not None:
             save_tracks_video(out, source, tracks, progress=progress)
         _say(*source.warnings, *tracks.warnings)
-    if not len(tracks) and tracker.name in COCO_TRACKERS:
+    if not len(tracks) and tracks.tracker in COCO_TRACKERS:
         _say(
             "This detector knows the 80 everyday classes of COCO: --tracker open with --query "
-            "looks for anything else, and --model tracks as a model does."
+            "looks for anything else."
         )
     if options.json == "-":
         _write_json(tracks_to_dict(tracks), "-")
@@ -124,15 +124,22 @@ def _tracker(options: argparse.Namespace) -> tuple[Tracker, tuple[str, ...]]:
     from stvg_r1_hub.hub import load_bundle
     from stvg_r1_hub.pipeline import load_tracker, pick_device
 
-    model = None if options.model is None else load_bundle(options.model, weights=False)
+    device = pick_device(options.device)
+    model = load_bundle(options.model or "tiny", weights=False)
+    config = model.config.tracking
+    if options.model is None:
+        # As the default model of `ground` tracks, but every object, also those beyond the few
+        # that it can read; and on a GPU with the better detector that "auto" takes there.
+        own = "auto" if device.startswith("cuda") else config.detector
+        config = TrackingConfig(detector=own)
     tracker, choice = load_tracker(
         options.tracker,
-        config=TrackingConfig() if model is None else model.config.tracking,
-        bundle=None if model is None else model.detector_home,
-        device=pick_device(options.device),
+        config=config,
+        bundle=model.detector_home,
+        device=device,
         segmenter=options.segmenter,
     )
-    return tracker, (*(() if model is None else model.warnings), choice)
+    return tracker, (*model.warnings, choice)
 
 
 def demo(options: argparse.Namespace) -> int:

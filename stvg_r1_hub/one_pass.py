@@ -1,15 +1,19 @@
-"""One decoding pass over a video: the tracker gets its frames, the sample is kept on the way."""
+"""One decoding pass over a video: the tracker gets its frames, the sample is kept on the way.
+
+Before it, a tracker that depends on the footage is shown a dozen frames.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.structures import Frames, Progress, TimedFrame, Tracks
 from stvg_r1_hub.timings import timed
-from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, Tracker
 from stvg_r1_hub.video import SampleBuffer, VideoSource, open_video, plan_for
 
 
@@ -39,9 +43,10 @@ def read_once(
     info = source.info
     plan = plan_for(info, sampling)
     sampled = set(plan.frame_indices)
-    tracked = {int(i) for i in tracker.frames_wanted(info)} if tracker else set()
-    sample = SampleBuffer(plan, info)
     started = time.perf_counter()
+    chosen, said = _chosen(tracker, source, progress) if tracker else (None, ())
+    tracked = {int(i) for i in chosen.frames_wanted(info)} if chosen else set()
+    sample = SampleBuffer(plan, info)
 
     def decoded() -> Iterator[TimedFrame]:
         wanted = sorted(sampled | tracked)
@@ -60,8 +65,8 @@ def read_once(
                 yield frame
 
     stream = decoded()
-    if tracker is not None:
-        tracks = tracker.track(stream, info, query=query)
+    if chosen is not None:
+        tracks = _credited(chosen.track(stream, info, query=query), chosen, said)
     else:
         tracks = Tracks(info.width, info.height, info.frame_times, ())
     for _ in stream:
@@ -90,12 +95,36 @@ def track_video(
     """
     source = video if isinstance(video, VideoSource) else open_video(video)
     try:
-        wanted = [int(i) for i in tracker.frames_wanted(source.info)]
+        chosen, said = _chosen(tracker, source, progress)
+        wanted = [int(i) for i in chosen.frames_wanted(source.info)]
         stream = _reported(source.stream(wanted), len(wanted), progress) if wanted else iter(())
-        return tracker.track(stream, source.info, query=query)
+        return _credited(chosen.track(stream, source.info, query=query), chosen, said)
     finally:
         if source is not video:
             source.close()
+
+
+def _chosen(
+    tracker: Tracker, source: VideoSource, progress: Progress | None
+) -> tuple[Tracker, tuple[str, ...]]:
+    """The tracker for this footage, and what is to be said about it."""
+    if not isinstance(tracker, ChoosingTracker):
+        return tracker, ()
+    total = len(tracker.frames_wanted(source.info))
+
+    def looked_at() -> Iterator[TimedFrame]:
+        for frame in source.stream(source.spread(LOOKS)):
+            if progress is not None:
+                progress("decode/track", 0, total)
+            yield frame
+
+    chosen, said = tracker.choose(looked_at())
+    return chosen, (said,)
+
+
+def _credited(tracks: Tracks, tracker: Tracker, said: tuple[str, ...]) -> Tracks:
+    """The tracks with the name of what found them."""
+    return replace(tracks, tracker=tracker.name, warnings=(*said, *tracks.warnings))
 
 
 def _reported(

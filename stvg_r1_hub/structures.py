@@ -215,6 +215,8 @@ class Tracks:
     tracks: tuple[Track, ...]
     warnings: tuple[str, ...] = ()
     """What a user should know of how they were found, one sentence each."""
+    tracker: str = ""
+    """Name of the tracker that found them; empty where they come from elsewhere."""
 
     def __post_init__(self) -> None:
         ids = [track.object_id for track in self.tracks]

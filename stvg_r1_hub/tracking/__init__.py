@@ -8,6 +8,7 @@ tracks need no frame at all.
 from __future__ import annotations
 
 from stvg_r1_hub.tracking.association import DetectionTracker
+from stvg_r1_hub.tracking.choosing import LOOKS, ChoosingTracker
 from stvg_r1_hub.tracking.detectors import OnnxDetector, TransformersDetector
 from stvg_r1_hub.tracking.loading import TRACKERS, load_tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder, save_official
@@ -25,7 +26,9 @@ from stvg_r1_hub.tracking.ultralytics_detector import UltralyticsDetector
 from stvg_r1_hub.tracking.ultralytics_open import UltralyticsOpenDetector
 
 __all__ = [
+    "LOOKS",
     "TRACKERS",
+    "ChoosingTracker",
     "DetectionTracker",
     "Detector",
     "OnnxDetector",

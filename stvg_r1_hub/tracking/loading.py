@@ -14,6 +14,7 @@ from stvg_r1_hub.errors import ModelError, TrackerError
 from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
+from stvg_r1_hub.tracking.choosing import ChoosingTracker
 from stvg_r1_hub.tracking.detectors import (
     COCO_FOLDER,
     USE_COCO,
@@ -72,7 +73,8 @@ def load_tracker(
     """Find the tracker that is meant.
 
     Args:
-        tracker: one of `TRACKERS`. `"auto"`: see `automatic_choices`; `"coco"`: the bundled COCO
+        tracker: one of `TRACKERS`. `"auto"`: see `automatic_choices`, and where the model's own
+            ONNX detector is taken, `ChoosingTracker` asks the footage; `"coco"`: the bundled COCO
             detector; `"rtdetr"`: RT-DETRv2; `"open"`: Grounding DINO, looks for what the query
             names; `"yolo"`, `"yolo-world"`, `"yoloe"`: YOLOv12-x and the two that look for what
             the query names, through ultralytics; `"paper"`: YOLOv12-x and SAM 2 as in the paper,
@@ -113,7 +115,8 @@ def load_tracker(
     asked = _of_bundle(config.detector, bundle) if tracker == "auto" else tracker
     if asked in TRACKERS:
         return _named(str(asked), config, device, hub, segmenter)
-    return _found(asked, config, bundle, device, hub)
+    found, said = _found(asked, config, bundle, device, hub)
+    return _or_coco(found, said, config, device) if tracker == "auto" else (found, said)
 
 
 def automatic_choices(detector: str, device: str, installed: Collection[str]) -> tuple[str, ...]:
@@ -153,6 +156,17 @@ def _automatic(config: TrackingConfig, device: str, hub: dict[str, Any]) -> tupl
             return chosen, f"Tracker: {_DESCRIBED[name]}, chosen because {because}."
     chosen, _ = _named(last, config, device, hub, None)
     return chosen, f"Tracker: {_DESCRIBED[last]}, chosen because {because}."
+
+
+def _or_coco(own: Tracker, said: str, config: TrackingConfig, device: str) -> tuple[Tracker, str]:
+    """A bundle's own ONNX detector beside COCO's, unless it knows all that COCO's knows."""
+    if not (isinstance(own, DetectionTracker) and isinstance(own.detector, OnnxDetector)):
+        return own, said
+    coco = DetectionTracker(OnnxDetector(COCO_FOLDER, device=device), config, name="coco")
+    if set(coco.class_names) <= set(own.class_names):
+        return own, said
+    said = f"{said.removesuffix('.')} or {_DESCRIBED['coco']}, whichever fits the footage."
+    return ChoosingTracker(own, coco), said
 
 
 def _of_bundle(detector: str, bundle: Path | None) -> str | Path:

@@ -28,7 +28,13 @@ from stvg_r1_hub.structures import (
     Tube,
     VideoInfo,
 )
-from stvg_r1_hub.tracking import DetectionTracker, OnnxDetector, PrecomputedTracks, Tracker
+from stvg_r1_hub.tracking import (
+    ChoosingTracker,
+    DetectionTracker,
+    OnnxDetector,
+    PrecomputedTracks,
+    Tracker,
+)
 from stvg_r1_hub.video import VideoSource
 from stvg_r1_hub.video_source import resize
 from stvg_r1_hub.web.models import Settings
@@ -68,7 +74,7 @@ def runs_on_cpu(tracker: Tracker) -> bool:
     """Whether nothing would be gained by a GPU: ONNX detectors and tracks that are given."""
     if isinstance(tracker, DetectionTracker):
         return isinstance(tracker.detector, OnnxDetector)
-    return isinstance(tracker, PrecomputedTracks)
+    return isinstance(tracker, ChoosingTracker | PrecomputedTracks)
 
 
 def _tracker(key: TrackerKey) -> Tracker:

@@ -8,7 +8,7 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.tracking import DetectionTracker, PrecomputedTracks, load_tracker
+from stvg_r1_hub.tracking import ChoosingTracker, DetectionTracker, PrecomputedTracks, load_tracker
 from stvg_r1_hub.tracking.loading import automatic_choices
 from tests.tracking.test_detectors import figure, write_detector
 from tests.tracking.test_detectors import yolos as yolos
@@ -57,10 +57,13 @@ def test_what_is_out_of_reach_is_one_sentence_with_a_way_out(name: str) -> None:
 
 def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
     write_detector(tmp_path / "own")
-    tracker, said = load_tracker(config=TrackingConfig(detector="own"), bundle=tmp_path)
-    assert tracker.name == "own" and "own detector (2 classes)" in said
-    # A user's choice wins over the bundle's.
     config = TrackingConfig(detector="own")
+    tracker, said = load_tracker(config=config, bundle=tmp_path)
+    assert isinstance(tracker, ChoosingTracker) and tracker.own.name == "own"
+    assert "own detector (2 classes) or the bundled COCO detector" in said
+    # Named by its path, it is taken whatever the footage.
+    assert load_tracker(tmp_path / "own", config=config, bundle=tmp_path)[0].name == "own"
+    # A user's choice wins over the bundle's.
     assert load_tracker("coco", config=config, bundle=tmp_path)[0].name == "coco"
 
 

@@ -1,0 +1,126 @@
+"""Two trackers, of which the footage decides: a model's own, of a special world, and COCO's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvg_r1_hub.geometry import box_iou
+from stvg_r1_hub.structures import Detections, Pixels, Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.tracking.association import DetectionTracker
+
+LOOKS = 12
+"""Frames of a video that are looked at, spread over it."""
+_COCO_EVERY = 4
+"""COCO's detector takes several times as long, and looks at every so-manieth of them."""
+_SURE = 0.7
+"""A detector is sure of a box with this score."""
+_SURE_SHARE = 0.2
+"""Share of the frames in which the own detector must be sure of something."""
+_SAME_IOU = 0.3
+"""What COCO's detector sees here is the thing that the own detector sees, by another name."""
+
+
+class ChoosingTracker:
+    """A model's own tracker on footage of its world, COCO's on any other.
+
+    The own tracker is taken where its detector is sure of something in a fifth of the frames, and
+    of no fewer things than COCO's detector is sure of beside them. In any other case COCO's is
+    taken, also where neither sees a thing.
+
+    Nothing of one video stays for the next: one of these serves many videos at once.
+    """
+
+    def __init__(self, own: DetectionTracker, coco: DetectionTracker) -> None:
+        """Hold both; they must be set to the same detection rate.
+
+        Args:
+            own: of the model.
+            coco: of the bundled COCO detector.
+        """
+        self.name = f"{own.name} or {coco.name}"
+        self.own = own
+        self.coco = coco
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """As both trackers want them."""
+        return self.coco.frames_wanted(info)
+
+    def track(
+        self,
+        stream: Iterable[TimedFrame],
+        info: VideoInfo,
+        *,
+        query: str | Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Tracks:
+        """Track with the one that fits the beginning; who can read a video twice asks `choose`."""
+        frames = iter(stream)
+        first = list(islice(frames, LOOKS))
+        chosen, said = self.choose(first)
+        tracks = chosen.track(chain(first, frames), info, query=query, progress=progress)
+        return replace(tracks, warnings=(said, *tracks.warnings))
+
+    def choose(self, frames: Iterable[TimedFrame]) -> tuple[DetectionTracker, str]:
+        """The tracker for a video.
+
+        Args:
+            frames: `LOOKS` of them or fewer, spread over the video; at most a third of them is in
+                memory at once.
+
+        Returns:
+            The tracker, and one sentence that says which it is and why.
+        """
+        own: list[Detections] = []
+        shown: list[tuple[Pixels, Detections]] = []
+        for number, frame in enumerate(frames):
+            own.append(_sure(self.own, frame.pixels))
+            if number % _COCO_EVERY == 1:
+                shown.append((frame.pixels, own[-1]))
+        n_sure = sum(len(found) > 0 for found in own)
+        if n_sure == 0 or n_sure < _SURE_SHARE * len(own):
+            return self.coco, (
+                "Tracker: the bundled COCO detector, because the model's own detector recognises "
+                f"nothing of its world in {len(own)} frames of this video."
+            )
+        beside = [_beside(_sure(self.coco, pixels), found) for pixels, found in shown]
+        own_things, coco_things = _names(self.own, own), _names(self.coco, beside)
+        if sum(map(len, own)) * len(beside) < sum(map(len, beside)) * len(own):
+            return self.coco, (
+                f"Tracker: the bundled COCO detector, because it sees more in this video "
+                f"({coco_things}) than the model's own detector, which sees {own_things}."
+            )
+        said = (
+            f"Tracker: the model's own detector, because it recognises its world ({own_things}) in "
+            f"{n_sure} of {len(own)} frames of this video."
+        )
+        if coco_things:
+            said += f" The video also shows what only the tracker 'coco' follows: {coco_things}."
+        return self.own, said
+
+
+def _sure(tracker: DetectionTracker, pixels: Pixels) -> Detections:
+    """What a tracker's detector is sure of in one frame."""
+    (found,) = tracker.detector.detect([pixels])
+    return _part(found, found.scores >= _SURE)
+
+
+def _beside(found: Detections, others: Detections) -> Detections:
+    """The detections that are at another place than all others."""
+    overlap = box_iou(found.boxes, others.boxes).max(axis=1, initial=0.0)
+    return _part(found, overlap < _SAME_IOU)
+
+
+def _part(found: Detections, index: NDArray[np.bool_]) -> Detections:
+    return Detections(found.boxes[index], found.scores[index], found.class_ids[index])
+
+
+def _names(tracker: DetectionTracker, found: Sequence[Detections]) -> str:
+    """The classes of these detections, the three most frequent."""
+    ids = Counter(int(i) for frame in found for i in frame.class_ids)
+    return ", ".join(tracker.class_names[i] for i, _ in ids.most_common(3))
