@@ -67,6 +67,7 @@ class FileSource(VideoSource):
             self._packets = scan(container, stream, name)
         self._timeline = timeline_of_packets(self._packets) or self._timeline_of_frames(notes)
         first = self._first_frame()
+        self._timeline = self._timeline.beginning_with(first.pts, self._packets.time_base, notes)
         self._shape = Shape.of(first, aspect, matrix)
         _note_oddities(first, notes)
         times = self._timeline.times
@@ -139,7 +140,7 @@ class FileSource(VideoSource):
         # Packets that no wanted frame needs are left out. Should a frame then be missing, the
         # rest is read again with every packet: slower, and nothing depends on flags any more.
         for sparing in (True, False):
-            damage = _Damage()
+            damage = _Damage(believes_flags=not any(self._packets.second))
             try:
                 for index, frame in self._matched(wanted[done:], sparing, damage):
                     yield index, painter.paint(frame)
@@ -226,6 +227,8 @@ class FileSource(VideoSource):
 class _Damage:
     """Counts what went wrong in a decode pass, so that it is told and never fatal."""
 
+    believes_flags: bool = True
+    """Not for fields: FFmpeg's threads then flag frames at random that are whole."""
     broken: int = 0
     missing: int = 0
 
@@ -237,7 +240,7 @@ class _Damage:
         except av.FFmpegError:
             self.broken += 1
             return []
-        self.broken += sum(frame.is_corrupt for frame in frames)
+        self.broken += self.believes_flags and sum(frame.is_corrupt for frame in frames)
         return frames
 
     def report(self, source: VideoSource) -> None:

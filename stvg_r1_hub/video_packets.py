@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import av
 import numpy as np
@@ -20,14 +20,28 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import VideoError
+from stvg_r1_hub.video_fields import FieldPairs
 from stvg_r1_hub.video_source import MAX_DURATION_SECONDS
 
 MAX_REORDERING = 32
 """Decoders put out a frame at most this many places from where its packet was (H.264: 16)."""
 MAX_PACKETS = int(MAX_DURATION_SECONDS * 240)
+_MOST_HEADER_BYTES = 512
+"""More than a sequence parameter set needs up to what we read of it."""
 # A key frame of these is a clean start: what follows it in showing order never looks back.
 # H.264 and HEVC are decided by their own NAL units, since containers also flag recovery points.
 _CLEAN_KEY_FRAMES = {"vp9", "av1"}
+
+
+class Kind(NamedTuple):
+    """What one packet is."""
+
+    start: bool = False
+    """Decoding can begin afresh here."""
+    spare: bool = False
+    """No other frame refers to it."""
+    second: bool = False
+    """It is the second field of a frame."""
 
 
 @dataclass
@@ -48,6 +62,8 @@ class Packets:
     """True where decoding can begin afresh."""
     spare: list[bool] = field(default_factory=list)
     """True where no other frame refers to this one."""
+    second: list[bool] = field(default_factory=list)
+    """True where this is the second field of the frame that the packet before began."""
 
 
 @dataclass
@@ -68,6 +84,23 @@ class Timeline:
             return None
         i = bisect_left(self.keys, pts)
         return i if i < len(self.keys) and self.keys[i] == pts else None
+
+    def beginning_with(self, pts: int | None, time_base: Fraction, notes: list[str]) -> Timeline:
+        """The same from the first picture on that the decoder puts out.
+
+        In a stream cut out of another one nothing can be seen before its first key frame.
+        """
+        first = None if self.keys is None else self.index_of(pts)
+        if not first:
+            return self
+        assert self.keys is not None
+        keys, seconds = self.keys[first:], float(self.times[first])
+        notes.append(
+            f"The first {seconds:.2f} s of the video cannot be decoded (no key frame comes before "
+            "them) and are left out; times count from the first picture."
+        )
+        start = float(keys[0] * time_base)
+        return Timeline(_seconds(keys, time_base), keys, self.last_duration, start)
 
 
 @dataclass
@@ -116,12 +149,13 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
     most_ticks = MAX_DURATION_SECONDS / stream.time_base
     earliest, latest = math.inf, -math.inf
     for packet in demux(container, stream):
-        start, spare = classify(packet)
+        kind = classify(packet)
         packets.pts.append(packet.pts)
-        packets.shown.append(not packet.is_discard)
+        packets.shown.append(not packet.is_discard and not kind.second)
         packets.durations.append(packet.duration or 0)
-        packets.starts.append(start)
-        packets.spare.append(spare)
+        packets.starts.append(kind.start)
+        packets.spare.append(kind.spare)
+        packets.second.append(kind.second)
         if packet.pts is not None:
             earliest, latest = min(earliest, packet.pts), max(latest, packet.pts)
         if latest - earliest > most_ticks or len(packets.pts) > MAX_PACKETS:
@@ -132,25 +166,18 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
     return packets
 
 
-def _classifier(
-    codec: str, intra_only: bool, extradata: bytes | None
-) -> Callable[[Any], tuple[bool, bool]]:
-    """A function `packet -> (decoding can start here, nothing refers to it)`."""
+def _classifier(codec: str, intra_only: bool, extradata: bytes | None) -> Callable[[Any], Kind]:
+    """A function that looks at one packet after the other."""
     if intra_only:
-        return lambda packet: (True, True)
+        return lambda packet: Kind(start=True, spare=True)
     if codec in _CLEAN_KEY_FRAMES:
-        return lambda packet: (packet.is_keyframe, False)
+        return lambda packet: Kind(start=packet.is_keyframe)
     # MP4 and Matroska put the length before every NAL unit and say how long that number is;
     # transport streams and raw files separate them with start codes.
     if codec == "h264":
         length = (extradata[4] & 3) + 1 if extradata and extradata[0] == 1 else 0
 
-        def h264(packet: Any) -> tuple[bool, bool]:
-            slices = [h for h in nal_headers(bytes(packet), length) if 1 <= h & 31 <= 5]
-            start = bool(slices) and all(h & 31 == 5 for h in slices)
-            return start, bool(slices) and all(h & 31 == 1 and h & 0x60 == 0 for h in slices)
-
-        return h264
+        return _h264_classifier(length, extradata or b"")
     if codec == "hevc":
         length = (
             (extradata[21] & 3) + 1
@@ -161,35 +188,69 @@ def _classifier(
             else 0
         )
 
-        def hevc(packet: Any) -> tuple[bool, bool]:
+        def hevc(packet: Any) -> Kind:
             types = [h >> 1 & 63 for h in nal_headers(bytes(packet), length)]
             pictures = [t for t in types if t < 32]
-            return bool(pictures) and all(16 <= t <= 21 for t in pictures), False
+            return Kind(start=bool(pictures) and all(16 <= t <= 21 for t in pictures))
 
         return hevc
-    return lambda packet: (False, False)
+    return lambda packet: Kind()
+
+
+def _h264_classifier(length: int, extradata: bytes) -> Callable[[Any], Kind]:
+    pairs = FieldPairs()
+    if length:
+        pairs.learn(extradata[9 : 9 + _MOST_HEADER_BYTES])  # the first set, at its fixed place
+    else:
+        for place in nal_places(extradata, 0):
+            if extradata[place] & 31 == 7:
+                pairs.learn(extradata[place + 1 : place + _MOST_HEADER_BYTES])
+
+    def h264(packet: Any) -> Kind:
+        data = bytes(packet)
+        slices, seconds = [], []
+        for place in nal_places(data, length):
+            header = data[place]
+            if header & 31 == 7:
+                pairs.learn(data[place + 1 : place + _MOST_HEADER_BYTES])
+            elif 1 <= header & 31 <= 5:
+                slices.append(header)
+                if pairs.possible and header & 31 in (1, 2, 5):
+                    seconds.append(pairs.is_second(data[place + 1 : place + 32]))
+        return Kind(
+            start=bool(slices) and all(h & 31 == 5 for h in slices),
+            spare=bool(slices) and all(h & 31 == 1 and h & 0x60 == 0 for h in slices),
+            second=seconds[:1] == [True],
+        )
+
+    return h264
 
 
 def nal_headers(data: bytes, length_size: int) -> list[int]:
-    """First byte of every NAL unit of an H.264 or HEVC packet.
+    """First byte of every NAL unit of an H.264 or HEVC packet."""
+    return [data[place] for place in nal_places(data, length_size)]
+
+
+def nal_places(data: bytes, length_size: int) -> list[int]:
+    """Where in a packet of H.264 or HEVC every NAL unit begins.
 
     Args:
         data: the packet.
         length_size: bytes of the length before each unit, 0 for start codes.
     """
-    headers = []
+    places = []
     if length_size:
         position = 0
         while position + length_size < len(data):
-            headers.append(data[position + length_size])
+            places.append(position + length_size)
             size = int.from_bytes(data[position : position + length_size], "big")
             position += length_size + size
     else:
         position = data.find(b"\0\0\1")
         while 0 <= position < len(data) - 3:
-            headers.append(data[position + 3])
+            places.append(position + 3)
             position = data.find(b"\0\0\1", position + 3)
-    return headers
+    return places
 
 
 def timeline_of_packets(packets: Packets) -> Timeline | None:
@@ -198,11 +259,12 @@ def timeline_of_packets(packets: Packets) -> Timeline | None:
     if packets.reorders_blindly or not stamps or not _are_nearly_in_order(stamps):
         return None
     keys: list[int] = sorted(stamps)
-    last = packets.pts.index(keys[-1])
+    # Of a frame in two packets no container says how long it is shown.
+    last_ticks = 0 if any(packets.second) else packets.durations[packets.pts.index(keys[-1])]
     return Timeline(
         times=_seconds(keys, packets.time_base),
         keys=keys,
-        last_duration=_last_duration(keys, packets.durations[last], packets),
+        last_duration=_last_duration(keys, last_ticks, packets),
         start_seconds=float(keys[0] * packets.time_base),
     )
 
@@ -313,4 +375,5 @@ def packets_needed(packets: Packets, timeline: Timeline, wanted: list[int]) -> S
         own[target] = True
     fresh = {s for s in starts[1:] if packets.counts_on and needed[s] and not needed[s - 1]}
     needed &= own | ~np.asarray(packets.spare, dtype=bool)
+    needed[1:] |= needed[:-1] & np.asarray(packets.second[1:], dtype=bool)
     return Sending(needed, fresh, last=int(np.flatnonzero(needed)[-1]))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.config import SamplingConfig
+from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.video import open_video, read_frames
 from stvg_r1_hub.video_packets import (
     Packets,
@@ -17,7 +18,14 @@ from stvg_r1_hub.video_packets import (
     timeline_in_order,
     timeline_of_packets,
 )
-from tests.media import lie_about_duration, number_of, numbers, picture, write_clip
+from tests.media import (
+    lie_about_duration,
+    number_of,
+    numbers,
+    one_sentence,
+    picture,
+    write_clip,
+)
 
 CONTAINERS = {
     "h264.mp4": {},
@@ -167,6 +175,16 @@ def test_broken_time_stamps_are_repaired(pts):
     np.testing.assert_allclose(timeline.times, np.arange(len(pts)) / 10, atol=1e-9)
 
 
+@pytest.mark.parametrize("outlier", [2**62, -(2**62)])
+def test_absurd_time_stamps_are_refused(tmp_path, outlier):
+    data = bytearray(write_clip(tmp_path / "v.ivf", 12, codec="libvpx-vp9").read_bytes())
+    second = 32 + 12 + int.from_bytes(data[32:36], "little")
+    data[second + 4 : second + 12] = outlier.to_bytes(8, "little", signed=True)
+    with pytest.raises(VideoError, match="span more than 4 hours") as error:
+        open_video(bytes(data))
+    assert one_sentence(error)
+
+
 def test_b_frame_order_is_sorted_out():
     timeline = timeline_of_packets(packets_with([0, 4, 2, 1, 3, 5]))
     np.testing.assert_allclose(timeline.times, np.arange(6) / 10)
@@ -199,6 +217,36 @@ def test_file_cut_off_in_the_middle(tmp_path):
         got = numbers(source)
         assert 2 <= source.info.n_frames <= 30 and len(got) == source.info.n_frames
         assert got[:5] == [0, 1, 2, 3, 4]
+
+
+GROUPS = {
+    "closed": {"options": {"g": "10", "bf": "2"}},
+    "open": {"options": {"x264-params": "open-gop=1:keyint=10:bframes=3"}},
+    "refreshed": {"options": {"x264-params": "intra-refresh=1:keyint=10"}},
+    "hevc": {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=10"}},
+}
+
+
+@pytest.mark.parametrize("name", ["v.mkv", "v.ts", "v.mp4"])
+@pytest.mark.parametrize("how", GROUPS.values(), ids=GROUPS)
+def test_a_stream_without_a_key_frame_at_its_start(tmp_path, name, how):
+    """It begins with the first picture that a decoder makes, as other readers have it."""
+    whole, cut = write_clip(tmp_path / f"whole-{name}", 30, **how), tmp_path / name
+    with av.open(str(whole)) as given, av.open(str(cut), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0])
+        packets = [packet for packet in given.demux(video=0) if packet.size]
+        for packet in packets[4:]:
+            packet.stream = stream
+            output.mux(packet)
+    with av.open(str(cut)) as container:
+        decoded = list(container.decode(video=0))
+    with open_video(cut) as source:
+        got = numbers(source)
+        assert got == [number_of(frame.to_ndarray(format="rgb24")) for frame in decoded]
+        assert got == list(range(got[0], 30)) and got[0] > 4
+        times = np.array([frame.time for frame in decoded])
+        np.testing.assert_allclose(source.info.frame_times, times - times[0], atol=1e-6)
+        assert [w for w in source.warnings if "cannot be decoded" in w] == source.warnings != []
 
 
 def test_several_video_streams(tmp_path):
