@@ -41,6 +41,7 @@ ENCODED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "h264.flv": ("flv", "libx264", "yuv420p", {"g": "8"}),
     "h264.h264": ("h264", "libx264", "yuv420p", {"g": "8"}),
     "interlaced.mp4": ("mp4", "libx264", "yuv420p", {"x264-params": "interlaced=1:keyint=8"}),
+    "interlaced.ts": ("mpegts", "libx264", "yuv420p", {"x264-params": "interlaced=1:keyint=8"}),
     "fragments.mp4": ("mp4", "libx264", "yuv420p", {"g": "8"}),
     "hevc.mp4": ("mp4", "libx265", "yuv420p", _X265),
     "hevc.ts": ("mpegts", "libx265", "yuv420p", _X265),
@@ -61,7 +62,7 @@ ENCODED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "raw.y4m": ("yuv4mpegpipe", "rawvideo", "yuv420p", {}),
     "animation.gif": ("gif", "gif", "rgb8", {}),
 }
-BY_PILLOW = {"profile.apng": "PNG", "animation.webp": "WEBP", "animation.avif": "AVIF"}
+BY_PILLOW = {"profile.apng": "PNG", "animation.avif": "AVIF"}
 INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 

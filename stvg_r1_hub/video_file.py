@@ -35,9 +35,14 @@ from stvg_r1_hub.video_source import MAX_FRAME_PIXELS, VideoSource, check_size
 # out on purpose: such a text file renamed .mp4 would make FFmpeg open other files or addresses.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,ogg,asf,gif,apng,"
-    "h264,hevc,ivf,obu,dv,mxf,yuv4mpegpipe"
+    "h264,hevc,ivf,obu,dv,mxf,yuv4mpegpipe,webp_pipe"
 )
+_WEBP = "webp_pipe"
+"""Only so that it can be told what is wrong with it: FFmpeg decodes no moving ones."""
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+_ODD_COLOURS = {14, 15}  # ICtCp, IPT-C2
+_DOLBY_VISION_ALONE = {"dvh1", "dvhe", "dva1", "dvav"}
+"""HEVC and H.264 without an ordinary picture, which streams with one are not called."""
 
 
 class FileSource(VideoSource):
@@ -63,13 +68,13 @@ class FileSource(VideoSource):
             check_size(name, stream.codec_context.width, stream.codec_context.height)
             has_audio = any(s.codec_context is not None for s in container.streams.audio)
             aspect = pixel_aspect(stream.sample_aspect_ratio, notes)
-            matrix = display_matrix(stream)
+            matrix, tag = display_matrix(stream), stream.codec_context.codec_tag
             self._packets = scan(container, stream, name)
         self._timeline = timeline_of_packets(self._packets) or self._timeline_of_frames(notes)
         first = self._first_frame()
         self._timeline = self._timeline.beginning_with(first.pts, self._packets.time_base, notes)
         self._shape = Shape.of(first, aspect, matrix)
-        _note_oddities(first, notes)
+        _note_oddities(first, tag, notes)
         times = self._timeline.times
         duration = float(times[-1]) + self._timeline.last_duration
         super().__init__(VideoInfo(name, *self._shape.shown_size, times, duration, has_audio))
@@ -289,28 +294,46 @@ class _View:
 
 
 def _choose_stream(container: InputContainer, name: str, notes: list[str]) -> Any:
-    covers = av.stream.Disposition.attached_pic
-    streams = [
-        s
-        for s in container.streams.video
-        if s.codec_context is not None and not s.disposition & covers
-    ]
-    if not streams:
+    if container.format.name == _WEBP:
         raise VideoError(
-            f"'{name}' has no video that can be decoded, only "
-            f"{', '.join(sorted({s.type for s in container.streams})) or 'nothing'}; "
-            "a file with a picture track is needed."
+            f"'{name}' is a WebP picture, of which the moving ones are not read either; convert it "
+            "to GIF or MP4."
         )
+    covers = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & covers]
+    readable = [s for s in streams if s.codec_context is not None]
+    if not readable:
+        raise VideoError(_without_picture(container, name, bool(streams)))
+    # An animated AVIF holds the first picture once more, alone.
+    moving = [s for s in readable if s.frames != 1] or readable
     default = av.stream.Disposition.default
-    chosen = next((s for s in streams if s.disposition & default), streams[0])
-    if len(streams) > 1:
-        number = streams.index(chosen) + 1
-        notes.append(f"The file has {len(streams)} video streams; number {number} is read.")
+    chosen = next((s for s in moving if s.disposition & default), moving[0])
+    if len(moving) > 1:
+        number = readable.index(chosen) + 1
+        notes.append(f"The file has {len(readable)} video streams; number {number} is read.")
     return chosen
 
 
-def _note_oddities(frame: av.VideoFrame, notes: list[str]) -> None:
-    if frame.color_trc in _HDR_TRANSFERS:
+def _without_picture(container: InputContainer, name: str, has_video: bool) -> str:
+    if has_video:
+        return (
+            f"'{name}' has a video of a kind that cannot be decoded here, such as AV1 of Dolby "
+            "Vision alone; convert it to H.264 first."
+        )
+    kinds = sorted({"a cover" if s.type == "video" else s.type for s in container.streams})
+    return (
+        f"'{name}' has no video, only {' and '.join(kinds) or 'nothing'}; a file with a picture "
+        "track is needed."
+    )
+
+
+def _note_oddities(frame: av.VideoFrame, tag: str, notes: list[str]) -> None:
+    if frame.colorspace in _ODD_COLOURS or tag in _DOLBY_VISION_ALONE:
+        notes.append(
+            "The video has colours of Dolby Vision's or ICtCp's own, which are not converted: they "
+            "look wrong."
+        )
+    elif frame.color_trc in _HDR_TRANSFERS:
         notes.append(
             f"The video is HDR ({_HDR_TRANSFERS[frame.color_trc]}); its colours are read without "
             "tone mapping and look pale."

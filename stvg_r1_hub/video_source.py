@@ -289,9 +289,19 @@ def flatten_alpha(image: Any) -> Pixels:
     """A Pillow image as `(H, W, 3)` uint8 RGB; what is transparent becomes white.
 
     White, because that is the ground on which the language model's own loader puts such images.
+
+    Raises:
+        VideoError: 32 bits a value, of which nobody says what is black and what is white.
     """
     from PIL import Image
 
+    if image.mode in ("I", "F"):
+        raise VideoError(
+            f"Got a picture of 32 bits a value (mode {image.mode}); pictures of 8 or 16 bits are "
+            "read, so convert it."
+        )
+    if image.mode.startswith("I;16"):  # Pillow would cut off all above 255 instead of scaling.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -51,6 +51,18 @@ def test_folder_in_natural_order(tmp_path):
     assert numbers(open_video(tmp_path, fps=5)) == list(range(12))
 
 
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_sixteen_bits_a_value(tmp_path, kind):
+    for i in range(5):
+        grey = np.asarray(Image.fromarray(picture(i)).convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 257).save(tmp_path / f"{i}.{kind}")
+    assert numbers(open_video(tmp_path, fps=5)) == list(range(5))
+    Image.fromarray(grey / np.float32(255)).save(tmp_path / "9.tif")
+    with pytest.raises(VideoError, match="32 bits") as error:
+        numbers(open_video(tmp_path, fps=5))
+    assert one_sentence(error)
+
+
 def test_stream_yields_each_wanted_frame_once_and_reports():
     seen = []
     source = open_video([picture(i) for i in range(6)], fps=2)
@@ -145,6 +157,13 @@ def test_unreadable_files(tmp_path):
 
 def test_unusable_content(tmp_path):
     assert "video" in refused(write_audio_only(tmp_path / "sound.m4a"))
+    with av.open(str(tmp_path / "cover.mp4"), "w") as output:
+        stream = output.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        stream.disposition = av.stream.Disposition.attached_pic
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture(1), format="rgb24")))
+        output.mux(stream.encode())
+    assert "only a cover" in refused(tmp_path / "cover.mp4")
     assert "2 frames" in refused(write_clip(tmp_path / "one.mp4", 1))
     dot = [np.zeros((1, 1, 3), np.uint8)] * 4
     assert "1x1" in refused(write_clip(tmp_path / "dot.mkv", dot, codec="ffv1", pix_fmt="bgr0"))

@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
@@ -247,6 +248,38 @@ def test_a_stream_without_a_key_frame_at_its_start(tmp_path, name, how):
         times = np.array([frame.time for frame in decoded])
         np.testing.assert_allclose(source.info.frame_times, times - times[0], atol=1e-6)
         assert [w for w in source.warnings if "cannot be decoded" in w] == source.warnings != []
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_animated_avif_is_more_than_its_cover(tmp_path, mode):
+    first, *more = [Image.fromarray(picture(i)).convert(mode) for i in range(6)]
+    first.putalpha(200) if mode == "RGBA" else None
+    first.save(tmp_path / "v.avif", save_all=True, append_images=more, duration=100)
+    with open_video(tmp_path / "v.avif") as source:
+        assert numbers(source) == list(range(6)) and source.info.duration_seconds == 0.6
+        assert bool(source.warnings) == (mode == "RGBA")  # that transparency is another track
+
+
+def test_colours_of_dolby_vision_are_said_to_be_wrong(tmp_path):
+    odd = {"preset": "12", "svtav1-params": "lp=1:matrix-coefficients=15:color-primaries=9"}
+    path = write_clip(tmp_path / "v.mp4", 6, codec="libsvtav1", options=odd)
+    with open_video(path) as source:
+        assert numbers(source) == list(range(6))
+        assert ["Dolby Vision" in warning for warning in source.warnings] == [True]
+    # A track that is Dolby Vision alone is called so, and FFmpeg then knows no decoder for it.
+    path.write_bytes(path.read_bytes().replace(b"av01", b"dav1"))
+    with pytest.raises(VideoError, match="a kind that cannot be decoded") as error:
+        open_video(path)
+    assert one_sentence(error)
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_webp_is_told_what_it_is(tmp_path, more):
+    first, *rest = [Image.fromarray(picture(i)) for i in range(3)]
+    first.save(tmp_path / "v.mp4", "WEBP", save_all=more, append_images=rest)
+    with pytest.raises(VideoError, match="is a WebP picture") as error:
+        open_video(tmp_path / "v.mp4")
+    assert one_sentence(error)
 
 
 def test_several_video_streams(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from fractions import Fraction
@@ -116,6 +117,30 @@ def test_grey_and_alpha(tmp_path):
     with open_video(path) as source:
         pixels = next(source.stream()).pixels
     assert pixels[0, 0].tolist() == [255, 255, 255] and pixels[0, 60].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("pix_fmt", ["rgb48be", "rgba64be", "gray16be"])
+def test_sixteen_bit_pngs(tmp_path, pix_fmt):
+    path = write_clip(tmp_path / "v.mov", 6, codec="png", pix_fmt=pix_fmt)
+    with open_video(path) as source:
+        assert numbers(source) == list(range(6)) and source.warnings == []
+
+
+def test_pixel_format_change_in_mid_stream(tmp_path):
+    kinds = ("RGB", "RGBA", "L", "P", "LA", "RGB")
+    packets = []
+    for kind, data in zip(kinds, encoded("PNG"), strict=True):
+        file = io.BytesIO()
+        Image.open(io.BytesIO(data)).convert(kind).save(file, "PNG")
+        packets.append(file.getvalue())
+    with open_video(write_pictures(tmp_path / "v.mov", packets, "png")) as source:
+        assert numbers(source) == list(range(6)) and source.warnings == []
+    first = write_clip(tmp_path / "a.ts", 5)
+    second = write_clip(tmp_path / "b.ts", 5, pix_fmt="yuv444p10le", first_seconds=2.0)
+    path = tmp_path / "both.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    with open_video(path) as source:
+        assert numbers(source) == 2 * list(range(5)) and source.warnings == []
 
 
 def test_size_change_in_mid_stream(tmp_path):
