@@ -73,6 +73,7 @@ EXPECTED = {
         ("cases", "prompt"),
         ("expected_train_examples", None),
     ],
+    "resize": [("cases", "height"), ("cases", "width")],
     "video_sampling": [("cases", "expected")],
 }
 MUTATIONS_PER_FIELD = 3
@@ -195,16 +196,23 @@ def test_missing_example_fails():
     assert run_kind(kind, data, DATA)[1]
 
 
-def test_changed_picture_fails(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        ("marker_layout", "marker_frames/frame_3_expected_opencv4.png"),
+        ("resize", "resize_frames/resize_2_expected.png"),
+    ],
+)
+def test_changed_picture_fails(kind, changed, tmp_path):
     from PIL import Image
 
-    shutil.copytree(DATA / "marker_frames", tmp_path / "marker_frames")
-    path = tmp_path / "marker_frames/frame_3_expected_opencv4.png"
+    path = tmp_path / changed
+    shutil.copytree((DATA / changed).parent, path.parent)
     picture = Image.open(path).convert("RGB")
     r, g, b = picture.getpixel((0, 0))
     picture.putpixel((0, 0), (r, g, b ^ 1))
     picture.save(path)
-    failures = run_kind("marker_layout", original("marker_layout"), tmp_path)[1]
+    failures = run_kind(kind, original(kind), tmp_path)[1]
     assert len(failures) == 1
 
 

@@ -53,6 +53,7 @@ ASSEMBLING = {
         "hub",
         "tracking",
         "segmentation",
+        "vlm",
     },
     "cli": {"commands", "evaluation"},
     "commands": {"pipeline", "result", "hub", "tracking", "web", "doctor", "progress_bars"},

@@ -4,7 +4,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from stvg_r1_hub.evaluation.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from stvg_r1_hub.marking import box_center, draw_markers, marker_font
 from stvg_r1_hub.video import plan_sampling
+from stvg_r1_hub.vlm.resizing import resized
 from train import detector, pretrain, stage_files
 from train.collate import Collator
 from train.dialogue import dense_dialogue
@@ -110,7 +110,7 @@ def test_numbers_stand_where_the_pipeline_draws_them() -> None:
     video = np.full((336, 336, 3), 128, np.uint8)
     box = np.array([101.0, 51.0, 150.0, 121.0])
     drawn = draw_markers(video, {7: box_center(box)}, style)
-    expected = cv2.resize(drawn, (196, 196), interpolation=cv2.INTER_AREA)
+    (expected,) = resized(drawn[None], 196, 196)
     small = np.full((196, 196, 3), 128, np.uint8)
     assert np.array_equal(numbered(small, {7: box * 196 / 336}, style, 336 / 196), expected)
 

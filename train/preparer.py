@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError, STVGError, first_line
@@ -28,7 +27,7 @@ from stvg_r1_hub.structures import Frames, MarkedFrames, Track, Tracks, VideoInf
 from stvg_r1_hub.track_selection import fit_to_sample
 from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, save_tracks
 from stvg_r1_hub.video import VideoSource, open_video
-from stvg_r1_hub.vlm.local import LocalVLM
+from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from train.dataset import normalize_query
 from train.ground_truth import best_overlapping_id, boxes_by_frame, official_object_id
@@ -282,13 +281,6 @@ def _record(sample: AnnotatedSample, object_id: int, shift: int, offset: float) 
             for frame, box in sample.tube.items()
         },
     }
-
-
-def model_frames(frames: Frames) -> NDArray[np.uint8]:
-    """`(T, h, w, 3)` uint8 at the model's size, resized as the model's backend does."""
-    small = LocalVLM.resized(frames.pixels, (frames.model_height, frames.model_width))
-    resized: NDArray[np.uint8] = small.permute(0, 2, 3, 1).numpy()
-    return resized
 
 
 def mirrored(frames: Frames, tracks: Tracks) -> tuple[Frames, Tracks]:

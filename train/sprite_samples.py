@@ -17,6 +17,7 @@ from stvg_r1_hub.evaluation.sprites.scene import KINDS, Scene
 from stvg_r1_hub.marking import box_center, draw_markers
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video import plan_sampling
+from stvg_r1_hub.vlm.resizing import resized
 from train.dialogue import Dialogue, dense_dialogue, question_dialogue
 from train.sizes import SMALL, ModelSize, bundle_config
 
@@ -121,7 +122,7 @@ def numbered(
     video = cv2.resize(frame, video_size, interpolation=cv2.INTER_LINEAR)
     centers = {number: box_center(enlargement * box) for number, box in boxes.items()}
     drawn = draw_markers(video, centers, style)
-    return np.asarray(cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return resized(drawn[None], height, width)[0]
 
 
 def _marked_frames(

@@ -1,8 +1,8 @@
 """Qwen-VL in this process, through transformers.
 
-Frames reach the model exactly as the checkpoint saw them in training: our own sample, resized by
-torchvision's antialiased bicubic filter as qwen-vl-utils does, never sampled or resized again by
-the processor, with the time told by the rule in `STVGConfig.position_rule`.
+Frames reach the model exactly as the checkpoint saw them in training: our own sample, resized as
+qwen-vl-utils does, never sampled or resized again by the processor, with the time told by the
+rule in `STVGConfig.position_rule`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
+from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.sequence import EncodedVideo, positions, token_ids
 
 if TYPE_CHECKING:
@@ -129,9 +128,8 @@ class LocalVLM:
         import torch
 
         frames = video.frames
-        pixels = self.resized(frames.pixels, (frames.model_height, frames.model_width))
         inputs = self.processor.video_processor(
-            [pixels],
+            [torch.from_numpy(model_frames(frames)).permute(0, 3, 1, 2)],
             do_resize=False,
             do_sample_frames=False,
             cap_pixels_per_frame=False,
@@ -260,18 +258,6 @@ class LocalVLM:
             self.model.device,
             "give a shorter video, set a smaller total_pixels in stvg_config.json",
         )
-
-    @staticmethod
-    def resized(pixels: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-        """`(T, H, W, 3)` uint8 to `(T, 3, h, w)` uint8, as qwen-vl-utils resizes."""
-        import torch
-        from torchvision.transforms.v2 import functional as resizing
-
-        frames = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
-        resized: torch.Tensor = resizing.resize(
-            frames, list(size), interpolation=resizing.InterpolationMode.BICUBIC, antialias=True
-        )
-        return resized
 
 
 def _repeated(video: EncodedVideo, times: int) -> Any:

@@ -19,10 +19,9 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import urlparse
 
-import numpy as np
-
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.structures import Frames, MarkedFrames, Progress
+from stvg_r1_hub.vlm.resizing import model_frames
 
 _PROMPTS_AT_ONCE = 8
 _FIRST_WAIT_SECONDS = 0.5
@@ -281,20 +280,15 @@ class _Busy(Exception):
 def _mp4(frames: Frames) -> bytes:
     """The frames at the model's size as H.264, nearly lossless, at the sample's frame rate."""
     import av
-    import cv2
 
     rate = Fraction(frames.sample_fps).limit_denominator(100_000)
-    size = (frames.model_width, frames.model_height)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as output:
         stream = output.add_stream("libx264", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.width, stream.height = frames.model_width, frames.model_height
+        stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "10", "preset": "fast"}
-        for pixels in frames.pixels:
-            shrinks = pixels.shape[0] > size[1]
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-            resized = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=how)
-            picture = np.asarray(resized, dtype=np.uint8)
+        for picture in model_frames(frames):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(stream.encode())
     return buffer.getvalue()

@@ -16,7 +16,8 @@ from typing import Any
 
 from stvg_r1_hub.errors import ModelError, STVGError
 from stvg_r1_hub.pipeline import STVGPipeline
-from stvg_r1_hub.structures import MarkedFrames, Pixels, Progress
+from stvg_r1_hub.structures import MarkedFrames, Progress
+from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.web.jobs import Step, in_background
 
 try:
@@ -163,11 +164,8 @@ class BorrowedGPU:
 
     def encode(self, video: MarkedFrames) -> MarkedFrames:
         """The frames at the model's own size, so that little crosses to the other process."""
-        vlm: Any = pipeline_of(self.name).vlm
         frames = video.frames
-        resized = vlm.resized(frames.pixels, (frames.model_height, frames.model_width))
-        pixels: Pixels = resized.permute(0, 2, 3, 1).contiguous().numpy()
-        return replace(video, frames=replace(frames, pixels=pixels))
+        return replace(video, frames=replace(frames, pixels=model_frames(frames)))
 
     def generate(
         self,

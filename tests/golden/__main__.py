@@ -15,6 +15,7 @@ from tests.golden.compare import MalformedDataError
 from tests.golden.markers import check_markers
 from tests.golden.metrics import check_masks, check_official, check_stvg, check_times
 from tests.golden.new_objects import check_new_objects
+from tests.golden.pictures import check_resizing
 from tests.golden.training import check_grpo, check_object_ids
 from tests.golden.video_and_positions import check_positions, check_sampling
 
@@ -28,6 +29,7 @@ CHECKS = {
     "mrope_positions": check_positions,
     "new_object_matching": check_new_objects,
     "prompt_and_training_examples": check_prompts,
+    "resize": check_resizing,
     "rvos_metrics": check_masks,
     "stvg_metrics": check_stvg,
     "temporal_metrics": check_times,

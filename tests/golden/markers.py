@@ -1,12 +1,12 @@
 """Checks of marker_layout.json and its PNG files."""
 
 import numpy as np
-from PIL import Image
 
 from stvg_r1_hub.config import MarkerStyle
 from stvg_r1_hub.geometry import mask_area
 from stvg_r1_hub.marking import draw_markers, kept_by_size, marker_center, marker_font
-from tests.golden.compare import MalformedDataError, cases_of, differences, need
+from tests.golden.compare import cases_of, differences, need
+from tests.golden.pictures import picture, pixel_differences
 
 STYLE = MarkerStyle()
 HERSHEY_SIMPLEX = 0
@@ -38,7 +38,7 @@ def check_markers(data, folder, where):
     for i, case in enumerate(cases_of(data, "render_cases", where)):
         here = f"{where} render {i}"
         images = {
-            field: _image(folder / need(case, field, here))
+            field: picture(folder / need(case, field, here))
             for field in ("input_png", "expected_png_opencv4", "expected_png_opencv5")
         }
         objects, calls = need(case, "objects", here), need(case, "draw_calls", here)
@@ -49,13 +49,6 @@ def check_markers(data, folder, where):
                 images, objects, calls, size
             ),
         )
-
-
-def _image(path):
-    try:
-        return np.asarray(Image.open(path).convert("RGB"))
-    except OSError as error:
-        raise MalformedDataError(f"cannot read the picture {path}: {error}") from error
 
 
 def _center(rle, expected):
@@ -113,6 +106,4 @@ def _render(images, objects, calls, size):
     other = images["expected_png_opencv5"]
     if other.shape != frame.shape or np.array_equal(other, expected):
         problems.append("expected_png_opencv5: not another picture of the same size")
-    if drawn.shape != expected.shape or not np.array_equal(drawn, expected):
-        problems.append("expected_png_opencv4: pixels differ")
-    return problems
+    return problems + pixel_differences(expected, drawn, "expected_png_opencv4")

@@ -22,6 +22,7 @@ from stvg_r1_hub.evaluation.sprites.clips import (
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.video import open_video
+from stvg_r1_hub.vlm.resizing import model_frames
 from tests.tiny_detectors import save_grounding_dino
 from tests.train.runs import start
 from train import prepare, preparer
@@ -182,11 +183,9 @@ def same_as_the_pipeline(sample, video):
     with open_video(video) as source:
         frames, tracks = pipeline.read(source)
     marked = pipeline.mark(frames, tracks)
-    size = (frames.model_height, frames.model_width)
-    seen = pipeline.vlm.resized(marked.frames.pixels, size).permute(0, 2, 3, 1).numpy()
-    assert np.array_equal(sample.frames, seen)
+    assert np.array_equal(sample.frames, model_frames(marked.frames))
     assert sample.sample_fps == frames.sample_fps
-    plain = pipeline.vlm.resized(frames.pixels, size).permute(0, 2, 3, 1).numpy()
+    plain = model_frames(frames)
     # Unmarked parts of the flipped clip are those of the clip; the numbers are not mirrored.
     flipped = np.abs(sample.mirrored_frames[:, :, ::-1].astype(int) - plain).max(axis=-1)
     assert 0.5 < (flipped <= 3).mean() < 0.999

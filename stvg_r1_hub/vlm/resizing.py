@@ -1,0 +1,89 @@
+"""Frames at the size that the language model sees, every pixel as the official code makes it.
+
+qwen-vl-utils resizes with torchvision's first functional API: bicubic and antialiased in float32,
+along the rows, then along the columns, rounded once at the end. The second API rounds uint8 in
+between, and every sixth value is another. torch itself takes these sums one number at a time, at
+three times the cost, and since it is built with newer compilers in another order than it did for
+the official results; `embedding_bag` takes them as then, many numbers at a time.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stvg_r1_hub.structures import Frames, Pixels
+
+if TYPE_CHECKING:
+    import torch
+
+_BAND = 72
+"""Rows at a time, so that what is summed stays in a processor's cache."""
+
+
+def model_frames(frames: Frames) -> Pixels:
+    """The sample at the size that the model sees, `(T, model_height, model_width, 3)` uint8 RGB."""
+    return resized(frames.pixels, frames.model_height, frames.model_width)
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Frames as the official evaluation resizes them for the language model.
+
+    Args:
+        pixels: `(T, H, W, 3)` uint8 RGB.
+        height: wanted, in pixels.
+        width: wanted, in pixels.
+
+    Returns:
+        `(T, height, width, 3)` uint8 RGB; the frames themselves where they have that size.
+    """
+    import cv2
+    import torch
+
+    n_frames, full_height, full_width, _ = pixels.shape
+    if (full_height, full_width) == (height, width):
+        return np.ascontiguousarray(pixels)
+    across, down = _weights(full_width, width), _weights(full_height, height)
+    out = np.empty((n_frames, height, width, 3), np.uint8)
+    rows = torch.empty(full_height, width * 3)
+    for frame, small in zip(pixels, out, strict=True):
+        for top in range(0, full_height, _BAND):
+            band = cv2.transpose(np.ascontiguousarray(frame[top : top + _BAND]))
+            columns = torch.from_numpy(band).view(full_width, -1).float()
+            narrow = cv2.transpose(_sums(columns, across).view(width, -1, 3).numpy())
+            rows[top : top + _BAND] = torch.from_numpy(narrow).view(-1, width * 3)
+        small[:] = _sums(rows, down).round_().clamp_(0, 255).view(height, width, 3).numpy()
+    return out
+
+
+def _sums(lines: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """`(n, ...)` lines of pixels to `(m, ...)`, each the weighted sum of some neighbours."""
+    from torch.nn.functional import embedding_bag
+
+    places, shares = weights
+    summed: torch.Tensor = embedding_bag(places, lines, mode="sum", per_sample_weights=shares)
+    return summed
+
+
+@lru_cache(maxsize=8)
+def _weights(n: int, m: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of n pixels make each of m, and with what weights; both `(m, reach)`.
+
+    The weights are torch's own: combs are resized whose teeth stand so far apart that at most one
+    of them adds to a pixel.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    reach = min(n, 4 * ceil(max(n / m, 1)) + 2)
+    teeth = torch.arange(n) % reach == torch.arange(reach)[:, None]
+    found = interpolate(teeth[None, None].float(), (reach, m), mode="bicubic", antialias=True)[0, 0]
+    middle = (torch.arange(m, dtype=torch.float64) + 0.5) * n / m
+    first = (middle - reach / 2).round().long().clamp(0, n - reach)
+    places = first[:, None] + torch.arange(reach)
+    shares = found.T.gather(1, places % reach)
+    used = shares.any(dim=0)
+    return places[:, used], shares[:, used]
