@@ -117,24 +117,29 @@ def pixel_aspect(ratio: Fraction | None, notes: list[str]) -> float:
 def display_matrix(stream: Any) -> Matrix | None:
     """What a container says on turning and mirroring a stream: a, b, c, d of `Shape.of`.
 
-    PyAV has no way to ask for it, so the stream's header is written once more, as MOV, which says
-    it at a known place. Never from `frame.side_data`: with PyAV 18 whoever looks there crashes
-    when a picture has an ICC profile, and stops at every kind of side data newer than its table.
+    PyAV has no way to ask for it, so the stream's header is written once more, in a form that
+    says it at a known place. Never from `frame.side_data`: with PyAV 18 whoever looks there
+    crashes when a picture has an ICC profile, and stops at every kind of side data newer than its
+    table.
     """
-    header = io.BytesIO()
-    try:
-        with av.open(
-            header, "w", format="mov", container_options={"movflags": "empty_moov"}
-        ) as mov:
-            mov.add_stream_from_template(stream)
-            mov.start_encoding()
-            written = header.getvalue()
-    except (av.FFmpegError, ValueError):  # MOV has no name for this codec
-        return None
     # "tkhd": version and flags, 36 bytes of times and layers, then nine numbers in 16.16.
-    place = written.find(b"tkhd") + 4 + 40
-    a, b, _, c, d = struct.unpack_from(">5i", written, place)
+    written = _header(stream, "mov") or _header(stream, "mp4")
+    if written is None:
+        return None
+    a, b, _, c, d = struct.unpack_from(">5i", written, written.index(b"tkhd") + 4 + 40)
     return (a, b, c, d) if b or c or a < 0 or d < 0 else None
+
+
+def _header(stream: Any, container: str) -> bytes | None:
+    """A header for the stream, without a picture; None where it has no name for its codec."""
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", container, container_options={"movflags": "empty_moov"}) as output:
+            output.add_stream_from_template(stream, opaque=True)  # needs no encoder
+            output.start_encoding()
+            return file.getvalue()
+    except (av.FFmpegError, ValueError):
+        return None
 
 
 def _turned(degrees: int) -> Matrix:

@@ -77,8 +77,9 @@ class Trials:
             finally:
                 child.kill()
                 child.wait()
-                self._ready = self._ready or [self._start()]
-        lines = [json.loads(line) for line in said.splitlines()]
+                self.stand_ready()
+        # One that is killed while it writes leaves half a line.
+        lines = [json.loads(line) for line in said.splitlines() if line.endswith("}")]
         if lines and "refused" in lines[-1]:
             raise VideoError(lines[-1]["refused"])
         if len(lines) < 2:
@@ -89,6 +90,11 @@ class Trials:
             )
         info = lines[0]
         return VideoInfo(**{**info, "frame_times": np.array(info["frame_times"])})
+
+    def stand_ready(self) -> None:
+        """Start a child for the next file, when there is none yet."""
+        if not self._ready:
+            self._ready.append(self._start())
 
     def close(self) -> None:
         """End the child that stands ready."""

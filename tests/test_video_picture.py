@@ -35,10 +35,20 @@ ORIENTATIONS = {  # a, b, c, d of the display matrix -> size, where the lower le
 }
 
 
+CODECS = {
+    "v.mp4": {},
+    "v.mkv": {},
+    "av1.mp4": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lp=1"}},
+    "vp9.mkv": {"codec": "libvpx-vp9"},
+    "prores.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
+}
+
+
+@pytest.mark.parametrize("file", CODECS)
 @pytest.mark.parametrize("name", ORIENTATIONS)
-def test_rotation_and_mirroring(tmp_path, name):
+def test_rotation_and_mirroring(tmp_path, name, file):
     matrix, size, corner = ORIENTATIONS[name]
-    path = write_clip(tmp_path / "v.mp4", 4, matrix=display_matrix(*matrix))
+    path = write_clip(tmp_path / file, 4, matrix=display_matrix(*matrix), **CODECS[file])
     with open_video(path) as source:
         assert (source.info.width, source.info.height) == size
         pixels = next(source.stream()).pixels

@@ -68,7 +68,7 @@ def launch(
     from stvg_r1_hub.web.api import add_endpoints
     from stvg_r1_hub.web.borrowed import adapt, adapt_tracker
     from stvg_r1_hub.web.grounding import Grounder, sweep_forever
-    from stvg_r1_hub.web.limits import Limits
+    from stvg_r1_hub.web.limits import TRIALS, Limits
     from stvg_r1_hub.web.models import Shelf, default_models
     from stvg_r1_hub.web.page import Page
 
@@ -97,6 +97,7 @@ def launch(
             shelf.load(name)
     sweep_forever(results, limits.keep_seconds)
     page.blocks.queue(max_size=4 * QUEUE_SIZE, default_concurrency_limit=8)
+    TRIALS.stand_ready()
     reach_own_server()
     _, url, _ = page.blocks.launch(
         # gradio's check that its own server answers gives up after three seconds, with a
