@@ -130,7 +130,9 @@ def _tracker(figures: Mapping[str, Any]) -> str:
     prepared = figures.get("tracks")
     if prepared:
         return f"prepared tracks {_without_folders(prepared)}"
-    return f"tracker {_without_folders(figures['tracker'])}"
+    classes = figures.get("classes", "all")
+    of = "" if classes == "all" else f" ({_cell(classes)})"
+    return f"tracker {_without_folders(figures['tracker'])}{of}"
 
 
 def _set_aside(figures: Mapping[str, Any]) -> str:

@@ -161,6 +161,11 @@ def _add_tracker(parser: argparse.ArgumentParser) -> None:
         "folder or Hub id, YOLO weights, or precomputed tracks (default: auto)",
     )
     parser.add_argument(
+        "--classes",
+        help="what is tracked: all, person, non-person, or names with commas, such as dog,cat "
+        "(default: as the model's settings say, usually all)",
+    )
+    parser.add_argument(
         "--segmenter",
         default="auto",
         help="what follows masks: auto, sam2-package, or the folder or Hub id of a SAM 2, EdgeTAM "

@@ -48,6 +48,7 @@ def ground(options: argparse.Namespace) -> int:
             options.model,
             revision=options.revision,
             tracker=options.tracker,
+            classes=options.classes,
             segmenter=options.segmenter,
             device=options.device,
             vlm=server_vlm(options.server) if options.server else None,
@@ -134,7 +135,7 @@ def _tracker(options: argparse.Namespace) -> tuple[Tracker, tuple[str, ...]]:
         config = TrackingConfig(detector=own)
     tracker, choice = load_tracker(
         options.tracker,
-        config=config,
+        config=config.of_classes(options.classes),
         bundle=model.detector_home,
         device=device,
         segmenter=options.segmenter,

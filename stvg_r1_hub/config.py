@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ class MarkerStyle:
     thickness_factor: float = 2.0
     color_rgb: tuple[int, int, int] = (255, 0, 0)
     min_area_ratio: float = 1 / 3
-    """An object smaller than this share of the largest one in the same frame is not marked."""
+    """An object smaller than this share of the largest one in the same frame is not marked: of all
+    masks, or of the boxes of its class (`marking.size_kind`)."""
 
     def __post_init__(self) -> None:
         _require(self.font_scale > 0, f"font_scale must be positive, got {self.font_scale}")
@@ -113,10 +115,10 @@ class TrackingConfig:
     """`"auto"`, `"coco"`, a folder inside the bundle, or a transformers detector's Hub id."""
     fps: float = 10.0
     """Detected frames per second of video."""
-    score_threshold: float = 0.3
-    """Detections below this are ignored."""
+    score_threshold: float | None = None
+    """Detections below this are ignored, in 0..1; None takes what suits the detector."""
     class_mode: str = "all"
-    """What the paper's tracker follows: `"all"`, `"person"` or `"non-person"`."""
+    """What is tracked: `"all"`, `"person"`, `"non-person"`, or classes such as `"dog,cat"`."""
     max_objects: int = 99
     """Most objects kept; three-digit numbers cannot be read by the model."""
 
@@ -126,14 +128,22 @@ class TrackingConfig:
             f"tracking fps must be in (0, 120], got {self.fps}",
         )
         _require(
-            0 <= self.score_threshold < 1,
-            f"score_threshold must be in [0, 1), got {self.score_threshold}",
+            self.score_threshold is None or 0 <= self.score_threshold < 1,
+            f"score_threshold must be in [0, 1) or null, got {self.score_threshold}",
         )
         _require(
-            self.class_mode in ("all", "person", "non-person"),
-            f"class_mode must be all, person or non-person, got {self.class_mode!r}",
+            all(name.strip() for name in self.class_mode.split(",")),
+            "class_mode must be all, person, non-person, or names of classes with commas, got "
+            f"{self.class_mode!r}",
         )
         _require(self.max_objects > 0, f"max_objects must be positive, got {self.max_objects}")
+
+    def of_classes(self, classes: str | Sequence[str] | None) -> TrackingConfig:
+        """The same for these classes, as `class_mode` says them or listed; None keeps it."""
+        if classes is None:
+            return self
+        named = classes if isinstance(classes, str) else ",".join(classes)
+        return dataclasses.replace(self, class_mode=named)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ def marker_font(width: int, height: int, style: MarkerStyle) -> tuple[float, int
     return scale, max(2, int(style.thickness_factor * scale))
 
 
-def kept_by_size(areas: Mapping[int, float], ratio: float) -> list[int]:
+def kept_by_size(
+    areas: Mapping[int, float], ratio: float, kinds: Mapping[int, str] | None = None
+) -> list[int]:
     """IDs large enough to be marked in one frame, in the order of `areas`.
 
     An object is dropped when its area is below `ratio` times the largest area of the frame;
@@ -112,9 +114,29 @@ def kept_by_size(areas: Mapping[int, float], ratio: float) -> list[int]:
     Args:
         areas: pixels of each object in this frame.
         ratio: share of the largest object, 0..1.
+        kinds: what each object is compared with, those of its kind (`size_kind`); None compares
+            all, as the official code does.
     """
-    threshold = ratio * max(areas.values(), default=0)
-    return [object_id for object_id, area in areas.items() if area >= threshold]
+    largest: dict[str, float] = {}
+    kinds = kinds or dict.fromkeys(areas, "")
+    for object_id, area in areas.items():
+        largest[kinds[object_id]] = max(area, largest.get(kinds[object_id], 0))
+    return [i for i, area in areas.items() if area >= ratio * largest[kinds[i]]]
+
+
+def size_kind(track: Track, position: int) -> str:
+    """What an object's size is compared with: all masks, or only boxes of its own class.
+
+    The official filter compares the pixels of masks, and with its usual setting of persons alone.
+    A box says less: beside that of a sofa a person's is small, however large the person is, and
+    would lose its number. So boxes of different classes are not compared.
+
+    Args:
+        track: of the object.
+        position: index into its arrays.
+    """
+    has_mask = track.masks is not None and track.masks[position] is not None
+    return "masks" if has_mask else f"boxes of {track.class_name}"
 
 
 def draw_number(
@@ -219,9 +241,9 @@ def _draw_into(
 def mark_frames(frames: Frames, tracks: Tracks, style: MarkerStyle) -> MarkedFrames:
     """Draw the numbers of all tracked objects on copies of the sampled frames.
 
-    In each frame the objects that are too small beside the largest one are left out
-    (`kept_by_size`), so a number may come and go. The anchor is the centre of the object's
-    mask, or of its box when it has no mask.
+    In each frame the objects that are too small beside the largest of their kind are left out
+    (`kept_by_size`, `size_kind`), so a number may come and go. The anchor is the centre of the
+    object's mask, or of its box when it has no mask.
 
     Raises:
         TrackerError: the tracks were made for frames of another size.
@@ -236,14 +258,17 @@ def mark_frames(frames: Frames, tracks: Tracks, style: MarkerStyle) -> MarkedFra
     drawn = []
     for sample, frame_index in zip(pixels, frames.frame_indices.tolist(), strict=True):
         areas: dict[int, float] = {}
+        kinds: dict[int, str] = {}
         centers: dict[int, tuple[int, int]] = {}
         for track in tracks.tracks:
-            place = _area_and_center(track, frame_index, width, height)
-            if place is not None:
+            i = track.position(frame_index)
+            place = None if i is None else _area_and_center(track, i, width, height)
+            if i is not None and place is not None:
+                kinds[track.object_id] = size_kind(track, i)
                 areas[track.object_id], center = place
                 if center is not None:
                     centers[track.object_id] = center
-        kept = kept_by_size(areas, style.min_area_ratio)
+        kept = kept_by_size(areas, style.min_area_ratio, kinds)
         drawn.append(_draw_into(sample, {i: centers[i] for i in kept if i in centers}, style))
     marked = Frames(
         pixels,
@@ -257,12 +282,9 @@ def mark_frames(frames: Frames, tracks: Tracks, style: MarkerStyle) -> MarkedFra
 
 
 def _area_and_center(
-    track: Track, frame_index: int, width: int, height: int
+    track: Track, i: int, width: int, height: int
 ) -> tuple[float, tuple[int, int] | None] | None:
-    """Pixels and anchor of an object in one native frame; None when it is not in the frame."""
-    i = track.position(frame_index)
-    if i is None:
-        return None
+    """Pixels and anchor of an object's i-th place; None when that is outside the frame."""
     mask = track.masks[i] if track.masks is not None else None
     if mask is not None:
         if list(mask["size"]) != [height, width]:

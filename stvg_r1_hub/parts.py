@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def load_parts(
     attn_implementation: str | None,
     quantization: str | None,
     tracker: str | Path | Tracker,
+    classes: str | Sequence[str] | None,
     segmenter: str | Path | Segmenter,
     vlm: VLM | None,
     prompt_id: str | None,
@@ -78,7 +79,7 @@ def load_parts(
     loaded_tracker, choice = tracking.load_tracker(
         tracker,
         segmenter=make_segmenter,
-        config=config.tracking,
+        config=config.tracking.of_classes(classes),
         bundle=bundle.detector_home,
         device=device,
         local_files_only=local_files_only,

@@ -101,6 +101,7 @@ class STVGPipeline(Publishing):
         attn_implementation: str | None = None,
         quantization: str | None = None,
         tracker: str | Path | Tracker = "auto",
+        classes: str | Sequence[str] | None = None,
         segmenter: str | Path | Segmenter = "auto",
         vlm: VLM | None = None,
         prompt_id: str | None = None,
@@ -120,6 +121,9 @@ class STVGPipeline(Publishing):
             quantization: `"4bit"` or `"8bit"` (bitsandbytes), `"int8"` (torchao), or None.
             tracker: one of `TRACKERS`, a detector's folder or Hub id, YOLO weights, precomputed
                 tracks, or a `Tracker`; see `tracking.load_tracker`. `warnings` says the choice.
+            classes: what is tracked: `"person"`, `"non-person"`, `"all"`, or names such as
+                `["dog", "cat"]`; None takes the model's own setting, usually all. A tracker that
+                looks for what queries name looks for these names instead.
             segmenter: makes masks where the tracks have none, loaded when first needed:
                 `"auto"` (SAM 2.1), `"sam2-package"`, a folder or Hub id of a SAM 2 video model,
                 or a `Segmenter`.
@@ -145,6 +149,7 @@ class STVGPipeline(Publishing):
             attn_implementation=attn_implementation,
             quantization=quantization,
             tracker=tracker,
+            classes=classes,
             segmenter=segmenter,
             vlm=vlm,
             prompt_id=prompt_id,

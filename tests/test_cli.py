@@ -360,6 +360,25 @@ def test_track_as_a_model_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert not out.exists()
 
 
+@needs_tiny
+def test_classes_that_are_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "tracks.json"
+    track = ["track", str(DEMO_CLIP), "--model", "tiny", "--json", str(out)]
+    assert cli.main(track) == 0
+    every = [t["class"] for t in json.loads(out.read_text())["tracks"]]
+    name = every[0]
+    assert cli.main([*track, "--classes", name]) == 0
+    assert [t["class"] for t in json.loads(out.read_text())["tracks"]] == [name] * every.count(name)
+    assert cli.main([*track, "--tracker", "coco", "--classes", "cra"]) == 2
+    said = capfd.readouterr().err
+    assert "knows no class 'cra'" in said and said.count("Traceback") == 0
+    ground = ["ground", str(DEMO_CLIP), "the dog jumping", "--json", str(out), "--classes"]
+    assert cli.main([*ground, ",".join(every)]) == 0
+    assert json.loads(out.read_text())["found"]
+    assert cli.main([*ground, "guitar"]) == 0
+    assert not json.loads(out.read_text())["found"], "nothing else has a number"
+
+
 @needs_coco
 @pytest.mark.parametrize("model", [[], ["--model", "tiny"]], ids=["no model", "model"])
 def test_tracking_nothing_says_what_else_there_is(

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -115,6 +116,8 @@ def test_size_filter():
     assert kept_by_size({1: 0, 2: 0}, 1 / 3) == [1, 2]
     assert kept_by_size({}, 1 / 3) == []
     assert kept_by_size({1: 900, 2: 1}, 0.0) == [1, 2]
+    kinds = {1: "boxes of couch", 2: "boxes of person", 3: "boxes of person"}
+    assert kept_by_size({1: 900, 2: 90, 3: 29}, 1 / 3, kinds) == [1, 2]
 
 
 def test_number_is_red_in_rgb_and_up_right_of_its_origin():
@@ -172,6 +175,31 @@ def test_mark_frames_draws_visible_objects_only():
         expected = draw_markers(frames.pixels[i], centers, STYLE)
         assert np.array_equal(marked.frames.pixels[i], expected)
     assert np.array_equal(frames.pixels, make_frames().pixels)
+
+
+def test_a_person_beside_a_sofa_has_a_number():
+    """A sofa's box says little of the person's; two persons, and two masks, are compared."""
+    sofa = replace(make_track(1, {0: (0, 20, 150, 110)}), class_name="couch")
+    person = replace(make_track(2, {0: (160, 30, 190, 110)}), class_name="person")
+    far = replace(make_track(3, {0: (100, 5, 110, 25)}), class_name="person")
+    marked = mark_frames(make_frames((0,)), make_tracks(sofa, person, far), STYLE)
+    assert marked.drawn_ids == (frozenset({1, 2}),)
+    # As masks all are compared, which is what the official code does.
+    solid = [replace(t, masks=(filled(t.boxes[0]),)) for t in (sofa, person, far)]
+    assert mark_frames(make_frames((0,)), make_tracks(*solid), STYLE).offered_ids == {1}
+    # With persons alone, which is what it is used for, the large person is the measure.
+    persons = make_tracks(*solid[1:])
+    assert mark_frames(make_frames((0,)), persons, STYLE).offered_ids == {2}
+    # A frame without a mask is compared as a box.
+    half = [solid[0], replace(person, masks=(None,))]
+    assert mark_frames(make_frames((0,)), make_tracks(*half), STYLE).offered_ids == {1, 2}
+
+
+def filled(box):
+    left, top, right, bottom = (int(v) for v in box)
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    mask[top:bottom, left:right] = True
+    return encode_mask(mask)
 
 
 def test_small_objects_blink_out_beside_a_large_one():

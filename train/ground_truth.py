@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.metrics import frame_ious
 from stvg_r1_hub.geometry import box_area, box_iou, mask_area
-from stvg_r1_hub.marking import kept_by_size
+from stvg_r1_hub.marking import kept_by_size, size_kind
 from stvg_r1_hub.structures import Tracks
 
 BoxesByFrame = Mapping[int, Mapping[int, ArrayLike]]
@@ -33,18 +33,20 @@ def boxes_by_frame(
     Args:
         tracks: the objects.
         min_area_ratio: leave out, in each frame, objects smaller than this share of the largest
-            one: they get no number there (`marking.kept_by_size`).
+            of their kind: they get no number there (`marking.kept_by_size`).
     """
     frames: dict[int, dict[int, ArrayLike]] = {}
     areas: dict[int, dict[int, float]] = {}
+    kinds: dict[int, dict[int, str]] = {}
     for track in tracks.tracks:
         for i, frame in enumerate(track.frame_indices.tolist()):
             mask = track.masks[i] if track.masks is not None else None
             frames.setdefault(frame, {})[track.object_id] = track.boxes[i]
             area = mask_area(mask) if mask is not None else float(box_area(track.boxes[i]))
             areas.setdefault(frame, {})[track.object_id] = area
+            kinds.setdefault(frame, {})[track.object_id] = size_kind(track, i)
     for frame, boxes in frames.items():
-        kept = kept_by_size(areas[frame], min_area_ratio)
+        kept = kept_by_size(areas[frame], min_area_ratio, kinds[frame])
         frames[frame] = {object_id: boxes[object_id] for object_id in kept}
     return frames
 

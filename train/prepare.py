@@ -26,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from stvg_r1_hub import hub
-from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import ConfigError, OutputError, STVGError
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
@@ -119,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         "--model", help="checkpoint to train: its stvg_config.json says how; else the official way"
     )
     parser.add_argument("--tracker", default="auto", help="as for stvg ground")
+    parser.add_argument(
+        "--classes",
+        help="what is tracked: all, person, non-person, or names with commas (default: of hcstvg "
+        "person, as the official code; else as the model's settings say)",
+    )
     parser.add_argument("--tracks", type=Path, help="folder of ready tracks, one a video")
     parser.add_argument("--match", choices=("mean-iou", "official"), default="mean-iou")
     parser.add_argument("--minimum-iou", type=float, default=0.5)
@@ -131,15 +136,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _classes(args: argparse.Namespace, config: STVGConfig) -> str:
+    """The classes that are tracked.
+
+    Raises:
+        ConfigError: some are named beside ready tracks.
+    """
+    if args.classes and args.tracks is not None:
+        raise ConfigError(
+            f"Got --classes {args.classes} with --tracks, of which all objects are used; leave "
+            "one of them out."
+        )
+    if args.dataset == "hcstvg" and args.tracks is None:
+        return args.classes or "person"
+    return args.classes or config.tracking.class_mode
+
+
 def _tracker(
-    args: argparse.Namespace, config: STVGConfig, bundle: hub.Bundle | None, device: str
+    args: argparse.Namespace, config: TrackingConfig, bundle: hub.Bundle | None, device: str
 ) -> tuple[Tracker | None, str]:
     """What finds the objects, and a sentence that says it; ready tracks need nothing."""
     if args.tracks is not None:
         return None, f"Tracks: those in {args.tracks}."
     return load_tracker(
         args.tracker,
-        config=config.tracking,
+        config=config,
         bundle=bundle and bundle.detector_home,
         device=device,
     )
@@ -167,11 +188,14 @@ def run(args: argparse.Namespace) -> int:
     works = divide(annotations.samples)
     bundle = hub.load_bundle(args.model, weights=False) if args.model else None
     config = bundle.config if bundle else STVGConfig()
-    tracker, told = _tracker(args, config, bundle, str(state.device.type))
+    classes = _classes(args, config)
+    tracking = config.tracking.of_classes(classes)
+    tracker, told = _tracker(args, tracking, bundle, str(state.device.type))
     preparation = Preparation(
         dataset=args.dataset,
         annotations=hashlib.sha256(args.annotations.read_bytes()).hexdigest(),
         tracker=_recorded(args, tracker),
+        classes=classes,
         match=args.match,
         minimum_iou=args.minimum_iou,
         mirror=args.mirror,

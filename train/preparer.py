@@ -45,6 +45,8 @@ class Preparation:
     annotations: str
     """Digest of the annotation file's content."""
     tracker: str
+    classes: str
+    """What is tracked, as `TrackingConfig.class_mode` says it."""
     match: Literal["mean-iou", "official"]
     """How the annotated object's track is found: see `train/ground_truth.py`."""
     minimum_iou: float

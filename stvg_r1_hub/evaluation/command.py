@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from stvg_r1_hub.pipeline import STVGPipeline
 
 ANSWERS = ("ids", "boxes")
-_NEEDS_OUT = {"answers": "ids", "tracks": None, "max_samples": None}
+PERSON = "person"
+"""The classes of HC-STVG, whose sentences are about one person each."""
+_NEEDS_OUT = {"answers": "ids", "tracks": None, "max_samples": None, "classes": None}
 """Options that make a difference in a run with --out alone, and what stands for none."""
 NAMES = (
     "hcstvg-v1", "hcstvg-v2", "vidstg", "vidstg-declarative", "vidstg-interrogative", "st-align",
@@ -112,6 +114,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="how the model answers: with an object's number, or by writing boxes as text",
     )
     parser.add_argument("--tracker", default="auto", help="as for `stvg track` (default: auto)")
+    parser.add_argument(
+        "--classes",
+        help="what is tracked: all, person, non-person, or names with commas (default: as the "
+        "model's settings say; of HC-STVG person, as the official code)",
+    )
     parser.add_argument("--tracks", type=Path, help="folder of prepared tracks, one a video")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     parser.add_argument("--max-samples", type=int, help="only the first so many samples")
@@ -197,10 +204,12 @@ def _run(
         raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
     process = this_process()
     given = getattr(options, "true_tracks", False)
+    classes = _classes(options, name, tracks_are_given=given or options.tracks is not None)
     pipeline = STVGPipeline.from_pretrained(
         options.model,
         revision=options.revision,
         tracker=true_tracker(samples[0]) if given else options.tracker,
+        classes=classes,
         device=process.device or options.device,
     )
     if process.rank == 0:
@@ -220,6 +229,7 @@ def _run(
         title=title,
         task=task,
         tracks=str(options.tracks or ""),
+        classes=classes or pipeline.config.tracking.class_mode,
         annotations_sha256=digest_of(samples),
         first_frame_number=base,
         n_samples=len(samples),
@@ -234,6 +244,18 @@ def _run(
         _print_figures(options, settings, lines)
         _say(f"wrote {page}")
     return 0
+
+
+def _classes(options: argparse.Namespace, name: str, *, tracks_are_given: bool) -> str | None:
+    """The classes that are tracked; None leaves it to the model's settings."""
+    if options.classes is not None and tracks_are_given:
+        raise ConfigError(
+            f"Got --classes {options.classes} with tracks that are given, of which all objects "
+            "are used; leave one of them out."
+        )
+    is_hcstvg = name.startswith("hcstvg") and not tracks_are_given
+    chosen: str | None = options.classes
+    return chosen or (PERSON if is_hcstvg else None)
 
 
 def _of_model(options: argparse.Namespace, pipeline: STVGPipeline) -> dict[str, Any]:

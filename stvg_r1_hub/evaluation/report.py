@@ -105,6 +105,7 @@ def _head(settings: RunSettings, lines: Sequence[Line], summary: dict[str, Any])
         "title": settings.title,
         "model": settings.model,
         "tracker": settings.tracks or settings.tracker,
+        "classes": settings.classes,
         "answers": "time alone" if settings.task == "time" else ways[settings.answers],
         "seed": settings.seed,
         "fingerprint": settings.model_fingerprint[:16],

@@ -51,6 +51,8 @@ class RunSettings:
     """Digest of all samples' annotations."""
     first_frame_number: int
     n_samples: int
+    classes: str = "all"
+    """What was tracked, as `TrackingConfig.class_mode` says it."""
     hub_dataset: str = ""
     """Hub id of the benchmark, for the Hub's evaluation results; empty where it has none."""
     hub_task: str = ""

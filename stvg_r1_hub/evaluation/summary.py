@@ -45,6 +45,7 @@ def summary_of(
         "model_fingerprint": settings.model_fingerprint,
         "tracker": settings.tracker,
         "tracks": settings.tracks,
+        "classes": settings.classes,
         "answers": settings.answers,
         "hub_dataset": settings.hub_dataset,
         "hub_task": settings.hub_task,

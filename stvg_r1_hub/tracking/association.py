@@ -19,15 +19,14 @@ from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import box_area
 from stvg_r1_hub.structures import Detections, Progress, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking.appearance import cut_patches, find_cuts, looks_of, thumbnail
-from stvg_r1_hub.tracking.class_groups import class_groups
+from stvg_r1_hub.tracking.class_groups import class_groups, wanted_classes
 from stvg_r1_hub.tracking.detectors import suppress
 from stvg_r1_hub.tracking.finishing import drop_false, finish, smooth
 from stvg_r1_hub.tracking.protocols import Detector
+from stvg_r1_hub.tracking.score_scale import score_limits
 from stvg_r1_hub.tracking.stitching import Tracklet, stitch
 
 _BATCH = 8
-_START_MARGIN = 0.15
-"""An object begins with a detection this much above the threshold; weaker ones continue it."""
 _DOUBLE_IOU = 0.7
 """Two detections of confusable classes that overlap more are one object."""
 _LINK_IOU = 0.5
@@ -72,17 +71,22 @@ class DetectionTracker:
 
         Args:
             detector: gives boxes for frames.
-            config: detection rate, threshold, number of objects.
+            config: detection rate, threshold, classes, number of objects.
             name: for messages, such as `"coco"`.
+
+        Raises:
+            UnknownClassError: a class is wanted that the detector does not know.
         """
         self.name = name
         self.detector = detector
         self._config = config
         self._groups = class_groups(detector.class_names)
+        self._wanted = wanted_classes(config.class_mode, detector.class_names)
+        self._weak, self._sure = score_limits(detector, config)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that tracks can have."""
+        """The classes that the detector knows, also those that are not wanted."""
         return self.detector.class_names
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
@@ -119,13 +123,11 @@ class DetectionTracker:
         """
         sightings, shots = self._look(stream, len(self.frames_wanted(info)), progress)
         cuts = find_cuts(np.array(shots)) if len(shots) > 1 else []
-        start = self._config.score_threshold + _START_MARGIN
-        start = min(start, (1 + self._config.score_threshold) / 2)
         objects: list[Tracklet] = []
         for first, stop in zip([0, *cuts], [*cuts, len(sightings)], strict=True):
             scene = sightings[first:stop]
-            found = self._associate(scene, info, start)
-            objects += drop_false(found, min_score=start, n_detected_frames=len(scene))
+            found = self._associate(scene, info, self._sure)
+            objects += drop_false(found, min_score=self._sure, n_detected_frames=len(scene))
         return finish(
             [smooth(t) for t in objects],
             info,
@@ -170,8 +172,8 @@ class DetectionTracker:
         return sightings, shots
 
     def _without_doubles(self, timed: TimedFrame, found: Detections) -> Detections:
-        """Detections above the threshold, each object once."""
-        keep = np.flatnonzero(found.scores >= self._config.score_threshold)
+        """Detections of wanted classes above the threshold, each object once."""
+        keep = np.flatnonzero((found.scores >= self._weak) & self._wanted[found.class_ids])
         # Groups far apart from one another: doubles are removed within a group only.
         apart = self._groups[found.class_ids[keep]] * (max(timed.pixels.shape) + 1)
         moved = found.boxes[keep] + apart[:, None].astype(np.float32)

@@ -1,16 +1,23 @@
-"""Classes that a detector confuses, so that a flickering label does not break a track.
+"""Classes by name: which are wanted, which are the same, which a detector confuses.
 
-For COCO these are its own supercategories: a car may be called truck in one frame, but never
-becomes a person. The classes of any other detector form a single group, and the majority of a
-track's detections names it.
+A flickering label must not break a track. For COCO the classes that may be confused are its own
+supercategories: a car may be called truck in one frame, but never becomes a person. The classes of
+any other detector form a single group, and the majority of a track's detections names it.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.tracking.matching import wanted_class
+
+MODES = ("all", "person", "non-person")
+"""What `TrackingConfig.class_mode` may say besides names; the words of the official code."""
 
 _COCO_SUPERCATEGORIES = (
     "person",
@@ -33,6 +40,68 @@ COCO_GROUPS: dict[str, int] = {
     for name in names.split(",")
 }
 """Supercategory number of each COCO-80 class, from the annotations of COCO 2017."""
+
+_OTHER_NAMES = {
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+"""Pascal VOC's names, which RT-DETR and others use for COCO's classes."""
+
+
+class UnknownClassError(TrackerError):
+    """A class is wanted that the detector does not know."""
+
+
+def usual_name(class_name: str) -> str:
+    """COCO's own name of a class, however the detector writes it; other names as they are.
+
+    >>> usual_name("pottedplant"), usual_name("Person"), usual_name("Ghost")
+    ('potted plant', 'person', 'Ghost')
+    """
+    name = class_name.strip().lower()
+    name = _OTHER_NAMES.get(name, name)
+    return name if name in COCO_GROUPS else class_name
+
+
+def named_classes(class_mode: str) -> list[str]:
+    """The classes that a mode names; none for `"all"` and `"non-person"`.
+
+    >>> named_classes("dog, potted plant"), named_classes("non-person")
+    (['dog', 'potted plant'], [])
+    """
+    if class_mode in ("all", "non-person"):
+        return []
+    return [name.strip() for name in class_mode.split(",")]
+
+
+def wanted_classes(class_mode: str, class_names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of a detector's classes are tracked, `(C,)`.
+
+    Args:
+        class_mode: one of `MODES`, or names with commas.
+        class_names: of the detector.
+
+    Raises:
+        UnknownClassError: a name that the detector does not know.
+    """
+    known = [usual_name(name).lower() for name in class_names]
+    if class_mode in ("all", "non-person"):
+        return np.array([wanted_class(name, class_mode) for name in known], dtype=bool)
+    names = named_classes(class_mode)
+    for name in names:
+        if usual_name(name).lower() not in known:
+            near = difflib.get_close_matches(name.lower(), known, n=1)
+            raise UnknownClassError(
+                f"The detector knows no class {name!r} among its {len(known)}"
+                + (f"; did you mean {near[0]!r}?" if near else ".")
+                + " The tracker 'open' looks for anything that is named."
+            )
+    wanted = {usual_name(name).lower() for name in names}
+    return np.array([name in wanted for name in known], dtype=bool)
 
 
 def class_groups(class_names: Sequence[str]) -> NDArray[np.int64]:

@@ -20,6 +20,8 @@ from stvg_r1_hub.errors import ModelError, TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.structures import Detections, Pixels
+from stvg_r1_hub.tracking.class_groups import usual_name
+from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 COCO_FOLDER = Path(__file__).parent.parent / "bundled" / "coco"
 """The bundled detector for real footage."""
@@ -176,7 +178,7 @@ class TransformersDetector:
         self,
         folder_or_id: str | Path,
         *,
-        score_threshold: float,
+        score_threshold: float | None = None,
         device: str = "cpu",
         batch_size: int = 8,
         local_files_only: bool = False,
@@ -187,7 +189,8 @@ class TransformersDetector:
 
         Args:
             folder_or_id: such as `"PekingU/rtdetr_v2_r18vd"`.
-            score_threshold: detections below this are not returned, in 0..1.
+            score_threshold: detections below this are not returned, in 0..1; None takes what
+                suits the model.
             device: a torch device.
             batch_size: frames of one forward pass, at most.
             local_files_only: never ask the network.
@@ -224,9 +227,14 @@ class TransformersDetector:
         self._model = model.to(device).eval()
         self._device = device
         self._batch_size = batch_size
-        self._score_threshold = score_threshold
+        self.sure_score = SURE_SCORES.get(model.config.model_type, USUAL_SURE)
+        self._score_threshold = (
+            weak_score(self.sure_score) if score_threshold is None else score_threshold
+        )
         labels = {int(i): str(label) for i, label in model.config.id2label.items()}
-        self.class_names = tuple(labels.get(i, f"class {i}") for i in range(max(labels) + 1))
+        self.class_names = tuple(
+            usual_name(labels.get(i, f"class {i}")) for i in range(max(labels) + 1)
+        )
 
     def detect(self, frames: Sequence[Pixels]) -> list[Detections]:
         """Objects of each frame, best score first.

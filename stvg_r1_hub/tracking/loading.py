@@ -15,6 +15,7 @@ from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.choosing import ChoosingTracker
+from stvg_r1_hub.tracking.class_groups import UnknownClassError
 from stvg_r1_hub.tracking.detectors import (
     COCO_FOLDER,
     USE_COCO,
@@ -83,7 +84,7 @@ def load_tracker(
             weights (`.pt`), of a tracks file or of an official mask folder; a Hub id of a
             transformers detector, with fixed classes or open vocabulary; or a ready `Tracker`.
             A path that exists wins over a Hub id.
-        config: detection rate, threshold, number of objects.
+        config: detection rate, threshold, classes, number of objects.
         bundle: folder of the loaded checkpoint, searched for the detector it names.
         device: torch device; ONNX detectors use CUDA where ONNX Runtime has it.
         local_files_only: never ask the Hub.
@@ -95,7 +96,8 @@ def load_tracker(
         The tracker, and one sentence that says the choice.
 
     Raises:
-        TrackerError: nothing of that name, or what is there cannot be used.
+        TrackerError: nothing of that name, or what is there cannot be used, or it does not know a
+            class that is wanted.
         MissingPackageError: ultralytics is needed and not installed.
     """
     if not isinstance(tracker, str | Path):
@@ -115,8 +117,14 @@ def load_tracker(
     asked = _of_bundle(config.detector, bundle) if tracker == "auto" else tracker
     if asked in TRACKERS:
         return _named(str(asked), config, device, hub, segmenter)
-    found, said = _found(asked, config, bundle, device, hub)
-    return _or_coco(found, said, config, device) if tracker == "auto" else (found, said)
+    if tracker != "auto":
+        return _found(asked, config, bundle, device, hub)
+    try:
+        found, said = _found(asked, config, bundle, device, hub)
+    except UnknownClassError as error:
+        found, said = _automatic(config, device, hub)
+        return found, f"{said} The model's own does not know what is wanted: {error}"
+    return _or_coco(found, said, config, device)
 
 
 def automatic_choices(detector: str, device: str, installed: Collection[str]) -> tuple[str, ...]:
@@ -159,10 +167,13 @@ def _automatic(config: TrackingConfig, device: str, hub: dict[str, Any]) -> tupl
 
 
 def _or_coco(own: Tracker, said: str, config: TrackingConfig, device: str) -> tuple[Tracker, str]:
-    """A bundle's own ONNX detector beside COCO's, unless it knows all that COCO's knows."""
+    """A bundle's own ONNX detector beside COCO's, unless one knows all that is wanted of both."""
     if not (isinstance(own, DetectionTracker) and isinstance(own.detector, OnnxDetector)):
         return own, said
-    coco = DetectionTracker(OnnxDetector(COCO_FOLDER, device=device), config, name="coco")
+    try:
+        coco = DetectionTracker(OnnxDetector(COCO_FOLDER, device=device), config, name="coco")
+    except UnknownClassError:
+        return own, said
     if set(coco.class_names) <= set(own.class_names):
         return own, said
     said = f"{said.removesuffix('.')} or {_DESCRIBED['coco']}, whichever fits the footage."
@@ -237,7 +248,8 @@ def _found(
     if path.suffix == ".pt" and path.is_file():
         return _yolo(path, config, device, hub)
     if path.is_file() or is_official_folder(path):
-        return PrecomputedTracks(path), f"Tracker: precomputed tracks from {path}."
+        every = "" if config.class_mode == "all" else "; all of them are used, whatever their class"
+        return PrecomputedTracks(path), f"Tracker: precomputed tracks from {path}{every}."
     if (path / "detector.json").is_file() or (path / "detector.onnx").is_file():
         detector = OnnxDetector(path, device=device)
         said = f"the detector in {path} ({len(detector.class_names)} classes)"

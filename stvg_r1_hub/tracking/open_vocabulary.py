@@ -1,6 +1,7 @@
 """`OpenVocabularyTracker`: tracks what is asked for, whatever class it is.
 
-A fish or a forklift can be an answer although no fixed list of classes holds it. The detectors
+A fish or a forklift can be an answer although no fixed list of classes holds it. Where classes are
+named in the settings, these are looked for instead of what the queries name. The detectors
 behind it are in `transformers_open` and `ultralytics_open`.
 """
 
@@ -13,6 +14,7 @@ from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.structures import Progress, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking.association import DetectionTracker
+from stvg_r1_hub.tracking.class_groups import named_classes
 from stvg_r1_hub.tracking.protocols import OpenDetector
 from stvg_r1_hub.tracking.query_nouns import query_nouns
 
@@ -25,7 +27,7 @@ class OpenVocabularyTracker:
 
         Args:
             detector: finds what it is given words for.
-            config: detection rate, threshold, number of objects.
+            config: detection rate, threshold, classes, number of objects.
             name: for messages, such as `"open"`.
         """
         self.name = name
@@ -49,14 +51,16 @@ class OpenVocabularyTracker:
         Raises:
             TrackerError: there is no query.
         """
-        words = query_nouns(query or ())
+        mode = self._config.class_mode
+        words = named_classes(mode) or query_nouns(query or ())
         if not words:
             raise TrackerError(
                 f"The tracker {self.name!r} looks for what is asked, but got no query; give one to "
                 "open() or track(), or --query to stvg track; or take a tracker with fixed classes "
                 "such as 'coco'"
             )
-        tracker = DetectionTracker(self._detector.looking_for(words), self._config, name=self.name)
+        config = self._config if mode == "non-person" else replace(self._config, class_mode="all")
+        tracker = DetectionTracker(self._detector.looking_for(words), config, name=self.name)
         tracks = tracker.track(stream, info, query=query, progress=progress)
         said = f"Only what the words say was looked for: {', '.join(words)}."
         return replace(tracks, warnings=(*tracks.warnings, said))

@@ -19,7 +19,8 @@ from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.structures import RLE, Pixels, Progress, TimedFrame, Track, Tracks, VideoInfo
-from stvg_r1_hub.tracking.matching import match_new_objects, wanted_class
+from stvg_r1_hub.tracking.class_groups import wanted_classes
+from stvg_r1_hub.tracking.matching import match_new_objects
 from stvg_r1_hub.tracking.protocols import Detector
 
 KEY_FRAME_STEP = 15
@@ -65,11 +66,14 @@ class PaperTracker:
             name: for messages.
             backward: also follow objects that are found late back to the key frame before; the
                 official code does not.
+
+        Raises:
+            UnknownClassError: a class is wanted that the detector does not know.
         """
         self.name = name
         self._detector = detector
         self._segmenter = segmenter
-        self._config = config
+        self._wanted = wanted_classes(config.class_mode, detector.class_names)
         self._backward = backward
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
@@ -124,11 +128,9 @@ class PaperTracker:
         """Start what is new on a key frame, and end what it replaces; `shown` is updated."""
         (found,) = self._detector.detect([pixels])
         names = [self._detector.class_names[i] for i in found.class_ids.tolist()]
-        wanted = [
-            i
-            for i, name in enumerate(names)
-            if found.scores[i] >= SCORE_THRESHOLD and wanted_class(name, self._config.class_mode)
-        ]
+        wanted = np.flatnonzero(
+            (found.scores >= SCORE_THRESHOLD) & self._wanted[found.class_ids]
+        ).tolist()
         masks = session.masks_of_boxes(found.boxes[wanted])
         kept, given_up = match_new_objects(shown, masks)
         for object_id in given_up:

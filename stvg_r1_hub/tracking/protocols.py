@@ -10,7 +10,11 @@ from stvg_r1_hub.structures import Detections, Pixels, Progress, TimedFrame, Tra
 
 @runtime_checkable
 class Detector(Protocol):
-    """Frames -> boxes."""
+    """Frames -> boxes.
+
+    One that has a `sure_score` says from which score on it takes an object to be there; see
+    `score_scale`.
+    """
 
     class_names: tuple[str, ...]
 

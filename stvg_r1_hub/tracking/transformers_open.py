@@ -13,6 +13,7 @@ from stvg_r1_hub.errors import ModelError, TrackerError, first_line
 from stvg_r1_hub.hub_files import model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.detectors import USE_COCO, tidy
+from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 OPEN_MODEL = "IDEA-Research/grounding-dino-tiny"
 """Apache-2.0."""
@@ -31,7 +32,7 @@ class TransformersOpenDetector:
         self,
         folder_or_id: str | Path = OPEN_MODEL,
         *,
-        score_threshold: float,
+        score_threshold: float | None = None,
         device: str = "cpu",
         local_files_only: bool = False,
         token: str | bool | None = None,
@@ -41,7 +42,8 @@ class TransformersOpenDetector:
 
         Args:
             folder_or_id: such as `"google/owlv2-base-patch16-ensemble"`.
-            score_threshold: detections below this are not returned, in 0..1.
+            score_threshold: detections below this are not returned, in 0..1; None takes what
+                suits the model.
             device: a torch device.
             local_files_only: never ask the network.
             token: for private or gated repositories.
@@ -73,20 +75,27 @@ class TransformersOpenDetector:
                 f"{first_line(error)}; give a folder or Hub id of one such as {OPEN_MODEL}"
             ) from error
         self._model: Any = model.to(device).eval()
-        self._score_threshold = score_threshold
+        self._sure_score = SURE_SCORES.get(model.config.model_type, USUAL_SURE)
+        self._score_threshold = (
+            weak_score(self._sure_score) if score_threshold is None else score_threshold
+        )
 
     def looking_for(self, words: Sequence[str]) -> _NamedThings:
         """A detector whose classes are these words."""
-        return _NamedThings(self._model, self._processor, words, self._score_threshold)
+        scores = (self._score_threshold, self._sure_score)
+        return _NamedThings(self._model, self._processor, words, *scores)
 
 
 class _NamedThings:
     """A detector whose classes are the given words."""
 
-    def __init__(self, model: Any, processor: Any, words: Sequence[str], threshold: float) -> None:
+    def __init__(
+        self, model: Any, processor: Any, words: Sequence[str], threshold: float, sure: float
+    ) -> None:
         self.class_names = tuple(words)
         self._model = model
         self._processor = processor
+        self.sure_score = sure
         self._threshold = threshold
         # Grounding DINO reads all words as one text; the others read each on its own.
         self._reads_text = "grounding-dino" in model.config.model_type
@@ -115,7 +124,12 @@ class _NamedThings:
             outputs = self._model(**inputs)
         (result,) = self._processor.post_process_grounded_object_detection(
             outputs,
-            **({"input_ids": inputs["input_ids"]} if self._reads_text else {}),
+            # A word counts for a box from the same score on as the box itself, else it has no name.
+            **(
+                {"input_ids": inputs["input_ids"], "text_threshold": self._threshold}
+                if self._reads_text
+                else {}
+            ),
             threshold=self._threshold,
             target_sizes=[frame.shape[:2]],
             text_labels=[listed],

@@ -15,6 +15,7 @@ import numpy as np
 
 from stvg_r1_hub.errors import TrackerError, first_line, require_package
 from stvg_r1_hub.structures import Detections, Pixels
+from stvg_r1_hub.tracking.score_scale import SURE_SCORES, weak_score
 
 PAPER_WEIGHTS = "yolo12x.pt"
 """What the paper detects with; ultralytics downloads it when it is first used."""
@@ -57,17 +58,20 @@ class UltralyticsDetector:
         self,
         weights: str | Path = PAPER_WEIGHTS,
         *,
-        score_threshold: float = 0.25,
+        score_threshold: float | None = None,
         device: str = "cpu",
         model: Any = None,
+        kind: str = "yolo",
     ) -> None:
         """Load weights.
 
         Args:
             weights: as `load_yolo` takes them.
-            score_threshold: detections below this are not returned, in 0..1.
+            score_threshold: detections below this are not returned, in 0..1; None takes what
+                suits the kind.
             device: a torch device.
             model: what `load_yolo` returned, to use instead of loading `weights`.
+            kind: of `score_scale.SURE_SCORES`.
 
         Raises:
             MissingPackageError: ultralytics is not installed.
@@ -79,7 +83,9 @@ class UltralyticsDetector:
                 f"The YOLO model {str(weights)!r} is made for {self._model.task!r}; "
                 "give one for detection or segmentation."
             )
-        self._options = {"conf": score_threshold, "device": device, "verbose": False}
+        self.sure_score = SURE_SCORES[kind]
+        lowest = weak_score(self.sure_score) if score_threshold is None else score_threshold
+        self._options = {"conf": lowest, "device": device, "verbose": False}
         listed = self._model.names
         names = dict(enumerate(listed)) if isinstance(listed, list) else listed
         names = {int(i): str(n) for i, n in names.items()}

@@ -42,7 +42,7 @@ class UltralyticsOpenDetector:
         self,
         weights: str | Path = YOLO_WORLD_WEIGHTS,
         *,
-        score_threshold: float,
+        score_threshold: float | None = None,
         device: str = "cpu",
         model: Any = None,
         text_model: str | Path | None = None,
@@ -54,7 +54,8 @@ class UltralyticsOpenDetector:
 
         Args:
             weights: as `load_yolo` takes them.
-            score_threshold: detections below this are not returned, in 0..1.
+            score_threshold: detections below this are not returned, in 0..1; None takes what
+                suits the kind.
             device: a torch device.
             model: what `load_yolo` returned, to use instead of loading `weights`.
             text_model: folder or Hub id of CLIP's text encoder, of which YOLOE takes the tokenizer
@@ -109,7 +110,10 @@ class UltralyticsOpenDetector:
             else:
                 model.set_classes(list(words), model.model.model[-1].get_tpe(embedded))
         return UltralyticsDetector(
-            score_threshold=self._score_threshold, device=self._device, model=model
+            score_threshold=self._score_threshold,
+            device=self._device,
+            model=model,
+            kind="yolo-world" if type(model).__name__ == "YOLOWorld" else "yoloe",
         )
 
     def _embed(self, words: Sequence[str]) -> Any:

@@ -334,7 +334,7 @@ def test_wrong_annotations_are_set_aside_and_the_report_counts_them(world, tmp_p
     path = layouts.write_json(tmp_path / "v2.json", values)
     out = tmp_path / "out"
     given = ["--annotations", path, "--videos", world["videos"], "--out", out]
-    command_line = ["eval", "hcstvg-v2", *map(str, given), "--device", "cpu"]
+    command_line = ["eval", "hcstvg-v2", *map(str, given), "--classes", "all", "--device", "cpu"]
     assert main([*command_line, "--strict"]) == 2
     assert "v2.json, 0_clip.mp4: frame" in capsys.readouterr().err
     assert not out.exists()
@@ -353,6 +353,24 @@ def test_wrong_annotations_are_set_aside_and_the_report_counts_them(world, tmp_p
     line = read_lines(out)["0_clip.mp4"]
     assert line["oracles"]["best track"] <= (len(boxes) - 2) / len(boxes)
     assert line["scores"]["honest"]["gt_viou"] > line["oracles"]["best track"]
+
+
+def test_persons_are_the_objects_of_hcstvg(world, tmp_path, capsys):
+    path, videos = world["hcstvg-v2"]
+    given = ["--annotations", path, "--videos", videos, "--out", tmp_path, "--max-samples", 1]
+    command_line = ["eval", "hcstvg-v2", *map(str, given), "--device", "cpu"]
+    assert main(command_line) == 0
+    assert "knows no class 'person'" in capsys.readouterr().err, "the tiny model's own detector"
+    assert RunSettings.load(tmp_path).classes == "person"
+    assert ", classes: person. Answers" in (tmp_path / "report.md").read_text()
+    assert main([*command_line, "--classes", "all"]) == 2
+    assert "classes was 'person', is 'all'" in capsys.readouterr().err
+    # Tracks that are given are taken as they are.
+    tracks = ["--tracks", str(tmp_path), "--out", str(tmp_path / "given")]
+    assert main([*command_line, *tracks, "--classes", "person"]) == 2
+    assert "Got --classes person with tracks that are given" in capsys.readouterr().err
+    assert main([*command_line, *tracks]) == 0
+    assert RunSettings.load(tmp_path / "given").classes == "all"
 
 
 def test_a_crash_of_the_model_is_one_sample(world, tiny, tmp_path):
@@ -568,6 +586,7 @@ def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
         (["eval", "sprites", "--out", "x", "--true-tracks", "--tracker", "coco"], "--tracker"),
         (["eval", "sprites", "--answers", "boxes"], "--answers without --out"),
         (["eval", "sprites", "--tracks", "x"], "--tracks without --out"),
+        (["eval", "sprites", "--classes", "dog"], "--classes without --out"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, said, capsys, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.errors import ConfigError, TrackerError
+from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.segmentation import TransformersSam2
@@ -122,8 +122,8 @@ def test_class_modes(mode: str, names: list[str]) -> None:
         classes={BLUE: 1},
     )
     assert [track.class_name for track in run(world, 20, mode=mode)[0].tracks] == names
-    with pytest.raises(ConfigError, match="class_mode"):
-        TrackingConfig(class_mode="cats")
+    with pytest.raises(TrackerError, match="knows no class 'cats'"):
+        run(world, 20, mode="cats")
 
 
 def test_weak_detections_and_empty_videos() -> None:

@@ -111,7 +111,8 @@ def annotated(scenes, tmp_path):
 
 def arguments(annotations, videos, out, *options, dataset="hcstvg", detect=False):
     """Of the command line; tracks are ready unless the detector shall find them."""
-    tracks = () if detect else ("--tracks", videos.parent)
+    # HC-STVG's sentences are about persons, which these clips have none of.
+    tracks = ("--classes", "all") if detect else ("--tracks", videos.parent)
     return ["--dataset", dataset, "--annotations", annotations, "--videos", videos,
             "--out", out, *MODEL, *tracks, *options]  # fmt: skip
 
@@ -162,7 +163,24 @@ def test_the_models_own_detector_finds_the_objects(scenes, tmp_path):
     ]
     assert np.mean(overlaps) > 0.7
     # "auto" may be another tracker on another machine.
-    assert json.loads((tmp_path / "out" / "prepare.json").read_text())["tracker"] == "detector"
+    made = json.loads((tmp_path / "out" / "prepare.json").read_text())
+    assert (made["tracker"], made["classes"]) == ("detector", "all")
+
+
+def test_persons_are_the_objects_of_hcstvg(scenes, tmp_path, capsys):
+    path, out = write_json(tmp_path / "one.json", hcstvg(scenes[1][:1])), tmp_path / "out"
+    given = arguments(path, scenes[0], out, detect=True)
+    options = [option for option in given if option not in ("--classes", "all")]
+    assert prepare.main([*map(str, options)]) in (0, 2)
+    assert "knows no class 'person'" in capsys.readouterr().err, "the tiny model's own detector"
+    assert json.loads((out / "prepare.json").read_text())["classes"] == "person"
+    (tracks,) = out.glob("videos/*/tracks.json")
+    assert {track.class_name for track in load_tracks(tracks).tracks} <= {"person"}
+    assert prepare.main([*map(str, given), "--tracker", "coco"]) == 2
+    assert "begun with classes = person, now it is all" in capsys.readouterr().err
+    ready = arguments(path, scenes[0], tmp_path / "b", "--classes", "person")
+    assert prepare.main([*map(str, ready)]) == 2
+    assert "--classes person with --tracks" in capsys.readouterr().err
 
 
 def test_a_tracker_that_looks_for_words_gets_the_sentences(scenes, tmp_path, capsys):
