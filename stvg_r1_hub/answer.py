@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from stvg_r1_hub.answer_spellings import (
     MOST_DIGITS,
@@ -23,6 +24,8 @@ from stvg_r1_hub.answer_spellings import (
 )
 from stvg_r1_hub.structures import SAYS_NOTHING, Answer
 
+MOST_REMARK = 500
+"""Characters kept of what stands after the answer."""
 ID_TOO_LONG = f"the ID has more than {MOST_DIGITS} digits"
 """The official parser raises ValueError on this one answer; here it is a problem like others."""
 
@@ -52,9 +55,19 @@ def parse_answer(text: str, *, strict: bool = False) -> Answer:
     Returns:
         `rule` says what was forgiven, or is `"strict"`. When the text is unusable, or its times
         are reversed, empty, negative or not finite, `problem` says why; what was read is kept.
+        The lenient reader also keeps the `remark` after the answer block.
     """
     official = _parse_strictly(text)
-    if strict or official.problem == ID_TOO_LONG:
+    if strict:
+        return official
+    answer = _more_of(official, text)
+    remark = " ".join(text.rpartition("</answer>")[2].split()) if "</answer>" in text else ""
+    return replace(answer, remark=remark[:MOST_REMARK]) if remark else answer
+
+
+def _more_of(official: Answer, text: str) -> Answer:
+    """The lenient answer where it agrees with the official one and sees more."""
+    if official.problem == ID_TOO_LONG:
         return official
     lenient = _parse_leniently(text, official.reasoning)
     if not official.object_ids:

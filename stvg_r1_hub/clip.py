@@ -80,7 +80,13 @@ class Clip:
             return None
         if not len(self.tracks):
             return NO_OBJECT
-        return NO_MARKER if not self.marked.offered_ids else None
+        return NO_MARKER if self._offered_ids() == frozenset() else None
+
+    def _offered_ids(self) -> frozenset[int] | None:
+        """IDs that can be an answer; None for all, where notes are read or nothing is marked."""
+        if not self._markers or self._pipeline.config.reads_notes:
+            return None
+        return self.marked.offered_ids
 
     def _ask_within_memory(
         self, queries: list[str], progress: Progress | None
@@ -144,7 +150,7 @@ class Clip:
             tube = self._pipeline.assemble(
                 answer,
                 self.tracks,
-                offered_ids=self.marked.offered_ids if self._markers else None,
+                offered_ids=self._offered_ids(),
                 duration_seconds=self._source.info.duration_seconds,
                 markers=self._markers,
             )
@@ -169,4 +175,5 @@ class Clip:
             answer=answer,
             tracks=self.tracks,
             video=self._video,
+            notes=self.marked.notes.lines if self.marked.notes is not None else (),
         )

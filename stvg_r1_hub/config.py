@@ -156,6 +156,9 @@ class STVGConfig:
     """Name of the prompt template in `prompting.PROMPTS`."""
     time_prompt_id: str = "time-r1"
     """The same for questions about time alone (`markers=False`)."""
+    reads_notes: bool = False
+    """Answer from the track notes what they can say, and ask the weights the rest alone; see
+    `vlm.reader`."""
     position_rule: str = "transformers-4.50"
     """How the model is told the time: by positions as in transformers 4.50 or as in the
     `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""

@@ -123,8 +123,10 @@ def _chosen(
 
 
 def _credited(tracks: Tracks, tracker: Tracker, said: tuple[str, ...]) -> Tracks:
-    """The tracks with the name of what found them."""
-    return replace(tracks, tracker=tracker.name, warnings=(*said, *tracks.warnings))
+    """The tracks with the name of what found them, and what it can tell apart."""
+    classes = tuple(getattr(tracker, "class_names", ()))
+    warnings = (*said, *tracks.warnings)
+    return replace(tracks, tracker=tracker.name, class_names=classes, warnings=warnings)
 
 
 def _reported(

@@ -14,7 +14,10 @@ from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.segmentation import Segmenter, load_segmenter
 from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.tracking.detectors import detector_classes
 from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm.loading import check_folder
+from stvg_r1_hub.vlm.reader import NotesReader
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def load_parts(
     if vlm is None:
         from stvg_r1_hub.vlm.local import LocalVLM
 
-        loaded = LocalVLM.from_pretrained(
+        load = functools.partial(
+            LocalVLM.from_pretrained,
             bundle.folder,
             config=config,
             adapter=bundle.adapter,
@@ -104,7 +108,14 @@ def load_parts(
             attn_implementation=attn_implementation,
             quantization=quantization,
         )
-        vlm, said = loaded, (*said, *loaded.warnings)
+        if config.reads_notes:
+            # Most questions are read: the weights are checked now and loaded when first needed.
+            check_folder(bundle.folder, config.position_rule)
+            seen = detector_classes(bundle.detector_home / config.tracking.detector)
+            vlm = NotesReader(load, seen_classes=seen)
+        else:
+            loaded = load()
+            vlm, said = loaded, (*said, *loaded.warnings)
 
     return Parts(
         config,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -20,6 +21,7 @@ from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError
+from stvg_r1_hub.notes import take_notes
 from stvg_r1_hub.one_pass import read_once, track_video
 from stvg_r1_hub.parts import load_parts, load_tracker, server_vlm
 from stvg_r1_hub.publishing import Publishing
@@ -32,6 +34,7 @@ from stvg_r1_hub.tracking import TRACKERS, Tracker, save_tracks, tracks_to_dict
 from stvg_r1_hub.tube import build_time_range, build_tube
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm.reader import NotesReader
 
 __all__ = [
     "TRACKERS",
@@ -277,17 +280,28 @@ class STVGPipeline(Publishing):
                 progress=progress,
                 timings=timings,
             )
-            tracks = keep_most_visible(tracks, self.config.tracking.max_objects, say=True)
+            if not self._reads_all(tracks):
+                tracks = keep_most_visible(tracks, self.config.tracking.max_objects, say=True)
             tracks = keep_most_visible(tracks, max_objects)
             if masks and any(track.masks is None for track in tracks.tracks):
                 self.segmenter()  # Before the questions: it may be missing.
             with timed(timings, "mark"):
                 marked = self.mark(frames, tracks)
+            if markers:
+                with timed(timings, "notes"):
+                    notes = take_notes(
+                        frames, tracks, duration_seconds=source.info.duration_seconds
+                    )
+                marked = replace(marked, notes=notes)
             del frames  # marked copies exist; a long sample is not kept twice
             yield Clip(self, video, source, tracks, marked, timings, masks=masks, markers=markers)
         finally:
             if source is not video:
                 source.close()
+
+    def _reads_all(self, tracks: Tracks) -> bool:
+        """Whether the notes are read, however many objects there are."""
+        return isinstance(self.vlm, NotesReader) and not self.vlm.knows(tracks.class_names)
 
     def read(
         self,

@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from stvg_r1_hub.errors import ConfigError, QueryError
+from stvg_r1_hub.structures import Prompt
 
 MAX_QUERY_CHARACTERS = 2000
 
@@ -141,7 +142,7 @@ def _too_long(length: int) -> str:
     )
 
 
-def build_prompt(query: str, prompt_id: str = "stvg-r1") -> str:
+def build_prompt(query: str, prompt_id: str = "stvg-r1") -> Prompt:
     """The text part of the question, word for word as in training; it goes before the video.
 
     The query is inserted as it is, once: `[EVENT]` inside of it stays text. Give text of users
@@ -163,4 +164,4 @@ def build_prompt(query: str, prompt_id: str = "stvg-r1") -> str:
             "correct it in stvg_config.json."
         )
     before, mark, after = PROMPTS[prompt_id].partition(_PLACEHOLDER)
-    return before + query + after if mark else before
+    return Prompt(before + query + after if mark else before, query)

@@ -48,6 +48,8 @@ class GroundingResult:
     timings: dict[str, float]
     """Seconds spent in each stage; `total` is their sum."""
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """What was measured of every object, one line each; see `notes.take_notes`."""
     answer: Answer | None = field(default=None, repr=False)
     """What was read from the text, before it was held against the tracks."""
     tracks: Tracks | None = field(default=None, repr=False)

@@ -38,8 +38,9 @@ def build_tube(
     if answer.problem is not None or start is None or end is None:
         reason = answer.problem or "the answer names no time range"
         what = "Nothing fits" if reason.startswith(SAYS_NOTHING) else "No usable answer"
-        return Tube((), 0.0, 0.0, (), None, (f"{what}: {reason}.",))
-    warnings: list[str] = []
+        said = f"{what}: {answer.remark or reason + '.'}"
+        return Tube((), 0.0, 0.0, (), None, (said,))
+    warnings = [answer.remark] if answer.remark else []
     chosen = _chosen_tracks(answer.object_ids, tracks, offered_ids, warnings)
     start, end = _clip(start, end, tracks, duration_seconds, warnings)
     frames = frames_in_range(tracks.frame_times, start, end)

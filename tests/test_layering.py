@@ -35,13 +35,13 @@ STAGES = {
 }
 ASSEMBLING = {
     "result": {"video", "rendering", "pictures", "tracking"},
-    "clip": {"result", "video", "pipeline", "smaller_sample"},
+    "clip": {"result", "video", "pipeline", "smaller_sample", "vlm"},
     "one_pass": {"video", "tracking"},
     "parts": {"hub", "prompting", "tracking", "segmentation", "vlm", "device"},
     "publishing": {"hub", "saving"},
     "pipeline": {
         *{*STAGES, "result", "clip", "device", "track_selection"},
-        *{"one_pass", "parts", "publishing"},
+        *{"one_pass", "parts", "notes", "publishing"},
     },
     "web": {
         "pipeline",

@@ -291,6 +291,13 @@ def tidy(
     )
 
 
+def detector_classes(folder: Path) -> tuple[str, ...]:
+    """What the detector of a folder can tell apart; empty where the folder holds none."""
+    if not (folder / _SETTINGS).is_file():
+        return ()
+    return tuple(_read_settings(folder)["class_names"])
+
+
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = folder / _SETTINGS
     missing = [name for name in (_SETTINGS, _WEIGHTS) if not (folder / name).is_file()]

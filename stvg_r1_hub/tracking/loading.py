@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import re
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,8 @@ def _or_coco(own: Tracker, said: str, config: TrackingConfig, device: str) -> tu
     """A bundle's own ONNX detector beside COCO's, unless one knows all that is wanted of both."""
     if not (isinstance(own, DetectionTracker) and isinstance(own.detector, OnnxDetector)):
         return own, said
+    # The model's own limit is for its own world; the notes of any other take them all.
+    config = replace(config, max_objects=TrackingConfig.max_objects)
     try:
         coco = DetectionTracker(OnnxDetector(COCO_FOLDER, device=device), config, name="coco")
     except UnknownClassError:

@@ -244,7 +244,8 @@ def adapt(name: str, pipeline: STVGPipeline) -> STVGPipeline:
     """The same pipeline with all that needs a GPU on a borrowed one."""
     register(name, pipeline)
     adapted = copy.copy(pipeline)
-    adapted.vlm = BorrowedGPU(name)
+    if not pipeline.config.reads_notes:  # Reading needs no GPU.
+        adapted.vlm = BorrowedGPU(name)
     vars(adapted)["segment"] = BorrowedMasks(name)
     key = TrackerKey(name, "auto", pipeline.config.tracking)
     adapted.tracker = borrow(pipeline.tracker, key)

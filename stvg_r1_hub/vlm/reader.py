@@ -1,0 +1,167 @@
+"""Answers from the track notes what boxes can say, and leaves to a model what only sight can.
+
+The same interface as any language model: prompts and a clip in, text in the answer grammar out. A
+query whose words are all understood is held against the notes. Actions that change no box for good,
+such as jumping or spinning, are asked of the small vision-language model where the objects are
+those that it was trained on; elsewhere, and for any word that is not known, the answer is none, and
+the text says which word it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stvg_r1_hub.structures import MarkedFrames, Notes, Progress, Prompt
+from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm.reading.lexicon import actions_and_unknown, words_of
+from stvg_r1_hub.vlm.reading.matching import Moment, NothingFits, find
+from stvg_r1_hub.vlm.reading.meaning import Meaning, read_query
+
+BY_NOTES = "Read from the track notes."
+BY_SIGHT = "Seen by the small vision-language model."
+_MOST_OTHERS = 5
+
+
+@dataclass
+class _Clip:
+    """A clip, and what the vision-language model keeps of it once it was asked."""
+
+    video: MarkedFrames
+    features: Any = None
+
+
+class NotesReader:
+    """Reads the notes of any footage; asks a vision-language model about its own world's actions.
+
+    Attributes:
+        warnings: none; what other models say while loading.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+    def __init__(
+        self, sight: Callable[[], VLM] | None, *, seen_classes: Sequence[str] = ()
+    ) -> None:
+        """Put the two together.
+
+        Args:
+            sight: called when the vision-language model is first needed; None where there is none.
+            seen_classes: what that model was trained on.
+        """
+        self._sight = sight
+        self._seen_classes = frozenset(seen_classes)
+        self._model: VLM | None = None
+
+    @property
+    def sight(self) -> VLM:
+        """The vision-language model, loaded on first use."""
+        if self._model is None:
+            assert self._sight is not None
+            self._model = self._sight()
+        return self._model
+
+    def knows(self, class_names: Sequence[str]) -> bool:
+        """Whether the vision-language model was trained on footage of such objects."""
+        return self._sight is not None and set(class_names) <= self._seen_classes
+
+    def encode(self, video: MarkedFrames) -> _Clip:
+        """Nothing is computed before it is needed."""
+        return _Clip(video)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        video: _Clip,
+        *,
+        max_new_tokens: int,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """One text a prompt; those for the vision-language model are asked in one batch."""
+        notes = video.video.notes
+        # Without notes, nothing was tracked: a question about time alone, which is one of sight.
+        texts: list[str | None] = [
+            None if notes is None else self._read(_query_of(prompt), notes) for prompt in prompts
+        ]
+        seen = [i for i, text in enumerate(texts) if text is None]
+        if seen:
+            if video.features is None:
+                video.features = self.sight.encode(video.video)
+            answers = self.sight.generate(
+                [prompts[i] for i in seen],
+                video.features,
+                max_new_tokens=max_new_tokens,
+                progress=progress,
+            )
+            for i, answer in zip(seen, answers, strict=True):
+                texts[i] = _signed(answer, BY_SIGHT)
+        if progress is not None:
+            progress("answer", len(prompts), len(prompts))
+        return [text or "" for text in texts]
+
+    def _read(self, query: str, notes: Notes) -> str | None:
+        """The answer from the notes, or None for a question of sight."""
+        meaning = read_query(query)
+        actions, strangers = actions_and_unknown(words_of(query))
+        if (
+            self.knows(notes.class_names)
+            and actions
+            and not strangers
+            and not {"left", "right"} & set(meaning.motion)
+        ):
+            return None
+        understood = f"{BY_NOTES} Understood: {', '.join(meaning.words()) or 'any object'}."
+        if not meaning.is_english:
+            return _none(BY_NOTES, "The reader knows English only; ask in English.")
+        if meaning.unknown:
+            return _unknown_words(meaning, understood, notes)
+        try:
+            moments = find(meaning, notes)
+        except NothingFits as reason:
+            return _none(understood, " ".join([str(reason), *notes.limits]))
+        return _found(moments, understood, notes)
+
+
+def _query_of(prompt: str) -> str:
+    return prompt.query if isinstance(prompt, Prompt) else prompt
+
+
+def _unknown_words(meaning: Meaning, understood: str, notes: Notes) -> str:
+    words = ", ".join(f'"{word}"' for word in meaning.unknown[:6])
+    names = ", ".join(sorted({o.class_name for o in notes.objects})[:12])
+    plural = "These words are" if len(meaning.unknown) > 1 else "This word is"
+    reason = f"{plural} not understood: {words}."
+    if not meaning.words():
+        reason += " The reader knows everyday objects, colours, places and motion, in English."
+        reason += f" In this video there is: {names}." if names else ""
+    else:
+        reason += " What boxes, colours and motion cannot tell is not answered here."
+    return _none(f"{understood} Not understood: {words}.", reason)
+
+
+def _none(thoughts: str, reason: str) -> str:
+    return f"<think>{thoughts}</think><answer>Target ID: none</answer>\n{reason}"
+
+
+def _found(moments: list[Moment], understood: str, notes: Notes) -> str:
+    best, *rest = moments
+    thoughts = f"{understood} Object {best.note.line}."
+    remark = ""
+    if rest:
+        others = "; ".join(
+            f"object {m.note.object_id}, {m.start_seconds:.2f} to {m.end_seconds:.2f} s"
+            for m in rest[:_MOST_OTHERS]
+        )
+        more = f" and {len(rest) - _MOST_OTHERS} more" if len(rest) > _MOST_OTHERS else ""
+        remark = f"\nThis fits too: {others}{more}; the longest is answered."
+    return (
+        f"<think>{thoughts}</think><answer>Target ID: {best.note.object_id}, Time range: "
+        f"{best.start_seconds:.2f} to {best.end_seconds:.2f}</answer>{remark}"
+    )
+
+
+def _signed(text: str, who: str) -> str:
+    """A text with who wrote it at the start of its reasoning."""
+    head, tag, rest = text.partition("<think>")
+    return f"{head}{tag}{who} {rest}" if tag else f"<think>{who}</think>{text}"

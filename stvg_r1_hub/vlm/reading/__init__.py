@@ -1,0 +1,1 @@
+"""Query and track notes in, what fits out: lexicon, meaning, matching."""
