@@ -62,7 +62,7 @@ def check_prompts(data, folder, where):
         yield (
             f"prompt {i}",
             lambda sentence=sentence, prompt=prompt: (
-                wrong + differences(prompt, build_prompt(sentence), "prompt")
+                wrong + differences(prompt, str(build_prompt(sentence)), "prompt")
             ),
         )
     yield from _check_examples(cases_of(data, "expected_train_examples", where), annotation, where)
