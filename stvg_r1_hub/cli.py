@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     track.add_argument(
         "--model",
         help="track as this model does, with its detector and settings: bundled name, folder or "
-        "Hub id, fetched without its language model",
+        "Hub id, fetched without its language model (default: the detectors of tiny, all objects)",
     )
     track.add_argument("--out", help="video to write with all IDs drawn (.mp4 or .gif)")
     track.add_argument("--json", help="tracks to write as JSON; - prints them")

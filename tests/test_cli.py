@@ -14,6 +14,7 @@ import av
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from PIL import Image
 
 from stvg_r1_hub import cli, commands, doctor
 from stvg_r1_hub.errors import require_package
@@ -348,13 +349,30 @@ def test_doctor_reports(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @needs_tiny
-def test_track_as_a_model_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("model", [[], ["--model", "tiny"]], ids=["no model", "model"])
+def test_ground_and_track_take_the_tracker_that_fits_the_footage(
+    model: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "t.json"
-    assert cli.main(["track", str(DEMO_CLIP), "--model", "tiny", "--json", str(out)]) == 0
-    assert "the model's own detector" in capfd.readouterr().err
-    found = {track["class"] for track in json.loads(out.read_text(encoding="utf-8"))["tracks"]}
-    assert "frog" in found  # COCO has none.
-    out.unlink()
+    with Image.open(COCO.parents[1] / "backgrounds" / "astronaut.webp") as photograph:
+        real = write_clip(tmp_path / "real.mp4", [np.asarray(photograph.convert("RGB"))] * 6)
+    for clip, kind, choice in (
+        (DEMO_CLIP, "frog", "Tracker: the model's own detector, because"),
+        (real, "person", "Tracker: the bundled COCO detector, because"),
+    ):
+        assert cli.main(["track", str(clip), *model, "--json", str(out)]) == 0
+        assert capfd.readouterr().err.count(choice) == 1
+        found = {track["class"] for track in json.loads(out.read_text(encoding="utf-8"))["tracks"]}
+        assert kind in found
+        assert cli.main(["ground", str(clip), f"the {kind}", *model]) == 0
+        assert capfd.readouterr().err.count(choice) == 1
+
+
+@needs_tiny
+def test_track_refuses_a_model_that_is_not_there(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "t.json"
     assert cli.main(["track", str(DEMO_CLIP), "--model", "tinyy", "--json", str(out)]) == 2
     assert_one_sentence(capfd.readouterr().err)
     assert not out.exists()

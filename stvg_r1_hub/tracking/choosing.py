@@ -18,9 +18,9 @@ LOOKS = 12
 """Frames of a video that are looked at, spread over it."""
 _COCO_EVERY = 4
 """COCO's detector takes several times as long, and looks at every so-manieth of them."""
-_SURE = 0.7
-"""A detector is sure of a box with this score."""
-_SURE_SHARE = 0.2
+_SURE_OWN, _SURE_COCO = 0.65, 0.7
+"""From such a score on the two detectors are sure of a thing."""
+_SURE_SHARE = 1 / 6
 """Share of the frames in which the own detector must be sure of something."""
 _SAME_IOU = 0.3
 """What COCO's detector sees here is the thing that the own detector sees, by another name."""
@@ -29,9 +29,9 @@ _SAME_IOU = 0.3
 class ChoosingTracker:
     """A model's own tracker on footage of its world, COCO's on any other.
 
-    The own tracker is taken where its detector is sure of something in a fifth of the frames, and
-    of no fewer things than COCO's detector is sure of beside them. In any other case COCO's is
-    taken, also where neither sees a thing.
+    The own tracker is taken where its detector is sure of something in a sixth of the frames, and
+    of no fewer things a frame than COCO's detector is sure of beside them. In any other case
+    COCO's is taken, also where neither sees a thing.
 
     Nothing of one video stays for the next: one of these serves many videos at once.
     """
@@ -79,16 +79,16 @@ class ChoosingTracker:
         own: list[Detections] = []
         shown: list[tuple[Pixels, Detections]] = []
         for number, frame in enumerate(frames):
-            own.append(_sure(self.own, frame.pixels))
+            own.append(_seen(self.own, frame.pixels, _SURE_OWN))
             if number % _COCO_EVERY == 1:
                 shown.append((frame.pixels, own[-1]))
         n_sure = sum(len(found) > 0 for found in own)
         if n_sure == 0 or n_sure < _SURE_SHARE * len(own):
             return self.coco, (
                 "Tracker: the bundled COCO detector, because the model's own detector recognises "
-                f"nothing of its world in {len(own)} frames of this video."
+                f"its world in {n_sure or 'none'} of {len(own)} frames of this video."
             )
-        beside = [_beside(_sure(self.coco, pixels), found) for pixels, found in shown]
+        beside = [_beside(_seen(self.coco, pixels, _SURE_COCO), found) for pixels, found in shown]
         own_things, coco_things = _names(self.own, own), _names(self.coco, beside)
         if sum(map(len, own)) * len(beside) < sum(map(len, beside)) * len(own):
             return self.coco, (
@@ -104,10 +104,10 @@ class ChoosingTracker:
         return self.own, said
 
 
-def _sure(tracker: DetectionTracker, pixels: Pixels) -> Detections:
-    """What a tracker's detector is sure of in one frame."""
+def _seen(tracker: DetectionTracker, pixels: Pixels, sure: float) -> Detections:
+    """What a tracker's detector gives at least this score in one frame."""
     (found,) = tracker.detector.detect([pixels])
-    return _part(found, found.scores >= _SURE)
+    return _part(found, found.scores >= sure)
 
 
 def _beside(found: Detections, others: Detections) -> Detections:

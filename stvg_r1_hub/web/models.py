@@ -23,7 +23,7 @@ KNOWS_RENDERED_CLIPS_ALONE = (
     "GPU for it."
 )
 TRACKER_LABELS = {
-    "auto": "the model's own, or the best that fits here",
+    "auto": "what fits the video and this machine",
     "coco": "bundled COCO detector, fast on a CPU",
     "rtdetr": "RT-DETRv2, fast on a GPU",
     "open": "Grounding DINO, looks for what you describe",
