@@ -43,6 +43,7 @@ ENCODED: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "interlaced.mp4": ("mp4", "libx264", "yuv420p", {"x264-params": "interlaced=1:keyint=8"}),
     "interlaced.ts": ("mpegts", "libx264", "yuv420p", {"x264-params": "interlaced=1:keyint=8"}),
     "fragments.mp4": ("mp4", "libx264", "yuv420p", {"g": "8"}),
+    "turned.mov": ("mov", "libx264", "yuv420p", {"g": "8"}),
     "hevc.mp4": ("mp4", "libx265", "yuv420p", _X265),
     "hevc.ts": ("mpegts", "libx265", "yuv420p", _X265),
     "av1.mp4": ("mp4", "libsvtav1", "yuv420p", {"preset": "12", "svtav1-params": "lp=1"}),
@@ -159,6 +160,8 @@ def _encode(name: str, container: str, codec: str, pix_fmt: str, options: dict[s
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pix_fmt
         stream.options = options
         stream.codec_context.thread_count = 1
+        if name.startswith("turned"):
+            stream.set_display_rotation(90, hflip=True)
         sound: Any = output.add_stream("aac", rate=48_000) if container == "mp4" else None
         for rgb in pictures():
             output.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
@@ -190,7 +193,7 @@ def damaged(seed: int, number: int) -> tuple[str, bytes]:
     kinds = list(seeds())
     kind = kinds[number % len(kinds)]
     data = bytearray(seeds()[kind])
-    for _ in range(int(random.integers(1, 9))):
+    for _ in range(min(8, int(random.geometric(0.35)))):
         place = _place(random, data)
         fault = FAULTS[int(random.integers(len(FAULTS)))]
         fault(random, data, place)

@@ -188,3 +188,4 @@ def main(file: TextIO = sys.stdin) -> None:
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # All is said; to take Python apart in order would keep the visitor waiting.
