@@ -8,7 +8,6 @@ which packets each frame needs. Where packets cannot tell, a decoding scan does.
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -29,6 +28,7 @@ from stvg_r1_hub.video_packets import (
     timeline_of_packets,
 )
 from stvg_r1_hub.video_picture import Painter, Shape, display_matrix, pixel_aspect
+from stvg_r1_hub.video_shared import SharedFile
 from stvg_r1_hub.video_source import MAX_FRAME_PIXELS, VideoSource, check_size
 
 # Containers that hold their own data. Playlists (hls, dash, concat, image2, sdp ...) are left
@@ -58,7 +58,7 @@ class FileSource(VideoSource):
         Raises:
             VideoError: no video this package reads, or one that is unusable.
         """
-        self._source = source if isinstance(source, str | bytes) else _SharedFile(source)
+        self._source = source if isinstance(source, str | bytes) else SharedFile(source)
         self._name = name
         self._closed = False
         notes: list[str] = []
@@ -100,7 +100,7 @@ class FileSource(VideoSource):
         source = self._source
         if isinstance(source, bytes):
             handle: Any = io.BytesIO(source)
-        elif isinstance(source, _SharedFile):
+        elif isinstance(source, SharedFile):
             handle = source.view()
         else:
             handle = source
@@ -253,44 +253,6 @@ class _Damage:
             source.warn(
                 "The video file is damaged; what is seen near the damaged frames may be wrong."
             )
-
-
-class _SharedFile:
-    """Independent reading positions on one file object, so that two passes can run side by side."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        if not (hasattr(file, "seekable") and file.seekable()):
-            raise VideoError(
-                "Got a file object that cannot seek; pass a path, bytes, or an io.BytesIO."
-            )
-        self.file = file
-        self.lock = threading.Lock()
-
-    def view(self) -> _View:
-        return _View(self)
-
-
-class _View:
-    def __init__(self, shared: _SharedFile) -> None:
-        self._shared = shared
-        self._position = 0
-
-    def read(self, size: int = -1) -> bytes:
-        with self._shared.lock:
-            self._shared.file.seek(self._position)
-            data = self._shared.file.read(size)
-            self._position = self._shared.file.tell()
-        return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        with self._shared.lock:
-            if whence == io.SEEK_CUR:
-                offset, whence = self._position + offset, io.SEEK_SET
-            self._position = self._shared.file.seek(offset, whence)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
 
 
 def _choose_stream(container: InputContainer, name: str, notes: list[str]) -> Any:

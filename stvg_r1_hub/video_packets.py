@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 import av
 import numpy as np
@@ -20,28 +20,12 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import VideoError
-from stvg_r1_hub.video_fields import FieldPairs
+from stvg_r1_hub.video_kinds import classifier
 from stvg_r1_hub.video_source import MAX_DURATION_SECONDS
 
 MAX_REORDERING = 32
 """Decoders put out a frame at most this many places from where its packet was (H.264: 16)."""
 MAX_PACKETS = int(MAX_DURATION_SECONDS * 240)
-_MOST_HEADER_BYTES = 512
-"""More than a sequence parameter set needs up to what we read of it."""
-# A key frame of these is a clean start: what follows it in showing order never looks back.
-# H.264 and HEVC are decided by their own NAL units, since containers also flag recovery points.
-_CLEAN_KEY_FRAMES = {"vp9", "av1"}
-
-
-class Kind(NamedTuple):
-    """What one packet is."""
-
-    start: bool = False
-    """Decoding can begin afresh here."""
-    spare: bool = False
-    """No other frame refers to it."""
-    second: bool = False
-    """It is the second field of a frame."""
 
 
 @dataclass
@@ -145,7 +129,7 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
         or codec.canonical_name == "vp8",
         counts_on=codec.canonical_name == "hevc",
     )
-    classify = _classifier(codec.canonical_name, codec.intra_only, decoder.extradata)
+    classify = classifier(codec.canonical_name, codec.intra_only, decoder.extradata)
     most_ticks = MAX_DURATION_SECONDS / stream.time_base
     earliest, latest = math.inf, -math.inf
     for packet in demux(container, stream):
@@ -164,93 +148,6 @@ def scan(container: InputContainer, stream: Any, name: str) -> Packets:
                 "hours, the most that can be read; cut it, or convert it, first."
             )
     return packets
-
-
-def _classifier(codec: str, intra_only: bool, extradata: bytes | None) -> Callable[[Any], Kind]:
-    """A function that looks at one packet after the other."""
-    if intra_only:
-        return lambda packet: Kind(start=True, spare=True)
-    if codec in _CLEAN_KEY_FRAMES:
-        return lambda packet: Kind(start=packet.is_keyframe)
-    # MP4 and Matroska put the length before every NAL unit and say how long that number is;
-    # transport streams and raw files separate them with start codes.
-    if codec == "h264":
-        length = (extradata[4] & 3) + 1 if extradata and extradata[0] == 1 else 0
-
-        return _h264_classifier(length, extradata or b"")
-    if codec == "hevc":
-        length = (
-            (extradata[21] & 3) + 1
-            if extradata
-            and len(extradata) > 21
-            and extradata[:3] != b"\0\0\0"
-            and extradata[:3] != b"\0\0\1"
-            else 0
-        )
-
-        def hevc(packet: Any) -> Kind:
-            types = [h >> 1 & 63 for h in nal_headers(bytes(packet), length)]
-            pictures = [t for t in types if t < 32]
-            return Kind(start=bool(pictures) and all(16 <= t <= 21 for t in pictures))
-
-        return hevc
-    return lambda packet: Kind()
-
-
-def _h264_classifier(length: int, extradata: bytes) -> Callable[[Any], Kind]:
-    pairs = FieldPairs()
-    if length:
-        pairs.learn(extradata[9 : 9 + _MOST_HEADER_BYTES])  # the first set, at its fixed place
-    else:
-        for place in nal_places(extradata, 0):
-            if extradata[place] & 31 == 7:
-                pairs.learn(extradata[place + 1 : place + _MOST_HEADER_BYTES])
-
-    def h264(packet: Any) -> Kind:
-        data = bytes(packet)
-        slices, seconds = [], []
-        for place in nal_places(data, length):
-            header = data[place]
-            if header & 31 == 7:
-                pairs.learn(data[place + 1 : place + _MOST_HEADER_BYTES])
-            elif 1 <= header & 31 <= 5:
-                slices.append(header)
-                if pairs.possible and header & 31 in (1, 2, 5):
-                    seconds.append(pairs.is_second(data[place + 1 : place + 32]))
-        return Kind(
-            start=bool(slices) and all(h & 31 == 5 for h in slices),
-            spare=bool(slices) and all(h & 31 == 1 and h & 0x60 == 0 for h in slices),
-            second=seconds[:1] == [True],
-        )
-
-    return h264
-
-
-def nal_headers(data: bytes, length_size: int) -> list[int]:
-    """First byte of every NAL unit of an H.264 or HEVC packet."""
-    return [data[place] for place in nal_places(data, length_size)]
-
-
-def nal_places(data: bytes, length_size: int) -> list[int]:
-    """Where in a packet of H.264 or HEVC every NAL unit begins.
-
-    Args:
-        data: the packet.
-        length_size: bytes of the length before each unit, 0 for start codes.
-    """
-    places = []
-    if length_size:
-        position = 0
-        while position + length_size < len(data):
-            places.append(position + length_size)
-            size = int.from_bytes(data[position : position + length_size], "big")
-            position += length_size + size
-    else:
-        position = data.find(b"\0\0\1")
-        while 0 <= position < len(data) - 3:
-            places.append(position + 3)
-            position = data.find(b"\0\0\1", position + 3)
-    return places
 
 
 def timeline_of_packets(packets: Packets) -> Timeline | None:
