@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stvg_r1_hub.config import STVGConfig
+    from stvg_r1_hub.examples import example_video
     from stvg_r1_hub.pipeline import STVGPipeline
     from stvg_r1_hub.result import GroundingResult
 
 __version__ = "0.1.0"
-__all__ = ["GroundingResult", "STVGConfig", "STVGPipeline", "__version__"]
+__all__ = ["GroundingResult", "STVGConfig", "STVGPipeline", "__version__", "example_video"]
 
 _HOMES = {
     "GroundingResult": "stvg_r1_hub.result",
     "STVGConfig": "stvg_r1_hub.config",
     "STVGPipeline": "stvg_r1_hub.pipeline",
+    "example_video": "stvg_r1_hub.examples",
 }
 
 

@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_eval(named)
 
-    demo = named.add_parser("demo", help="ground the bundled clip with the bundled model")
+    demo = named.add_parser("demo", help="ground two bundled clips with the bundled model")
     demo.set_defaults(run=commands.demo)
     demo.add_argument("--out", default="stvg-demo", help="folder to write (default: stvg-demo)")
 

@@ -9,6 +9,7 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
 from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
+from stvg_r1_hub.video import thin_sample
 
 if TYPE_CHECKING:
     from stvg_r1_hub.pipeline import STVGPipeline
@@ -142,7 +143,12 @@ class Clip:
         timings: dict[str, float],
         reason: str | None = None,
     ) -> GroundingResult:
-        warnings = [*self._source.warnings, *self.tracks.warnings, *self._notes]
+        warnings = [
+            *thin_sample(self.marked.frames, self._source.info),
+            *self._source.warnings,
+            *self.tracks.warnings,
+            *self._notes,
+        ]
         tube: Tube | None = None
         if reason is not None:
             warnings.append(reason)
@@ -172,6 +178,8 @@ class Clip:
             raw_text=text,
             timings={**timings, "total": sum(timings.values())},
             warnings=tuple(dict.fromkeys(warnings)),
+            model=self._pipeline.model_name,
+            info=self._source.info,
             answer=answer,
             tracks=self.tracks,
             video=self._video,

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stvg_r1_hub.errors import (
-    ConfigError,
-    ModelError,
-    OutputError,
-    VideoError,
-    package_origin,
-)
+from stvg_r1_hub.errors import ConfigError, OutputError, VideoError
+from stvg_r1_hub.examples import FOLDER, find_example
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, make_folder
 from stvg_r1_hub.progress_bars import ProgressBars
 
 if TYPE_CHECKING:
     from stvg_r1_hub.result import GroundingResult
+    from stvg_r1_hub.structures import Progress
     from stvg_r1_hub.tracking import Tracker
 
 COCO_TRACKERS = ("coco", "rtdetr", "yolo")
 """Trackers, by their names, whose detectors know the classes of COCO alone."""
-DEMO = Path(__file__).parent / "bundled" / "demo"
+DEMOS = {"emoji": "demo", "street": "street"}
+"""What the files of `stvg demo` begin with, and the example that they show."""
 MAX_PIPED_BYTES = 1024**3
 
 
@@ -40,6 +36,7 @@ def ground(options: argparse.Namespace) -> int:
     strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
     _check_outputs(options, *outs, *plots, *strips)
     from stvg_r1_hub.pipeline import STVGPipeline, open_video, server_vlm
+    from stvg_r1_hub.video import plan_for, thin_sample
 
     STVGPipeline.check_queries(options.queries)
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
@@ -53,7 +50,8 @@ def ground(options: argparse.Namespace) -> int:
             device=options.device,
             vlm=server_vlm(options.server) if options.server else None,
         )
-        _say(*pipeline.warnings)
+        thin = thin_sample(plan_for(source.info, pipeline.config.sampling), source.info)
+        _say(*thin, *pipeline.warnings)
         results = pipeline(
             options.queries,
             source,
@@ -61,17 +59,18 @@ def ground(options: argparse.Namespace) -> int:
             max_objects=options.max_objects,
             progress=progress,
         )
-        for result, out, plot, strip in zip(results, outs, plots, strips, strict=True):
-            if out is not None:
-                result.save_video(out, progress=progress)
+        outs = [
+            None if out is None else _draw(result, out, progress)
+            for result, out in zip(results, outs, strict=True)
+        ]
+        for result, plot, strip in zip(results, plots, strips, strict=True):
             if plot is not None:
                 result.plot(plot)
             if strip is not None:
                 result.keyframes(strip)
     values = [result.to_dict() for result in results]
     _write_json(values if several else values[0], options.json)
-    for result in results:
-        _say_answer(result, to_stderr=options.json == "-")
+    _say_answers(results, to_stderr=options.json == "-", said=(*thin, *pipeline.warnings))
     _say_paths(*outs, *plots, *strips, None if options.json == "-" else options.json)
     return 0
 
@@ -144,36 +143,31 @@ def _tracker(options: argparse.Namespace) -> tuple[Tracker, tuple[str, ...]]:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Ground the bundled clip with the bundled model, and write everything there is to see."""
+    """Ground two bundled clips with the bundled model, and write everything there is to see."""
     folder = make_folder(options.out)
-    clip, settings = DEMO / "clip.mp4", DEMO / "demo.json"
-    if not (clip.is_file() and settings.is_file()):
-        raise ModelError(
-            "The demo clip is missing from this installation; "
-            f"reinstall with: pip install --force-reinstall --no-deps {package_origin()}"
-        )
-    query = json.loads(settings.read_text(encoding="utf-8"))["query"]
-    paths = [
-        folder / name for name in ("overlay.mp4", "keyframes.png", "timeline.png", "result.json")
-    ]
-    for path in paths:
-        check_output(path)
+    examples = {label: find_example(name) for label, name in DEMOS.items()}
+    ends = ("overlay.mp4", "keyframes.png", "timeline.png", "result.json")
+    files = {label: [check_output(folder / f"{label}-{end}") for end in ends] for label in DEMOS}
     from stvg_r1_hub.pipeline import STVGPipeline
 
+    bundled = FOLDER.parent / "tiny"
     with ProgressBars() as progress:
-        pipeline = STVGPipeline.from_pretrained(DEMO.parent / "tiny", local_files_only=True)
-        _say(*pipeline.warnings, f'Asking: "{query}" of {clip}')
-        result = pipeline(query, clip, progress=progress)
-        result.save_video(paths[0], progress=progress)
-    result.keyframes(paths[1])
-    result.plot(paths[2])
-    result.to_json(paths[3])
-    _say_answer(result, to_stderr=False)
-    names = ("Video", "Picture", "Timeline", "JSON")
-    _print_lines(
-        [f"{name + ':':<10}{path}" for name, path in zip(names, paths, strict=True)],
-        to_stderr=False,
-    )
+        pipeline = STVGPipeline.from_pretrained(bundled, local_files_only=True)
+        _say(*pipeline.warnings)
+        for label, example in examples.items():
+            overlay, strip, timeline, values = files[label]
+            _say(f'Asking: "{example.query}" of {example.clip}')
+            result = pipeline(example.query, example.clip, progress=progress)
+            drawn = _draw(result, overlay, progress)
+            result.keyframes(strip)
+            result.plot(timeline)
+            result.to_json(values)
+            _say_answers([result], to_stderr=False)
+            written = {"Video": drawn, "Picture": strip, "Timeline": timeline, "JSON": values}
+            _print_lines(
+                [f"{kind + ':':<10}{path}" for kind, path in written.items() if path],
+                to_stderr=False,
+            )
     return 0
 
 
@@ -257,18 +251,36 @@ def _write_json(values: Any, path: str | None) -> None:
         sys.stdout.write(text)
 
 
-def _say_answer(result: GroundingResult, *, to_stderr: bool) -> None:
+def _draw(result: GroundingResult, path: Path, progress: Progress) -> Path | None:
+    """Draw an answer; a video without one is not drawn, and that is said."""
     if result.found:
-        ids = ", ".join(map(str, result.object_ids))
-        noun = "object" if len(result.object_ids) == 1 else "objects"
-        line = (
-            f'"{result.query}": {noun} {ids}, {result.start_seconds:.2f} s to '
-            f"{result.end_seconds:.2f} s, {len(result.boxes)} boxes"
-        )
-    else:
-        line = f'"{result.query}": not found'
-    _print_lines([line], to_stderr=to_stderr)
-    _say(*result.warnings)
+        result.save_video(path, progress=progress)
+        return path
+    old = "; the file of this name is older" if path.exists() else ""
+    _say(f'"{result.query}" was not found, so {path} is not written{old}.')
+    return None
+
+
+def _say_answers(
+    results: Sequence[GroundingResult], *, to_stderr: bool, said: Sequence[str] = ()
+) -> None:
+    """A line an answer, then every warning once; where it is not of all, with its queries."""
+    _print_lines([_answer_line(result) for result in results], to_stderr=to_stderr)
+    for warning in dict.fromkeys(w for result in results for w in result.warnings):
+        about = [f'"{result.query}"' for result in results if warning in result.warnings]
+        if warning not in said:
+            _say(warning if len(about) == len(results) else f"{', '.join(about)}: {warning}")
+
+
+def _answer_line(result: GroundingResult) -> str:
+    if not result.found:
+        return f'"{result.query}": not found'
+    ids = ", ".join(map(str, result.object_ids))
+    noun = "object" if len(result.object_ids) == 1 else "objects"
+    return (
+        f'"{result.query}": {noun} {ids}, {result.start_seconds:.2f} s to '
+        f"{result.end_seconds:.2f} s, {len(result.boxes)} boxes"
+    )
 
 
 def _print_lines(lines: Sequence[str], *, to_stderr: bool) -> None:

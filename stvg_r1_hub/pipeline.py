@@ -89,6 +89,17 @@ class STVGPipeline(Publishing):
 
     check_queries = staticmethod(prompting.check_queries)
 
+    @property
+    def model_name(self) -> str:
+        """What `from_pretrained` was asked for, or a server's model; empty where neither is known.
+
+        A server that was not told which model to use is asked with the first question.
+        """
+        if self._bundle is not None:
+            return self._bundle.name
+        served = getattr(self.vlm, "model", None)
+        return served if isinstance(served, str) else ""
+
     @classmethod
     def from_pretrained(
         cls,

@@ -20,6 +20,7 @@ from stvg_r1_hub.structures import (
     Progress,
     Tracks,
     Tube,
+    VideoInfo,
 )
 from stvg_r1_hub.video import VideoSource
 
@@ -50,6 +51,10 @@ class GroundingResult:
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), repr=False)
     """What was measured of every object, one line each; see `notes.take_notes`."""
+    model: str = ""
+    """Name of the model that was asked, as it was given."""
+    info: VideoInfo | None = field(default=None, repr=False)
+    """What is known of the video."""
     answer: Answer | None = field(default=None, repr=False)
     """What was read from the text, before it was held against the tracks."""
     tracks: Tracks | None = field(default=None, repr=False)
@@ -84,16 +89,25 @@ class GroundingResult:
         return {frame: union_of_masks(masks) for frame, masks in by_frame.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: the query, the answer, the timings and the warnings."""
+        """Plain JSON values that tell a reader who has nothing else what was found in what.
+
+        `video` is None in a result that was put together without `info`, `tracker` is empty where
+        nothing was tracked.
+        """
         values: dict[str, Any] = {
             "query": self.query,
+            "video": None if self.info is None else _video_values(self.info),
+            "model": self.model,
+            "tracker": self.tracks.tracker if self.tracks else "",
             "found": self.found,
             "object_ids": list(self.object_ids),
+            "objects": self._objects(),
             "start_seconds": self.start_seconds,
             "end_seconds": self.end_seconds,
-            "boxes": [self._box_values(box) for box in self.boxes],
+            "boxes": [_box_values(box) for box in self.boxes],
             "reasoning": self.reasoning,
             "raw_text": self.raw_text,
+            "notes": list(self.notes),
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
             "warnings": list(self.warnings),
         }
@@ -101,16 +115,14 @@ class GroundingResult:
             values["masks"] = list(self.masks)
         return values
 
-    def _box_values(self, box: Box) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            "frame_index": box.frame_index,
-            "time_seconds": round(box.time_seconds, 6),
-            "xyxy": [round(v, 2) for v in box.xyxy],
-            "interpolated": box.interpolated,
-        }
-        if len(self.object_ids) > 1:
-            values["object_id"] = box.object_id
-        return values
+    def _objects(self) -> list[dict[str, Any]]:
+        """The answered objects, as the tracker knows them."""
+        found = [self.tracks.get(i) for i in self.object_ids] if self.tracks else []
+        return [
+            {"id": track.object_id, "class": track.class_name, "score": round(track.score, 4)}
+            for track in found
+            if track is not None
+        ]
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The dict of `to_dict` as JSON text, also written to a file when a path is given.
@@ -175,6 +187,26 @@ class GroundingResult:
     def _class_names(self) -> dict[int, str]:
         tracks = self.tracks.tracks if self.tracks else ()
         return {track.object_id: track.class_name for track in tracks}
+
+
+def _box_values(box: Box) -> dict[str, Any]:
+    return {
+        "frame_index": box.frame_index,
+        "time_seconds": round(box.time_seconds, 6),
+        "object_id": box.object_id,
+        "xyxy": [round(v, 2) for v in box.xyxy],
+        "interpolated": box.interpolated,
+    }
+
+
+def _video_values(info: VideoInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "width": info.width,
+        "height": info.height,
+        "fps": round(info.fps, 4),
+        "duration_seconds": round(info.duration_seconds, 6),
+    }
 
 
 def save_tracks_video(

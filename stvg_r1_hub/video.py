@@ -23,7 +23,7 @@ import numpy as np
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Frames, Pixels, SamplingPlan, VideoInfo
-from stvg_r1_hub.video_sampling import plan_for, plan_sampling
+from stvg_r1_hub.video_sampling import plan_for, plan_sampling, thin_sample
 from stvg_r1_hub.video_source import ArraySource, ImageFolderSource, VideoSource
 from stvg_r1_hub.video_writing import write_video
 
@@ -34,6 +34,7 @@ __all__ = [
     "plan_for",
     "plan_sampling",
     "read_frames",
+    "thin_sample",
     "write_video",
 ]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
-from stvg_r1_hub.structures import SamplingPlan, VideoInfo
+from stvg_r1_hub.structures import Frames, SamplingPlan, VideoInfo
 
 FRAMES_PER_STEP = 2
 """Frames that one temporal patch joins; samples are even for it."""
@@ -21,6 +21,16 @@ MAX_FACTORS_PER_FRAME = 768
 """A frame never gets more than this many squares of `size_factor` pixels."""
 MAX_ASPECT_RATIO = 200
 """Longest side by shortest side that the resize rule accepts."""
+
+
+def thin_sample(sample: SamplingPlan | Frames, info: VideoInfo) -> tuple[str, ...]:
+    """A sentence where the model sees less than a frame a second, though the video has more."""
+    if sample.sample_fps >= 1 or len(set(map(int, sample.frame_indices))) >= info.n_frames:
+        return ()
+    return (
+        f"This video is long: the model sees one frame every {1 / sample.sample_fps:.1f} s of it "
+        "and can miss what is quicker; cut out the part that matters and ask about that.",
+    )
 
 
 def plan_sampling(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stvg_r1_hub import cli, commands, doctor
+from stvg_r1_hub import cli, commands, doctor, examples
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
 from tests import tiny_sam2
@@ -272,7 +272,7 @@ def test_reinstalling_is_from_where_it_came(
     if record is not None:
         (metadata / "direct_url.json").write_text(json.dumps(record))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(commands, "DEMO", tmp_path)
+    monkeypatch.setattr(examples, "FOLDER", tmp_path)
     assert cli.main(["demo", "--out", str(tmp_path / "out")]) == 2
     said = capfd.readouterr().err
     assert_one_sentence(said)
@@ -452,16 +452,21 @@ def test_track_writes_video_and_json(
 
 @needs_tiny
 @pytest.mark.slow
-def test_demo_finds_the_object(tmp_path: Path) -> None:
+def test_demo_finds_the_objects(tmp_path: Path) -> None:
     result = stvg("demo", "--out", tmp_path / "demo", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    names = sorted(p.name for p in (tmp_path / "demo").iterdir())
-    assert names == ["keyframes.png", "overlay.mp4", "result.json", "timeline.png"]
-    values = json.loads((tmp_path / "demo" / "result.json").read_text(encoding="utf-8"))
-    assert values["found"] and values["boxes"]
-    truth = json.loads((DEMO_CLIP.parent / "demo.json").read_text(encoding="utf-8"))
-    assert abs(values["start_seconds"] - truth["true_start_seconds"]) <= 0.5
-    assert abs(values["end_seconds"] - truth["true_end_seconds"]) <= 0.5
+    names = {p.name for p in (tmp_path / "demo").iterdir()}
+    for label, example in commands.DEMOS.items():
+        values = json.loads((tmp_path / "demo" / f"{label}-result.json").read_text("utf-8"))
+        ends = ["keyframes.png", "timeline.png", "result.json"]
+        # What has no answer is not drawn.
+        ours = {f"{label}-{end}" for end in [*ends, *["overlay.mp4"] * values["found"]]}
+        assert {name for name in names if name.startswith(label)} == ours
+        if example == "demo":
+            assert values["found"] and values["boxes"]
+            truth = json.loads((DEMO_CLIP.parent / "demo.json").read_text(encoding="utf-8"))
+            assert abs(values["start_seconds"] - truth["true_start_seconds"]) <= 0.5
+            assert abs(values["end_seconds"] - truth["true_end_seconds"]) <= 0.5
     for name in names:
         assert name in result.stdout
 
@@ -476,7 +481,14 @@ def test_ground_prints_only_json_and_writes_one_file_a_query(tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr
     values = json.loads(result.stdout)
     assert [v["query"] for v in values] == ["the dog jumping", "the red car"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["o-1.mp4", "o-2.mp4"]
+    # There is no car: nothing is drawn, and that is said; what is true of both is said once.
+    assert [v["found"] for v in values] == [True, False]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o-1.mp4"]
+    assert '"the red car" was not found, so' in result.stderr
+    (tracker,) = [w for w in values[0]["warnings"] if w.startswith("Tracker:")]
+    assert tracker in values[1]["warnings"] and result.stderr.count(tracker) == 1
+    (reason,) = [w for w in values[1]["warnings"] if w != tracker]
+    assert f'"the red car": {reason}\n' in result.stderr
 
 
 @needs_tiny
@@ -508,5 +520,9 @@ def test_nothing_to_find_is_a_result(tmp_path: Path, capfd: pytest.CaptureFixtur
     arguments = ["ground", str(video), "the dog", "--out", str(out), "--json", str(values)]
     assert cli.main(arguments) == 0
     result = json.loads(values.read_text(encoding="utf-8"))
-    assert result["found"] is False and result["warnings"] and out.is_file()
-    assert "not found" in capfd.readouterr().out
+    assert result["found"] is False and result["warnings"] and not out.exists()
+    said = capfd.readouterr()
+    assert "not found" in said.out and f"so {out} is not written.\n" in said.err
+    out.write_bytes(b"an older answer")
+    assert cli.main(arguments) == 0
+    assert "the file of this name is older" in capfd.readouterr().err

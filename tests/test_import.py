@@ -32,7 +32,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_public_names_load_nothing_heavy() -> None:
-    code = "from stvg_r1_hub import GroundingResult, STVGConfig, STVGPipeline"
+    code = "from stvg_r1_hub import GroundingResult, STVGConfig, STVGPipeline, example_video"
     assert loaded_by(code) == set()
 
 

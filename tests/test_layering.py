@@ -54,9 +54,13 @@ ASSEMBLING = {
         "tracking",
         "segmentation",
         "vlm",
+        "examples",
     },
     "cli": {"commands", "evaluation"},
-    "commands": {"pipeline", "result", "hub", "tracking", "web", "doctor", "progress_bars"},
+    "commands": {
+        *{"pipeline", "result", "hub", "tracking", "video", "web", "doctor", "progress_bars"},
+        "examples",
+    },
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
         *{"drawing", "progress_bars"},

@@ -34,7 +34,7 @@ from stvg_r1_hub.structures import (
     VideoInfo,
 )
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.video import open_video
+from stvg_r1_hub.video import open_video, plan_for, thin_sample
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.media import number_of, write_clip
 
@@ -436,27 +436,59 @@ def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
     assert json.loads(text) == values == result.to_dict()
     assert list(values) == [
         "query",
+        "video",
+        "model",
+        "tracker",
         "found",
         "object_ids",
+        "objects",
         "start_seconds",
         "end_seconds",
         "boxes",
         "reasoning",
         "raw_text",
+        "notes",
         "timings",
         "warnings",
     ]
-    assert list(values["boxes"][0]) == ["frame_index", "time_seconds", "xyxy", "interpolated"]
+    box = values["boxes"][0]
+    assert list(box) == ["frame_index", "time_seconds", "object_id", "xyxy", "interpolated"]
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
     with pytest.raises(OutputError):
         result.to_json(tmp_path / "result.json" / "result.json")
 
 
-def test_several_objects_name_theirs_in_the_json(clip: Path) -> None:
-    pipeline, _, _ = make_pipeline("<answer>Target ID: 1, 2, Time range: 0.50 to 1.00</answer>")
-    values = pipeline("the dogs", clip).to_dict()
-    assert values["object_ids"] == [1, 2]
-    assert {box["object_id"] for box in values["boxes"]} == {1, 2}
+def test_the_json_says_by_itself_what_was_found_in_what(clip: Path) -> None:
+    both = "<answer>Target ID: 1, 2, Time range: 0.50 to 1.00</answer>"
+    nothing = "<answer>Target ID: none</answer>"
+    pipeline, _, _ = make_pipeline(GOOD, both, nothing)
+    pipeline.vlm.model = "served/model"  # type: ignore[attr-defined]  # as of a server
+    one, two, none = (r.to_dict() for r in pipeline(["the dog", "the dogs", "the cat"], clip))
+    with open_video(clip) as source:
+        info = source.info
+    for values in (one, two, none):
+        assert values["video"] == {
+            "name": clip.name, "width": info.width, "height": info.height, "fps": info.fps,
+            "duration_seconds": info.duration_seconds,
+        }  # fmt: skip
+        assert (values["model"], values["tracker"]) == ("served/model", "fixed")
+        assert values["notes"] == []
+    assert [thing["id"] for thing in two["objects"]] == two["object_ids"] == [1, 2]
+    assert one["objects"] == [{"id": 2, "class": "dog", "score": 0.9}] and none["objects"] == []
+    assert {box["object_id"] for box in one["boxes"]} == {2}
+    assert {box["object_id"] for box in two["boxes"]} == {1, 2}
+
+
+def test_a_sample_thinner_than_a_frame_a_second_is_said_first(tmp_path: Path) -> None:
+    sampling = replace(STVGConfig().sampling, max_frames=4)
+    pipeline, _, _ = make_pipeline(config=replace(STVGConfig(), sampling=sampling))
+    long = write_clip(tmp_path / "long.mp4", 60, fps=10)
+    first = pipeline("the dog", long).warnings[0]
+    assert "one frame every 1.5 s" in first and "cut out the part" in first
+    short = write_clip(tmp_path / "short.mp4", 40, fps=10)
+    assert not any("long" in warning for warning in pipeline("the dog", short).warnings)
+    slow = open_video([np.full((48, 64, 3), 9 * i, np.uint8) for i in range(4)], fps=0.5).info
+    assert thin_sample(plan_for(slow, sampling), slow) == ()  # it has no other frames
 
 
 def test_overlay_has_the_timing_and_sound_of_the_video(clip: Path, tmp_path: Path) -> None:

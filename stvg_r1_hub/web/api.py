@@ -72,10 +72,11 @@ def _endpoint(page: Page) -> Any:
             max_objects: consider only so many objects; 0 for all
 
         Returns:
-            One JSON object a description (query, found, object_ids, start_seconds, end_seconds,
-            boxes, reasoning, warnings), and one video a description with the answer drawn. The
-            warnings are a list of sentences: all that the page says too, such as that the small
-            bundled model does not know this kind of video.
+            One JSON object a description (query, video, model, tracker, found, object_ids,
+            objects, start_seconds, end_seconds, boxes, reasoning, notes, warnings), and one video
+            with the answer drawn for every description that was found. The warnings are a list of
+            sentences: all that the page says too, such as that the small bundled model does not
+            know this kind of video.
         """
         settings = Settings(
             model=model, tracker=tracker, masks=masks, max_objects=int(max_objects or 0) or None
@@ -100,6 +101,6 @@ def _endpoint(page: Page) -> Any:
         except Exception:
             _LOG.exception("A question failed.")
             raise gr.Error(CRASHED, print_exception=False) from None
-        yield [a.values for a in answers], [str(a.overlay) for a in answers]
+        yield [a.values for a in answers], [str(a.overlay) for a in answers if a.overlay]
 
     return ground

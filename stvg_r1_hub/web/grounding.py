@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import secrets
 import shutil
@@ -17,13 +16,14 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pictures import keyframe_indices
 from stvg_r1_hub.pipeline import STVGPipeline, open_video
@@ -37,7 +37,6 @@ from stvg_r1_hub.web.limits import Limits, check_video
 from stvg_r1_hub.web.models import BUNDLED, KNOWS_RENDERED_CLIPS_ALONE, Settings, Shelf
 
 KEYFRAME_HEIGHT = 240
-DEMO = Path(__file__).parents[1] / "bundled" / "demo"
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,14 +46,17 @@ class Answered:
 
     summary: str
     """A few words, as text."""
+    shared: str
+    """What is to be known of all answers of this call alike, where there are several."""
     card: str
     timeline: str
     keyframes: str
     reasoning: str
-    """These four are HTML."""
+    """These five are HTML."""
     rows: list[list[float | int]]
     """The tube as a table: frame, seconds, number, and the box's four edges."""
-    overlay: Path
+    overlay: Path | None
+    """The answer drawn; None where there is none to draw."""
     marked: Path
     """What the language model saw."""
     json: Path
@@ -76,6 +78,9 @@ class _Remarks:
     """On what the visitor chose."""
     caution: str | None
     """That the model does not know such videos."""
+
+    alike: tuple[str, ...] | None = None
+    """Warnings that several answers all have, said once above them; None for a single answer."""
 
     def all(self) -> list[str]:
         """Every sentence, the gravest first."""
@@ -146,26 +151,16 @@ class Grounder:
         return answers
 
 
-def bundled_examples() -> list[tuple[Path, str]]:
-    """Clip and description of every bundled example, that of `stvg demo` first."""
-    examples = []
-    for path in sorted(DEMO.glob("*.json"), key=lambda path: (path.name != "demo.json", path.name)):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if (DEMO / values["clip"]).is_file():
-            examples.append((DEMO / values["clip"], str(values["query"])))
-    return examples
-
-
 @cache
 def _example_clips() -> frozenset[bytes]:
     """Digests of the bundled clips: about these the bundled model may be believed."""
-    return frozenset(_digest(clip) for clip, _ in bundled_examples())
+    return frozenset(_digest(example.clip) for example in bundled_examples())
 
 
 @cache
 def _example_questions(names: tuple[str, ...]) -> set[tuple[bytes, tuple[str, ...], Settings]]:
     """The questions that everybody asks: the bundled examples, with each model as it comes."""
-    examples = [(_digest(clip), (query,)) for clip, query in bundled_examples()]
+    examples = [(_digest(clip), (query,)) for _, clip, query in bundled_examples()]
     return {(*example, Settings(name)) for example in examples for name in names}
 
 
@@ -195,6 +190,9 @@ def _ask(
             results = clip.ground(list(queries), progress=progress)
             marked = folder / "what-the-model-saw.mp4"
             _write_marked(marked, clip.marked, source.info.duration_seconds)
+        if len(results) > 1:
+            alike = [w for w in results[0].warnings if all(w in r.warnings for r in results)]
+            remarks = replace(remarks, alike=tuple(alike))
         return [
             _files(result, source, folder, number, marked, remarks, progress)
             for number, result in enumerate(results, start=1)
@@ -224,13 +222,18 @@ def _files(
 ) -> Answered:
     """Everything of one answer that a visitor can see or keep."""
     overlay, text = folder / f"answer-{number}.mp4", folder / f"answer-{number}.json"
-    result.save_video(overlay, progress=progress)
+    if result.found:
+        result.save_video(overlay, progress=progress)
     values = result.to_dict()
     values["warnings"] = [*remarks.all(), *values["warnings"]]
     write_json(values, text)
-    card = markup.answer_card(result, remarks.notes)
-    if remarks.caution:
-        card += markup.caution(remarks.caution)
+    if remarks.alike is None:
+        card = markup.answer_card(result, remarks.notes)
+        card += markup.caution(remarks.caution) if remarks.caution else ""
+        shared = ""
+    else:
+        card = markup.answer_card(result, said=remarks.alike)
+        shared = markup.shared(remarks.caution, [*remarks.notes, *remarks.alike])
     masks = None
     if result.masks is not None and any(result.masks):
         masks = folder / f"masks-{number}.zip"
@@ -238,6 +241,7 @@ def _files(
     info = source.info
     return Answered(
         summary=markup.short_answer(result),
+        shared=shared,
         card=card,
         timeline=markup.timeline(result, info),
         keyframes=markup.keyframes(_keyframes(result, source)),
@@ -246,7 +250,7 @@ def _files(
             [b.frame_index, round(b.time_seconds, 3), b.object_id, *(round(v, 1) for v in b.xyxy)]
             for b in result.boxes
         ],
-        overlay=overlay,
+        overlay=overlay if result.found else None,
         marked=marked,
         json=text,
         masks=masks,

@@ -11,9 +11,9 @@ from anyio import to_thread
 from gradio.processing_utils import save_bytes_to_cache
 
 from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.video_download import download
 from stvg_r1_hub.web import markup
-from stvg_r1_hub.web.grounding import bundled_examples
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import (
     BUNDLED,
@@ -115,7 +115,7 @@ class Layout:
             self.stop = gr.Button("Stop", visible=False, elem_id="stvg-stop")
         if examples := bundled_examples():
             self.examples = gr.Examples(
-                [[str(clip), query] for clip, query in examples],
+                [[str(clip), query] for _, clip, query in examples],
                 [self.video, self.text],
                 label="Examples to try",
                 cache_examples=False,

@@ -92,14 +92,28 @@ def short_answer(result: GroundingResult) -> str:
     return f"{result.query}: {result.start_seconds:.2f} to {result.end_seconds:.2f} s"
 
 
-def answer_card(result: GroundingResult, notes: Sequence[str] = ()) -> str:
-    """The answer in large letters, what it is about, and what should be known of it."""
-    sentences = [*notes, *result.warnings]
+def shared(grave: str | None, sentences: Sequence[str]) -> str:
+    """What is to be known of several answers alike, to stand above them."""
+    return f"{caution(grave) if grave else ''}{_sentences(sentences)}"
+
+
+def answer_card(
+    result: GroundingResult, notes: Sequence[str] = (), *, said: Sequence[str] = ()
+) -> str:
+    """The answer in large letters, what it is about, and what should be known of it.
+
+    Args:
+        result: of one description.
+        notes: sentences to add to its warnings.
+        said: warnings that stand elsewhere already.
+    """
+    sentences = [*notes, *(warning for warning in result.warnings if warning not in said)]
     query = f'<p class="stvg-query">{escape(result.query)}</p>'
     if not result.found or result.start_seconds is None or result.end_seconds is None:
         return (
             f'<section class="stvg-card" data-found="false">{query}'
             '<p class="stvg-when">Not found in this video</p>'
+            f"{note('Nothing is drawn; below is the video with the number of every object.')}"
             f"{_sentences(sentences)}</section>"
         )
     start, end = result.start_seconds, result.end_seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -174,23 +175,26 @@ class Page(Layout):
         if answer is None:
             return (gr.skip(),) * 10
         return (
-            "",
+            answer.shared,
             answer.card,
             self._show_video(answers, picked, view),
             answer.timeline,
             answer.keyframes,
             answer.reasoning,
             answer.rows,
-            str(answer.overlay),
+            _download(answer.overlay),
             str(answer.json),
-            gr.DownloadButton(
-                value=str(answer.masks) if answer.masks else None, visible=answer.masks is not None
-            ),
+            _download(answer.masks),
         )
 
     def _show_video(self, answers: list[Answered], picked: str | None, view: str) -> Any:
         answer = self._chosen(answers, picked)
         if answer is None:
             return gr.skip()
-        path = answer.marked if view == SEEN else answer.overlay
+        path = answer.marked if view == SEEN else answer.overlay or answer.marked
         return str(path)
+
+
+def _download(path: Path | None) -> gr.DownloadButton:
+    """The button of a file that not every answer has."""
+    return gr.DownloadButton(value=None if path is None else str(path), visible=path is not None)

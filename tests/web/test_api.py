@@ -41,7 +41,9 @@ def test_ground(client: Any, demo: Demo) -> None:
     (result,) = results  # The same description is asked once.
     assert result["found"] and result["query"] == demo.query
     assert demo.overlap(result["start_seconds"], result["end_seconds"]) > 0.5
-    assert {"frame_index", "time_seconds", "xyxy"} <= set(result["boxes"][0])
+    assert {"frame_index", "time_seconds", "object_id", "xyxy"} <= set(result["boxes"][0])
+    assert (result["model"], result["video"]["duration_seconds"]) == ("tiny", 4.0)
+    assert [thing["class"] for thing in result["objects"]] == ["dog"]
     assert KNOWS_RENDERED_CLIPS_ALONE not in result["warnings"]
     with open_video(demo.clip) as given, open_video(videos[0]) as drawn:
         assert drawn.info.n_frames == given.info.n_frames

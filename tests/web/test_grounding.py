@@ -12,16 +12,11 @@ import pytest
 from stvg_r1_hub.errors import Cancelled, VideoError
 from stvg_r1_hub.evaluation.sprites.benchmark import score_result
 from stvg_r1_hub.evaluation.sprites.clips import clip_scene
+from stvg_r1_hub.examples import FOLDER, bundled_examples
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.video import open_video
-from stvg_r1_hub.web import grounding
-from stvg_r1_hub.web.grounding import (
-    DEMO,
-    Grounder,
-    _example_questions,
-    bundled_examples,
-    sweep,
-)
+from stvg_r1_hub.web import grounding, markup
+from stvg_r1_hub.web.grounding import Grounder, _example_questions, sweep
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import Settings, Shelf
 from tests.media import write_clip
@@ -58,6 +53,10 @@ def test_everything_that_is_shown(grounder, demo):
     assert {"load", "decode/track", "encode", "answer", "writing"} <= {s[0] for s in stages}
     assert "data:image/jpeg;base64," in first.keyframes and 'data-inside="true"' in first.keyframes
     assert answers[0].overlay != answers[1].overlay
+    # What is known of both alike is said once, and the JSON of each says all.
+    (tracker,) = [w for w in first.values["warnings"] if w.startswith("Tracker:")]
+    assert first.shared == answers[1].shared and markup.escape(tracker) in first.shared
+    assert "Tracker:" not in first.card and tracker in answers[1].values["warnings"]
 
 
 @pytest.mark.slow
@@ -135,14 +134,16 @@ def test_marked_video_of_a_short_clip(tmp_path, shelf):
     assert json.loads(answers[0].json.read_text(encoding="utf-8")) == answers[0].values
 
 
-EXAMPLES = sorted(path.name for path in DEMO.glob("*.json"))
+SPRITES = sorted(
+    path.name for path in FOLDER.glob("*.json") if "sprite world" in path.read_text("utf-8")
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_bundled_examples_are_answered_right(shelf, name):
+@pytest.mark.parametrize("name", SPRITES)
+def test_bundled_sprites_are_answered_right(shelf, name):
     """Against the whole true tube, of the unseen scene that the file names."""
-    values = json.loads((DEMO / name).read_text(encoding="utf-8"))
+    values = json.loads((FOLDER / name).read_text(encoding="utf-8"))
     level, seed, number = re.match(
         r"sprite world, level (\w+), seed (\d+), clip (\d+): never seen in training",
         values["source"],
@@ -151,16 +152,16 @@ def test_bundled_examples_are_answered_right(shelf, name):
     truth = (values["true_start_seconds"], values["true_end_seconds"])
     assert values["query"] == scene.query
     assert truth == (scene.answer_range or (None, None))
-    assert (DEMO / values["clip"]).stat().st_size < 100_000
+    assert (FOLDER / values["clip"]).stat().st_size < 100_000
     pipeline, _ = shelf.pipeline(Settings("tiny"))
-    answer = pipeline(values["query"], DEMO / values["clip"])
+    answer = pipeline(values["query"], FOLDER / values["clip"])
     score = score_result(scene, answer)
     assert score.id_correct and answer.found == (scene.answer_range is not None)
     assert score.viou is None or score.viou > 0.7
 
 
 def test_examples_on_the_page():
-    """That of `stvg demo` first, and one of each form of question."""
-    clips = [clip.name for clip, _ in bundled_examples()]
-    assert clips == ["clip.mp4", "attribute.mp4", "look-alike.mp4", "none.mp4"]
-    assert len(_example_questions(("tiny", "other"))) == 8
+    """Those of `stvg demo` first, and one of each form of question."""
+    names = [example.name for example in bundled_examples()]
+    assert names == ["demo", "street", "attribute", "look-alike", "none"]
+    assert len(_example_questions(("tiny", "other"))) == 10
