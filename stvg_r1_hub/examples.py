@@ -24,8 +24,10 @@ class Example(NamedTuple):
 
 
 def bundled_examples() -> list[Example]:
-    """Every example whose clip is there, those of `stvg demo` first."""
-    files = sorted(FOLDER.glob("*.json"), key=lambda file: (file.stem not in _FIRST, file.stem))
+    """Every example whose clip is there, those about the clips of `stvg demo` first."""
+    files = sorted(
+        FOLDER.glob("*.json"), key=lambda file: (not file.stem.startswith(_FIRST), file.stem)
+    )
     values = [(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
     examples = [Example(name, FOLDER / v["clip"], str(v["query"])) for name, v in values]
     return [example for example in examples if example.clip.is_file()]

@@ -28,8 +28,8 @@ def thin_sample(sample: SamplingPlan | Frames, info: VideoInfo) -> tuple[str, ..
     if sample.sample_fps >= 1 or len(set(map(int, sample.frame_indices))) >= info.n_frames:
         return ()
     return (
-        f"This video is long: the model sees one frame every {1 / sample.sample_fps:.1f} s of it "
-        "and can miss what is quicker; cut out the part that matters and ask about that.",
+        f"This video is long: the model looks at one frame every {1 / sample.sample_fps:.1f} s of "
+        "it and can miss what is quicker; cut out the part that matters and ask about that.",
     )
 
 

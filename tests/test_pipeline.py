@@ -472,7 +472,7 @@ def test_the_json_says_by_itself_what_was_found_in_what(clip: Path) -> None:
             "duration_seconds": info.duration_seconds,
         }  # fmt: skip
         assert (values["model"], values["tracker"]) == ("served/model", "fixed")
-        assert values["notes"] == []
+        assert [note[0] for note in values["notes"]] == ["1", "2"]
     assert [thing["id"] for thing in two["objects"]] == two["object_ids"] == [1, 2]
     assert one["objects"] == [{"id": 2, "class": "dog", "score": 0.9}] and none["objects"] == []
     assert {box["object_id"] for box in one["boxes"]} == {2}

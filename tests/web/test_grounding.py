@@ -85,7 +85,7 @@ def test_stopping_leaves_nothing(grounder, demo):
                 raise Cancelled("enough")
 
         with pytest.raises(Cancelled):
-            grounder.ground(demo.clip, ["the frog"], Settings("tiny"), stop)
+            grounder.ground(demo.clip, [demo.query], Settings("tiny"), stop)
         assert not list(grounder.folder.iterdir()) and len(grounder.line) == 0
 
 
@@ -163,5 +163,5 @@ def test_bundled_sprites_are_answered_right(shelf, name):
 def test_examples_on_the_page():
     """Those of `stvg demo` first, and one of each form of question."""
     names = [example.name for example in bundled_examples()]
-    assert names == ["demo", "street", "attribute", "look-alike", "none"]
-    assert len(_example_questions(("tiny", "other"))) == 10
+    assert names == ["demo", "street", "street-leaving", "attribute", "look-alike", "none"]
+    assert len(_example_questions(("tiny", "other"))) == 12
