@@ -122,6 +122,7 @@ class BorrowedTracker:
     def __init__(self, tracker: Tracker, key: TrackerKey) -> None:
         """Use a tracker that the GPU process can load by its key."""
         self.name = tracker.name
+        self.class_names = tuple(getattr(tracker, "class_names", ()))
         self._tracker = tracker
         self._key = key
         _TRACKERS.setdefault(key, tracker)
