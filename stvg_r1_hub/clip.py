@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 from stvg_r1_hub.errors import OutOfMemoryError
@@ -10,6 +11,8 @@ from stvg_r1_hub.smaller_sample import halve_sample
 from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.video import thin_sample
+from stvg_r1_hub.vlm.reading.lexicon import classes_of
+from stvg_r1_hub.vlm.reading.meaning import read_query
 
 if TYPE_CHECKING:
     from stvg_r1_hub.pipeline import STVGPipeline
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 NO_OBJECT = "No object was found in the video, so the language model was not asked."
 NO_MARKER = "No object is visible in the frames that the language model sees, so it was not asked."
+OTHER_CLASS = "The tracker takes object {number} for a {found}, and the question names a {asked}."
+WITHDRAWN = "The answer is withdrawn."
 SMALLER = (
     "Memory ran out: the language model saw {frames} frames of {width}x{height} instead of "
     "{all_frames} of {all_width}x{all_height}."
@@ -135,6 +140,30 @@ class Clip:
             for query, text in zip(queries, texts, strict=True)
         ]
 
+    def _checked_class(self, query: str, tube: Tube) -> Tube:
+        """The tube with a warning where its object is of another class than the query names.
+
+        Only for classes that the tracker can tell apart. The bundled model's answer is withdrawn
+        then, since its tracker is right more often (`benchmarks/bench_kinds.py`); a large model
+        sees better than a tracker does, and keeps its answer.
+        """
+        wanted = {name for noun in read_query(query).nouns for name in classes_of(noun)}
+        known = {name.lower() for name in self.tracks.class_names}
+        others = [
+            track
+            for i in tube.object_ids
+            if (track := self.tracks.get(i)) and track.class_name.lower() not in wanted
+        ]
+        if not others or not wanted & known:
+            return tube
+        asked = " or ".join(sorted(wanted & known)[:3])
+        said = OTHER_CLASS.format(
+            number=others[0].object_id, found=others[0].class_name, asked=asked
+        )
+        if self._pipeline.config.reads_notes:
+            return Tube((), 0.0, 0.0, (), None, (*tube.warnings, f"{said} {WITHDRAWN}"))
+        return replace(tube, warnings=(*tube.warnings, said))
+
     def _result(
         self,
         query: str,
@@ -160,6 +189,7 @@ class Clip:
                 duration_seconds=self._source.info.duration_seconds,
                 markers=self._markers,
             )
+            tube = self._checked_class(query, tube)
             warnings += tube.warnings
             if self._masks and tube.boxes and (tube.masks is None or None in tube.masks):
                 with timed(timings, "segment"):

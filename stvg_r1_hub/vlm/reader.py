@@ -104,12 +104,9 @@ class NotesReader:
         """The answer from the notes, or None for a question of sight."""
         meaning = read_query(query)
         actions, strangers = actions_and_unknown(words_of(query))
-        if (
-            self.knows(notes.class_names)
-            and actions
-            and not strangers
-            and not {"left", "right"} & set(meaning.motion)
-        ):
+        is_action = actions or "leaves" in meaning.motion
+        is_directed = bool({"left", "right"} & set(meaning.motion))
+        if self.knows(notes.class_names) and is_action and not strangers and not is_directed:
             return None
         understood = f"{BY_NOTES} Understood: {', '.join(meaning.words()) or 'any object'}."
         if not meaning.is_english:

@@ -134,7 +134,8 @@ _KINDS = ("colours", "relation", "motion", "where", "rank", "order")
 def actions_and_unknown(words: list[str]) -> tuple[bool, tuple[str, ...]]:
     """Whether words name an action that only sight can judge, and those that nobody knows."""
     seen: set[int] = set()
-    bases = [_bases(word) for word in words]
+    # "left" is a side far more often than the past of leaving.
+    bases = [_bases(word) if word != "left" else frozenset({word}) for word in words]
     for place in range(len(words)):
         for text in lexicon()["seen"]:
             stop = _match(tuple(words_of(text)), bases, words, place)
