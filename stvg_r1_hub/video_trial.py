@@ -113,8 +113,8 @@ class Trials:
     def _start(self) -> subprocess.Popen[str]:
         package = str(Path(__file__).parents[1])
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        # Threads that NumPy would start for nothing, each with memory of its own.
-        alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # NumPy would start threads for nothing, each with memory of its own.
+        settings = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
         return subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, *self._arguments],
             stdin=subprocess.PIPE,
@@ -123,7 +123,7 @@ class Trials:
             text=True,
             encoding="utf-8",
             errors="surrogateescape",
-            env={**os.environ, **alone, "PYTHONPATH": path},
+            env={**os.environ, **settings, "PYTHONPATH": path},
         )
 
 
