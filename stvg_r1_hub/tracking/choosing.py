@@ -100,7 +100,7 @@ class ChoosingTracker:
             f"{n_sure} of {len(own)} frames of this video."
         )
         if coco_things:
-            said += f" The video also shows what only the tracker 'coco' follows: {coco_things}."
+            said += f" COCO's detector also sees {coco_things}, which only tracker 'coco' follows."
         return self.own, said
 
 

@@ -87,7 +87,7 @@ def test_a_clip_with_both_says_so(tracker: ChoosingTracker) -> None:
     few = with_emoji(alone, "frog", "octopus")
     chosen, said = choice(tracker, [few] * LOOKS)
     assert chosen == "own" and "frog" in said and "octopus" in said
-    assert said.endswith("shows what only the tracker 'coco' follows: person.")
+    assert said.endswith("also sees person, which only tracker 'coco' follows.")
     chosen, said = choice(tracker, [*[with_emoji(alone, "frog")] * 3, *[alone] * 9])
     assert chosen == "coco"
     assert "more in this video (person) than" in said and said.endswith("which sees frog.")
