@@ -11,7 +11,8 @@ they are and changed; photographs (those of scikit-image) stand still. Two rows,
 for the last one, have both: emoji pasted on photographs, larger and stiffer than in any clip that
 the own detector learned from, where it is right; and a single one on the street, where people are
 more. Prints how many of each kind are right, the sentences of those that are not, and the processor
-seconds of a clip (decoding its dozen frames included; the mean and the worst).
+seconds of a clip, the mean and the worst: of sprite clips, which are files, with decoding; of the
+others, whose frames are in memory, without.
 """
 
 from __future__ import annotations
