@@ -471,7 +471,7 @@ def test_a_report_on_true_tracks_says_so(tmp_path, capsys):
     assert "what the tracker alone allows" not in text
     assert all(line["oracles"]["id correct"] for line in read_lines(tmp_path).values())
     assert main(sprites(tmp_path, "--max-samples", "2")) == 2
-    assert "tracker was 'true tracks', is 'detector'" in capsys.readouterr().err
+    assert "tracker was 'true tracks', is 'detector or coco'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
