@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,22 @@ from PIL import Image
 
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.drawing import WHITE, draw_text, fit_text, line_height, wrap_text
+from stvg_r1_hub.examples import find_example
 from stvg_r1_hub.rendering import draw_objects
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video import open_video
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "stvg_r1_hub"
-DEMO = PACKAGE / "bundled" / "demo"
+PART = np.s_[120:420, 305:605]
+"""Rows and columns of the street that are shown: where the answered person is."""
 SIDE, GAP, SIZE = 300, 46, 17
 GROUND = (24, 26, 31)
 QUIET = (165, 170, 182)
 
 
 def panel(pixels: Pixels) -> Pixels:
-    picture = Image.fromarray(pixels)
+    picture = Image.fromarray(pixels[PART])
     picture.thumbnail((SIDE, SIDE))
     canvas = np.full((SIDE, SIDE, 3), 40, np.uint8)
     top, left = (SIDE - picture.height) // 2, (SIDE - picture.width) // 2
@@ -45,9 +46,9 @@ def words(text: str, query: str) -> Pixels:
 
 
 def main() -> None:
-    query = json.loads((DEMO / "demo.json").read_text(encoding="utf-8"))["query"]
+    _, street, query = find_example("street")
     pipeline = STVGPipeline.from_pretrained("tiny")
-    with open_video(DEMO / "clip.mp4") as source, pipeline.open(source) as clip:
+    with open_video(street) as source, pipeline.open(source) as clip:
         result = clip.ground(query)
         assert result.found and result.start_seconds is not None
         middle = (result.start_seconds + (result.end_seconds or 0)) / 2
