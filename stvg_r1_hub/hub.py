@@ -15,12 +15,13 @@ from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, package_origin
-from stvg_r1_hub.hub_files import fetch
+from stvg_r1_hub.hub_files import fetch, holds, is_stage
 from stvg_r1_hub.training_record import TRAINING_NAME
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
 ADAPTER_CONFIG = "adapter_config.json"
+_NOT_LORA = "non_lora_state_dict.bin"
 LANGUAGE_MODEL = ("model*.safetensors", "adapter_model*.safetensors")
 """Weights of the language model, or of an adapter for it; those of a detector lie in a folder."""
 
@@ -86,22 +87,36 @@ def load_bundle(
         )
 
     folder, adapter = fetch(name, revision), None
+    warnings: tuple[str, ...] = ()
     if is_adapter(folder):
         adapter = folder
         base, base_revision = base_of(name, adapter, weights=weights)
         folder = fetch(base, base_revision)
         _check_model_files(base, folder, weights)
+        on_hub = None if local_files_only or local_folder(name) else str(name)
+        if (adapter / _NOT_LORA).is_file() or (
+            on_hub and holds(on_hub, _NOT_LORA, revision=revision, token=token)
+        ):
+            warnings = (
+                f"{name} also has {_NOT_LORA}, weights trained beside the adapter: they are not "
+                "used, because that file is a pickle, which can run code; merge them into the "
+                "model with its trainer and save that as safetensors.",
+            )
     else:
         _check_model_files(name, folder, weights)
     for place in (adapter, folder):
         if place is not None and (place / CONFIG_NAME).is_file():
-            return Bundle(str(name), folder, STVGConfig.load(place), (), adapter)
-    return Bundle(str(name), folder, _preset(folder), (_bare(name, folder),), adapter)
+            return Bundle(str(name), folder, STVGConfig.load(place), warnings, adapter)
+    return Bundle(str(name), folder, _preset(folder), (_bare(name, folder), *warnings), adapter)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds a PEFT adapter and no model of its own."""
-    return (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file()
+    """Whether a folder holds a PEFT adapter and no weights of a whole model.
+
+    Trainers put the base model's config and tokenizer beside an adapter.
+    """
+    whole = any(folder.glob("model*.safetensors*"))
+    return (folder / ADAPTER_CONFIG).is_file() and not whole
 
 
 def base_of(name: str | Path, adapter: Path, *, weights: bool = True) -> tuple[str, str | None]:
@@ -126,6 +141,14 @@ def base_of(name: str | Path, adapter: Path, *, weights: bool = True) -> tuple[s
             f"The adapter {name} does not say which model it belongs to; "
             f"set base_model_name_or_path in its {ADAPTER_CONFIG}."
         )
+    try:
+        local_folder(base)
+    except ModelError as error:
+        raise ModelError(
+            f"The adapter {name} was trained on '{base[-80:]}', which is no folder on this disk, "
+            "no bundled model and no Hub id; write where that model is as base_model_name_or_path "
+            f"into its {ADAPTER_CONFIG}."
+        ) from error
     return base, revision if isinstance(revision, str) else None
 
 
@@ -240,7 +263,9 @@ def fingerprint(folder: Path, config: STVGConfig) -> str:
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
         # The settings are in the digest already; how it was trained changes no answer.
-        if hidden or path.suffix not in _FINGERPRINTED or name.name in (CONFIG_NAME, TRAINING_NAME):
+        if hidden or is_stage(name) or path.suffix not in _FINGERPRINTED:
+            continue
+        if name.name in (CONFIG_NAME, TRAINING_NAME):
             continue
         size = path.stat().st_size
         digest.update(f"{name.as_posix()} {size}\n".encode())

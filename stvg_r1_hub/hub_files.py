@@ -7,12 +7,21 @@ retried for half a minute. Here one request says whether the Hub can be reached 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
+from stvg_r1_hub.errors import ModelError
 from stvg_r1_hub.hub_errors import USE_BUNDLED, fetching
 
 FILE_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.md", "*.onnx")
 """What is fetched: weights that cannot run code, settings and texts."""
+_STAGES = "checkpoint-*"
+"""Folders that trainers leave in a model's: earlier stages of it, with the optimizer's state."""
+
+
+def is_stage(file: Path) -> bool:
+    """Whether a file, relative to its model's folder, is of an earlier stage of the training."""
+    return any(fnmatch(part, _STAGES) for part in file.parts[:-1])
 
 
 def fetch(
@@ -52,9 +61,20 @@ def fetch(
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             allow_patterns=list(FILE_PATTERNS),
-            ignore_patterns=list(without),
+            ignore_patterns=[f"{_STAGES}/*", f"*/{_STAGES}/*", *without],
         )
     return Path(str(folder))
+
+
+def holds(repo_id: str, file: str, *, revision: str | None, token: str | bool | None) -> bool:
+    """Whether a repository has a file that is not fetched; False when the Hub cannot be asked."""
+    from huggingface_hub import file_exists
+
+    try:
+        with fetching(repo_id, revision):
+            return file_exists(repo_id, file, revision=revision, token=token)
+    except ModelError:
+        return False
 
 
 def model_folder(

@@ -15,7 +15,7 @@ from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
 from stvg_r1_hub.hub import base_of, fingerprint, is_adapter
 from stvg_r1_hub.hub_errors import sending
-from stvg_r1_hub.hub_files import FILE_PATTERNS
+from stvg_r1_hub.hub_files import FILE_PATTERNS, is_stage
 from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card
 from stvg_r1_hub.training_record import hub_base, load_training
 
@@ -32,8 +32,8 @@ def model_files(folder: Path) -> list[Path]:
 def _is_of_bundle(file: Path) -> bool:
     if fnmatch(file.as_posix(), EVAL_RESULTS_PATTERN):
         return True
-    hidden = any(part.startswith(".") for part in file.parts)
-    return not hidden and any(fnmatch(file.name, pattern) for pattern in FILE_PATTERNS)
+    aside = is_stage(file) or any(part.startswith(".") for part in file.parts)
+    return not aside and any(fnmatch(file.name, pattern) for pattern in FILE_PATTERNS)
 
 
 def card_facts(source: Path, config: STVGConfig, results: str | Path | None = None) -> CardFacts:

@@ -16,6 +16,7 @@ import pytest
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
+from stvg_r1_hub.saving import model_files
 from tests.hub_server import Hub, Repository, serving
 
 
@@ -108,8 +109,37 @@ def test_an_adapter_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         hub.load_bundle(make_adapter(tmp_path / "a", None))
     with pytest.raises(ModelError, match=r"no adapter_model\.safetensors"):
         hub.load_bundle(make_adapter(tmp_path / "b", "tiny", weights="bin"))
-    with pytest.raises(ModelError, match="no model 'nowhere'"):
-        hub.load_bundle(make_adapter(tmp_path / "c", "nowhere"))
+    elsewhere = "/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-VL-7B-Instruct"
+    for i, base in enumerate(("nowhere", elsewhere)):
+        with pytest.raises(ModelError, match=f"was trained on '{base}', which is no fol") as said:
+            hub.load_bundle(make_adapter(tmp_path / f"c{i}", base))
+        assert len(str(said.value)) <= 300 + len(str(tmp_path))
+
+
+def test_an_adapter_with_its_bases_config_is_an_adapter(tmp_path: Path) -> None:
+    base = make_bundle(tmp_path / "base")
+    adapter = make_adapter(tmp_path / "adapter", str(base))
+    (adapter / "config.json").write_text((base / "config.json").read_text())
+    (adapter / "tokenizer.json").write_text("{}")
+    assert hub.load_bundle(adapter).folder == base
+    assert len(hub.load_bundle(adapter).warnings) == 1
+    (adapter / "non_lora_state_dict.bin").write_bytes(b"a pickle")
+    assert "non_lora_state_dict.bin" in hub.load_bundle(adapter).warnings[1]
+    # A merged model that its trainer left the adapter's settings with is a model.
+    (adapter / "model.safetensors").write_bytes(b"weights")
+    assert hub.load_bundle(adapter).adapter is None
+
+
+def test_earlier_stages_of_a_training_are_no_part_of_the_model(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    before = hub.fingerprint(folder, STVGConfig()), model_files(folder)
+    for name in ("checkpoint-50/model.safetensors", "run/checkpoint-5/model.safetensors"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(b"earlier weights")
+    assert (hub.fingerprint(folder, STVGConfig()), model_files(folder)) == before
+    inside = folder.rename(tmp_path / "checkpoint-100")  # Itself the model that is asked for.
+    assert (hub.fingerprint(inside, STVGConfig()), model_files(inside)) == before
 
 
 def test_a_bare_qwen3_model_gets_its_own_units(tmp_path: Path) -> None:
@@ -285,6 +315,34 @@ def test_what_a_server_or_a_tracker_needs_of_a_model(tmp_path: Path) -> None:
         "config.json detector detector/config.json detector/model.safetensors "
         "model.safetensors.index.json stvg_config.json",
     ]
+
+
+OF_A_TRAINER = """
+try:
+    bundle = hub.load_bundle('me/lora')
+    print(*sorted(str(p.relative_to(bundle.adapter)) for p in bundle.adapter.rglob('*.*')))
+    print(*bundle.warnings)
+"""
+
+
+def test_a_trainers_whole_output_folder_on_the_hub(tmp_path: Path) -> None:
+    """Earlier stages are not fetched; of the pickle beside the adapter only its name is known."""
+    adapter = json.dumps({"base_model_name_or_path": "tiny"}).encode()
+    files = {
+        "adapter_config.json": adapter,
+        "adapter_model.safetensors": b"weights",
+        "config.json": b"{}",
+        "non_lora_state_dict.bin": b"a pickle",
+        "checkpoint-50/adapter_model.safetensors": b"earlier weights",
+        "run/checkpoint-50/trainer_state.json": b"{}",
+    }
+    with serving() as hub_here:
+        hub_here.repositories["me/lora"] = Repository(private=False, branches={"main": files})
+        fetched, warning = ask_hub(OF_A_TRAINER, hub_here.endpoint, tmp_path).splitlines()
+        offline = ask_hub(OF_A_TRAINER, hub_here.endpoint, tmp_path, HF_HUB_OFFLINE="1")
+    assert fetched == "adapter_config.json adapter_model.safetensors config.json"
+    assert "non_lora_state_dict.bin" in warning and "not used" in warning
+    assert offline.splitlines()[0] == fetched
 
 
 BROKEN = """

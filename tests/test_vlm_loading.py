@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,53 +39,6 @@ def logits(vlm: LocalVLM) -> torch.Tensor:
         inputs = vlm.model_inputs([PROMPT], vlm.encode(noise_clip()))
         inputs.pop("input_ids")
         return vlm.model(**inputs).logits[0, -1].float()
-
-
-def save_adapter(folder: Path, base: Path, model_type: str = "qwen2_5_vl", rank: int = 2) -> Any:
-    """A LoRA whose weights do something; returns the adapted model it was saved from."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(r=rank, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    torch.manual_seed(3)
-    adapted = get_peft_model(build_model(model_type), config)
-    adapted.peft_config["default"].base_model_name_or_path = str(base)
-    adapted.save_pretrained(folder)
-    return adapted.eval()
-
-
-def test_an_adapter_changes_what_the_base_says_as_peft_does(base: Path, tmp_path: Path) -> None:
-    adapted = save_adapter(tmp_path / "lora", base)
-    plain, merged = load(base), load(base, adapter=tmp_path / "lora")
-    assert not any("lora" in name for name, _ in merged.model.named_parameters())
-    with torch.inference_mode():
-        inputs = plain.model_inputs([PROMPT], plain.encode(noise_clip()))
-        inputs.pop("input_ids")
-        expected = adapted(**inputs).logits[0, -1]
-    torch.testing.assert_close(logits(merged), expected, atol=1e-4, rtol=0)
-    assert (logits(plain) - expected).abs().max() > 1e-2
-
-
-def test_a_pipeline_from_an_adapter_repo_and_back(base: Path, tmp_path: Path) -> None:
-    save_adapter(tmp_path / "lora", base)
-    pipeline = STVGPipeline.from_pretrained(tmp_path / "lora", device="cpu", tracker="coco")
-    assert "official STVG-R1 preset" in pipeline.warnings[0]
-    pipeline.save_pretrained(tmp_path / "saved")
-    names = {path.name for path in (tmp_path / "saved").iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json", "stvg_config.json"} <= names
-    assert "model.safetensors" not in names, "the base model stays where it is"
-    again = STVGPipeline.from_pretrained(tmp_path / "saved", device="cpu", tracker="coco")
-    assert isinstance(again.vlm, LocalVLM) and isinstance(pipeline.vlm, LocalVLM)
-    assert torch.equal(logits(again.vlm), logits(pipeline.vlm))
-
-
-def test_an_adapter_for_another_base_is_refused(base: Path, tmp_path: Path) -> None:
-    save_adapter(tmp_path / "lora", base)
-    config_path = tmp_path / "lora" / "adapter_config.json"
-    values = json.loads(config_path.read_text())
-    for change in ({"target_modules": ["c_attn"]}, {"r": 4}, {"target_modules": ["q_proj"]}):
-        config_path.write_text(json.dumps({**values, **change}))
-        with pytest.raises(ModelError, match="does not fit the base model"):
-            load(base, adapter=tmp_path / "lora")
 
 
 @pytest.mark.parametrize(
@@ -160,6 +114,20 @@ def test_a_shard_that_is_missing_or_cut_off_is_named(copy: Path) -> None:
         load(copy)
 
 
+def test_many_missing_shards_are_one_short_sentence(copy: Path) -> None:
+    index = {f"layer.{i}": f"model-{i:05}-of-00163.safetensors" for i in range(1, 164)}
+    path = copy / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": index}))
+    assert torch.is_tensor(logits(load(copy))), "of no account beside a whole model"
+    (copy / "model.safetensors").rename(copy / "model-00163-of-00163.safetensors")
+    with pytest.raises(ModelError, match=r"lacks model-00001-of.* and 159 more; download") as said:
+        load(copy)
+    assert len(str(said.value).replace(str(copy), "")) < 300
+    path.write_text('{"weight_map": ["no", "map"]}')
+    with pytest.raises(ModelError, match="Cannot load the language model"):
+        load(copy)
+
+
 def test_missing_weights_are_not_made_up(copy: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -196,14 +164,6 @@ def test_half_downloaded_weights_are_refused(copy: Path, keep: int) -> None:
     with pytest.raises(ModelError, match=r"model\.safetensors of .* damaged or only half downl"):
         load(copy)
     assert path.exists()
-
-
-def test_a_damaged_adapter_is_named(base: Path, tmp_path: Path) -> None:
-    save_adapter(tmp_path / "lora", base)
-    path = tmp_path / "lora" / "adapter_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ModelError, match=r"adapter_model\.safetensors of .*lora is damaged"):
-        load(base, adapter=tmp_path / "lora")
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen9_vl"], ids=["another", "newer than all"])
@@ -294,3 +254,68 @@ def test_another_prompt_is_said(base: Path) -> None:
     assert any("'stvg-r1-multi' is used" in warning for warning in pipeline.warnings)
     with pytest.raises(ConfigError, match="'nope'"):
         STVGPipeline.from_pretrained(base, device="cpu", tracker="coco", prompt_id="nope")
+
+
+def moved_template(folder: Path, place: str, template: str | None = None) -> None:
+    """The chat template in one place alone."""
+    old = folder / "chat_template.jinja"
+    template = template or old.read_text()
+    old.unlink(missing_ok=True)
+    if place.endswith(".jinja"):
+        (folder / place).write_text(template)
+        return
+    path = folder / place
+    values = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**values, "chat_template": template}))
+
+
+@pytest.mark.parametrize(
+    "place", ["chat_template.jinja", "chat_template.json", "tokenizer_config.json"]
+)
+def test_the_chat_template_may_lie_in_any_of_its_places(base: Path, copy: Path, place: str) -> None:
+    moved_template(copy, place)
+    assert torch.equal(logits(load(copy)), logits(load(base)))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for m in messages %}{{ m.role }}{% endfor %}", "made 0 video places of one video"),
+        ("{{ raise_exception('only text') }}", r"cannot write a question .*\(only text\)"),
+        ("{% for m in %}", "cannot write a question about a video"),
+    ],
+    ids=["of a text model", "refuses", "broken"],
+)
+def test_a_template_that_cannot_ask_is_refused_before_anything_is_tracked(
+    copy: Path, template: str, said: str
+) -> None:
+    moved_template(copy, "tokenizer_config.json", template)
+    with pytest.raises(ConfigError, match=said):
+        load(copy)
+
+
+def test_the_processor_follows_from_the_architecture(base: Path, copy: Path) -> None:
+    """Checkpoints of early 2025 name a class that transformers has dropped since."""
+    values = json.loads((copy / "processor_config.json").read_text())
+    (copy / "processor_config.json").unlink()
+    old = {**values["image_processor"], "processor_class": "Qwen2_5_VLProcessor"}
+    for changed in (
+        {},
+        {"image_processor_type": "Qwen2_5_VLImageProcessor"},
+        {"image_processor_type": "OfATrainer", "processor_class": "OfATrainerProcessor"},
+    ):
+        (copy / "preprocessor_config.json").write_text(json.dumps({**old, **changed}))
+        tokenizer = json.loads((copy / "tokenizer_config.json").read_text())
+        tokenizer["processor_class"] = changed.get("processor_class", "Qwen2_5_VLProcessor")
+        (copy / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+        assert torch.equal(logits(load(copy)), logits(load(base)))
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_weights_that_need_a_missing_package_are_refused(copy: Path) -> None:
+    """The base of many an unsloth adapter is stored in 4 bits."""
+    path = copy / "config.json"
+    stored = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": stored}))
+    with pytest.raises(ModelError, match="bitsandbytes"):
+        load(copy)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.vlm.positions import mrope_positions
+from stvg_r1_hub.vlm.sequence import asked_text
 
 
 @dataclass(frozen=True)
@@ -97,17 +98,8 @@ class QuestionBuilder:
 
     def token_ids(self, prompt: str, n_visual: int) -> list[int]:
         """The chat-template tokens of a prompt, text before video, as in the official run."""
-        content = [{"type": "text", "text": prompt}, {"type": "video"}]
-        text = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        ids: list[int] = self.processor.tokenizer(text).input_ids
+        ids: list[int] = self.processor.tokenizer(asked_text(self.processor, prompt)).input_ids
         pad = self.config.video_token_id
-        if ids.count(pad) != 1:
-            raise ConfigError(
-                f"The chat template made {ids.count(pad)} video places of one video; it must "
-                "write <|video_pad|> exactly once."
-            )
         place = ids.index(pad)
         return [*ids[:place], *[pad] * n_visual, *ids[place + 1 :]]
 

@@ -16,6 +16,7 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.training_record import TrainingStage, load_training, save_training
 from stvg_r1_hub.vlm.loading import load_model
+from stvg_r1_hub.vlm.processing import load_processor
 from train.policy import Policy
 from train.training_config import TrainingConfig
 
@@ -49,8 +50,6 @@ def load_start_model(config: TrainingConfig) -> StartModel:
         ModelError: no Qwen2.5-VL checkpoint, or it cannot be loaded.
         ConfigError: an adapter was to be written that belongs on top of another one.
     """
-    from transformers import AutoProcessor
-
     bundle = hub.load_bundle(config.model, revision=config.revision)
     if bundle.adapter is not None and config.method == "lora" and not config.merge_adapter:
         raise ConfigError(
@@ -59,7 +58,7 @@ def load_start_model(config: TrainingConfig) -> StartModel:
         )
     stages = load_training(bundle.own_folder)
     model = load_weights(config, bundle)
-    processor = AutoProcessor.from_pretrained(str(bundle.folder), trust_remote_code=False)
+    processor = load_processor(bundle.folder, ARCHITECTURE)
     if config.freeze_vision:
         model.model.visual.requires_grad_(False)
     if config.gradient_checkpointing:

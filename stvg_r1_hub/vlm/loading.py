@@ -1,4 +1,4 @@
-"""A checkpoint's folder -> the model in memory: architecture, precision, adapter."""
+"""A checkpoint's folder -> the model in memory: architecture, precision, with an adapter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.errors import ConfigError, ModelError, require_package
+from stvg_r1_hub.vlm.adapter import with_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -74,8 +75,7 @@ def check_complete(folder: Path) -> None:
         "vocab_size": text,
     }
     missing = [f"'{key}' in config.json" for key, place in needed.items() if key not in place]
-    index = _json(folder / "model.safetensors.index.json").get("weight_map", {})
-    missing += [name for name in sorted(set(index.values())) if not (folder / name).is_file()]
+    missing += _missing_shards(folder)
     one_of = {
         "tokenizer.json": ("tokenizer.json", "vocab.json"),
         "preprocessor_config.json": (
@@ -95,9 +95,18 @@ def check_complete(folder: Path) -> None:
         missing.append("chat_template.jinja")
     if missing:
         raise ModelError(
-            f"The checkpoint {folder} is incomplete: it lacks {', '.join(missing)}; download it "
+            f"The checkpoint {folder} is incomplete: it lacks {_first_three(missing)}; download it "
             "again, or add these from the model it was made from."
         )
+
+
+def _missing_shards(folder: Path) -> list[str]:
+    """Files that the index of the weights names and that are not there."""
+    if (folder / "model.safetensors").is_file():
+        return []  # transformers takes this one, whatever an index beside it says.
+    index = _json(folder / "model.safetensors.index.json").get("weight_map")
+    shards = set(map(str, index.values())) if isinstance(index, dict) else set()
+    return [name for name in sorted(shards) if not (folder / name).is_file()]
 
 
 def check_whole(folder: Path) -> None:
@@ -192,11 +201,13 @@ def load_model(
             dtype=torch_dtype,
             attn_implementation=attn_implementation or _attention(torch_dtype, device, device_map),
             device_map=device_map,
-            quantization_config=quantized,
             output_loading_info=True,
+            # None would take away what a quantized checkpoint says of itself.
+            **({} if quantized is None else {"quantization_config": quantized}),
             **where,
         )
     model, report = loaded
+    is_quantized = getattr(model, "hf_quantizer", None) is not None
     # transformers would go on with random numbers in their place.
     absent = sorted(report["missing_keys"])
     if absent:
@@ -212,8 +223,10 @@ def load_model(
             f"used: {_first_three(unused)}; check that config and weights belong together.",
         )
     if adapter is not None:
-        model = _with_adapter(model, adapter, str(folder_or_id), merge=quantized is None)
-    return model if device_map is not None else model.to(device), said
+        # Quantized weights cannot take it in, whether we quantized them or they came so.
+        model, more = with_adapter(model, adapter, str(folder_or_id), merge=not is_quantized)
+        said += more
+    return model if device_map is not None or is_quantized else model.to(device), said
 
 
 @contextlib.contextmanager
@@ -243,28 +256,6 @@ def _attention(dtype: torch.dtype, device: str, device_map: Any) -> str:
     on_cuda = device.startswith("cuda") or (device_map is not None and torch.cuda.is_available())
     usable = on_cuda and dtype != torch.float32 and is_flash_attn_2_available()
     return "flash_attention_2" if usable else "sdpa"
-
-
-def _with_adapter(model: Any, adapter: Path, base: str, *, merge: bool) -> Any:
-    """The model with a PEFT adapter; every weight of the adapter must have found its place."""
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
-
-    path = adapter / "adapter_model.safetensors"
-    with safe_open(path, framework="pt") as file:
-        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    wrong_base = (
-        f"The adapter {adapter} does not fit the base model {base}; "
-        "correct base_model_name_or_path in its adapter_config.json."
-    )
-    try:
-        adapted = PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise ModelError(wrong_base) from error
-    placed = {n: tuple(w.shape) for n, w in get_peft_model_state_dict(adapted).items()}
-    if any(placed.get(name) != shape for name, shape in stored.items()):
-        raise ModelError(wrong_base)
-    return adapted.merge_and_unload() if merge else adapted.get_base_model()
 
 
 def _torch_dtype(name: str | None, on_gpu: bool) -> torch.dtype:

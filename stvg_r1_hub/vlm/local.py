@@ -17,8 +17,9 @@ from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_li
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
+from stvg_r1_hub.vlm.processing import load_processor
 from stvg_r1_hub.vlm.resizing import model_frames
-from stvg_r1_hub.vlm.sequence import EncodedVideo, positions, token_ids
+from stvg_r1_hub.vlm.sequence import EncodedVideo, asked_text, positions, token_ids
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,7 @@ class LocalVLM:
             ConfigError: an unknown dtype or quantization.
         """
         from safetensors import SafetensorError
-        from transformers import AutoConfig, AutoProcessor
+        from transformers import AutoConfig
 
         where: dict[str, Any] = {
             "revision": revision or "main",
@@ -103,7 +104,8 @@ class LocalVLM:
                 check_whole(adapter)
             found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
             check_architecture(name, found.model_type, config.position_rule)
-            processor = AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
+            processor = load_processor(name, found.model_type, **where)
+            asked_text(processor, "")  # A template that cannot ask is found out before tracking.
             with within_memory(device, "choose a smaller model"):
                 model, warnings = load_model(
                     name,
@@ -115,11 +117,14 @@ class LocalVLM:
                     attn_implementation=attn_implementation,
                     quantization=quantization,
                 )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (
+            *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError),
+            SafetensorError,
+        ) as error:
             if isinstance(error, STVGError):
                 raise
             raise ModelError(
-                f"Cannot load the language model of {name}: {first_line(error)}."
+                f"Cannot load the language model of {name}: {first_line(error)[:150]}."
             ) from error
         return cls(model, processor, config, warnings)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.errors import ConfigError, first_line
 from stvg_r1_hub.vlm.positions import mrope_positions
 
 if TYPE_CHECKING:
@@ -38,22 +38,40 @@ class EncodedVideo:
     """`(tokens, hidden)` for each early decoder layer that sees the video too; Qwen3-VL only."""
 
 
-def token_ids(processor: Any, prompt: str, video: EncodedVideo, position_rule: str) -> list[int]:
-    """Token ids of one question; the text comes before the video, as in training.
+def asked_text(processor: Any, prompt: str) -> str:
+    """One question as the chat template writes it; the text comes before the video.
 
     Raises:
-        ConfigError: the chat template does not write the video's place exactly once.
+        ConfigError: the template cannot be used, or does not write the video's place exactly once.
     """
+    from jinja2 import TemplateError
+
     content = [{"type": "text", "text": prompt}, {"type": "video"}]
-    text: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
+    try:
+        text: str = processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+    except (TemplateError, TypeError) as error:
+        raise ConfigError(
+            f"The chat template cannot write a question about a video ({first_line(error)[:100]}); "
+            "take the one of the model it was made from."
+        ) from error
     n_places = text.count(VIDEO_PAD)
     if n_places != 1:
         raise ConfigError(
             f"The chat template made {n_places} video places of one video; the model's "
             f"chat template must write {VIDEO_PAD} exactly once."
         )
+    return text
+
+
+def token_ids(processor: Any, prompt: str, video: EncodedVideo, position_rule: str) -> list[int]:
+    """Token ids of one question.
+
+    Raises:
+        ConfigError: as `asked_text`.
+    """
+    text = asked_text(processor, prompt)
     n_visual = len(video.features)
     if position_rule == "timestamps":
         # As in transformers 4.57, with which Qwen3-VL came: the frames' own start and end marks

@@ -1,0 +1,53 @@
+"""A checkpoint's tokenizer, patches and chat template, by its architecture.
+
+transformers goes by the class names that are written in a checkpoint's files. Some it has renamed
+since, others are a trainer's own; the architecture says as well what they must be.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stvg_r1_hub.errors import ModelError
+
+_CLASSES = {
+    "qwen2_vl": ("Qwen2VLProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor"),
+    "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor"),
+    "qwen3_vl": ("Qwen3VLProcessor", "Qwen2VLImageProcessor", "Qwen3VLVideoProcessor"),
+}
+
+
+def load_processor(folder_or_id: str | Path, model_type: str, **where: Any) -> Any:
+    """The transformers processor of a checkpoint.
+
+    Its chat template may lie in `chat_template.jinja`, `chat_template.json`, or among the settings
+    of the processor or of the tokenizer.
+
+    Args:
+        folder_or_id: a local folder or a Hub id.
+        model_type: of its config.
+        where: revision, token, cache_dir and local_files_only, as transformers takes them.
+
+    Raises:
+        ModelError: it has no chat template.
+        OSError: a file is missing or cannot be read; also ValueError and KeyError.
+    """
+    import transformers
+
+    name = str(folder_or_id)
+    whole, images, videos = (getattr(transformers, part) for part in _CLASSES[model_type])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+    settings, _ = whole.get_processor_dict(name, **where)
+    template = settings.get("chat_template") or tokenizer.chat_template
+    if not template:
+        raise ModelError(
+            f"{name} has no chat template; add the chat_template.jinja of the model it was made "
+            "from."
+        )
+    return whole(
+        images.from_pretrained(name, **where),
+        tokenizer,
+        videos.from_pretrained(name, **where),
+        chat_template=template,
+    )
