@@ -4,9 +4,9 @@
 
 Ground truth is MOTChallenge's `frame (1-based), id, left, top, width, height, ...`, a line a box,
 of people. The part of the video that it covers is cut into overlapping clips of 4 to 10 seconds,
-each also mirrored; `motion_queries.py` says what is asked about them. Each clip is tracked by the
-bundled COCO detector and, in a second row, has the true tracks given, so that model and tracker
-are told apart. The right person is the track with the highest mean IoU over the person's boxes, at
+each also mirrored; `motion_queries.py` says what is asked about them. Each clip is asked about as
+`stvg ground` does by default and, in a second row, has the true tracks given, so that reading and
+tracking are told apart. The right person is the track with the highest mean IoU over the person's boxes, at
 least 0.3. Chance is the mean over the clip's tracks of people, each through the whole clip.
 """
 
@@ -29,7 +29,6 @@ from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.geometry import frames_in_range, paired_iou
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Track, Tracks, VideoInfo
-from stvg_r1_hub.tracking import DetectionTracker, load_tracks, save_tracks
 from stvg_r1_hub.video import open_video, write_video
 
 STEP_SECONDS = 0.5
@@ -194,13 +193,13 @@ def main() -> None:
     parser.add_argument("truth", type=Path)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--prompt-id", help="instead of the one that the pipeline takes by itself")
-    parser.add_argument("--cache", type=Path, help="folder for the clips and their COCO tracks")
+    parser.add_argument("--cache", type=Path, help="folder for the clips")
     parser.add_argument("--json", type=Path, help="also write all answers there")
     args = parser.parse_args()
     with open_video(args.video) as source:
         fps, width = source.info.fps, source.info.width
     clips = cut(read_people(args.truth), fps, width)
-    pipeline = STVGPipeline.from_pretrained(args.model, tracker="coco", prompt_id=args.prompt_id)
+    pipeline = STVGPipeline.from_pretrained(args.model, prompt_id=args.prompt_id)
     rows: dict[str, list[Any]] = {}
     answers = []
     with tempfile.TemporaryDirectory() as folder:
@@ -213,17 +212,13 @@ def main() -> None:
                 write_video(
                     path, frames_of(args.video, clip), times, duration_seconds=clip.n_frames / fps
                 )
-            found = path.with_suffix(".json")
-            if not found.exists():
-                assert isinstance(pipeline.tracker, DetectionTracker)
-                save_tracks(pipeline.track(path), found)
             with open_video(path) as source:
                 given = true_tracks(clip, source.info)
-            for name, tracks in (("coco", load_tracks(found)), ("true tracks", given)):
-                asked = STVGPipeline(pipeline.config, Given(tracks), pipeline.vlm)
+            with_truth = STVGPipeline(pipeline.config, Given(given), pipeline.vlm)
+            for name, asked in (("by default", pipeline), ("true tracks", with_truth)):
                 results = asked([query.text for query in clip.queries], path)
                 for query, result in zip(clip.queries, results, strict=True):
-                    offered = result.tracks if result.tracks is not None else tracks
+                    offered = result.tracks if result.tracks is not None else given
                     score = scored(clip, query, offered, result)
                     for row, value in (
                         (name, score),
