@@ -6,8 +6,8 @@ Ground truth is MOTChallenge's `frame (1-based), id, left, top, width, height, .
 of people. The part of the video that it covers is cut into overlapping clips of 4 to 10 seconds,
 each also mirrored; `motion_queries.py` says what is asked about them. Each clip is asked about as
 `stvg ground` does by default and, in a second row, has the true tracks given, so that reading and
-tracking are told apart. The right person is the track with the highest mean IoU over the person's boxes, at
-least 0.3. Chance is the mean over the clip's tracks of people, each through the whole clip.
+tracking are told apart. The right person is the track with the highest mean IoU over the person's
+boxes, at least 0.3. Chance is the mean over the clip's tracks of people, each through the clip.
 """
 
 from __future__ import annotations

@@ -20,6 +20,13 @@ from stvg_r1_hub.training_record import TRAINING_NAME
 
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_MODELS = ("tiny",)
+ABOUT_BUNDLED = (
+    "The bundled model reads what its tracker measured (kind, colour, place, size, movement and "
+    "order of everyday objects) and is right about who walks where in three of four questions on a "
+    "real street; actions such as jumping it sees on emoji clips alone, and for anything else a "
+    "larger model is needed."
+)
+"""Said wherever a bundled model is loaded; measured with `benchmarks/bench_real.py`."""
 ADAPTER_CONFIG = "adapter_config.json"
 _NOT_LORA = "non_lora_state_dict.bin"
 LANGUAGE_MODEL = ("model*.safetensors", "adapter_model*.safetensors")

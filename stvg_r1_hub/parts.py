@@ -112,7 +112,7 @@ def load_parts(
             # Most questions are read: the weights are checked now and loaded when first needed.
             check_folder(bundle.folder, config.position_rule)
             seen = detector_classes(bundle.detector_home / config.tracking.detector)
-            vlm = NotesReader(load, seen_classes=seen)
+            vlm, said = NotesReader(load, seen_classes=seen), (*said, hub.ABOUT_BUNDLED)
         else:
             loaded = load()
             vlm, said = loaded, (*said, *loaded.warnings)

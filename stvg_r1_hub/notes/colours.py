@@ -104,12 +104,12 @@ def _names(hsv: NDArray[np.int64]) -> NDArray[np.intp]:
         ("brown", ((hue < 20) | (hue > 172)) & (value < 130) & (hue > 4)),
         ("brown", (hue >= 5) & (hue < 20) & (value < 190) & (saturation < 190)),
         ("pink", ((hue >= 160) | (hue < 8)) & (saturation < 130) & (value > 170)),
-        ("pink", (hue >= 145) & (hue < 168) & (value > 120)),
+        ("pink", (hue >= 156) & (hue < 168) & (value > 120)),
         ("red", (hue < 8) | (hue >= 168)),
-        ("orange", hue < 21),
-        ("yellow", hue < 34),
+        ("orange", hue < 20),
+        ("yellow", hue < 37),
         ("green", hue < 86),
-        ("blue", hue < 128),
+        ("blue", hue < 123),
     )
     return np.select(
         [flag for _, flag in rules],

@@ -116,7 +116,8 @@ class NotesReader:
         try:
             moments = find(meaning, notes)
         except NothingFits as reason:
-            return _none(understood, " ".join([str(reason), *notes.limits]))
+            limits = notes.limits if meaning.colours or meaning.motion else ()
+            return _none(understood, " ".join([str(reason), *limits]))
         return _found(moments, understood, notes)
 
 

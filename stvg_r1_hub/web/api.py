@@ -75,8 +75,7 @@ def _endpoint(page: Page) -> Any:
             One JSON object a description (query, video, model, tracker, found, object_ids,
             objects, start_seconds, end_seconds, boxes, reasoning, notes, warnings), and one video
             with the answer drawn for every description that was found. The warnings are a list of
-            sentences: all that the page says too, such as that the small bundled model does not
-            know this kind of video.
+            sentences: all that the page says too.
         """
         settings = Settings(
             model=model, tracker=tracker, masks=masks, max_objects=int(max_objects or 0) or None

@@ -34,7 +34,7 @@ from stvg_r1_hub.video import VideoSource, write_video
 from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.jobs import Line, free_memory_returned
 from stvg_r1_hub.web.limits import Limits, check_video
-from stvg_r1_hub.web.models import BUNDLED, KNOWS_RENDERED_CLIPS_ALONE, Settings, Shelf
+from stvg_r1_hub.web.models import Settings, Shelf
 
 KEYFRAME_HEIGHT = 240
 _LOG = logging.getLogger(__name__)
@@ -76,15 +76,8 @@ class _Remarks:
 
     notes: tuple[str, ...]
     """On what the visitor chose."""
-    caution: str | None
-    """That the model does not know such videos."""
-
     alike: tuple[str, ...] | None = None
     """Warnings that several answers all have, said once above them; None for a single answer."""
-
-    def all(self) -> list[str]:
-        """Every sentence, the gravest first."""
-        return [*([self.caution] if self.caution else []), *self.notes]
 
 
 class Grounder:
@@ -142,19 +135,12 @@ class Grounder:
         progress("load", 0, None)  # The model, or a tracker or masks that nobody chose before.
         pipeline, notes = self.shelf.pipeline(settings)
         turn = self.line.turn(progress)
-        unknown = settings.model == BUNDLED and key[0] not in _example_clips()
-        remarks = _Remarks(tuple(notes), KNOWS_RENDERED_CLIPS_ALONE if unknown else None)
+        remarks = _Remarks(tuple(notes))
         with turn, free_memory_returned(), _new_folder(self.folder) as folder:
             answers = _ask(pipeline, Path(video), queries, settings, remarks, folder, progress)
         if key in _example_questions(self.shelf.names):
             self._examples[key] = answers
         return answers
-
-
-@cache
-def _example_clips() -> frozenset[bytes]:
-    """Digests of the bundled clips: about these the bundled model may be believed."""
-    return frozenset(_digest(example.clip) for example in bundled_examples())
 
 
 @cache
@@ -225,15 +211,14 @@ def _files(
     if result.found:
         result.save_video(overlay, progress=progress)
     values = result.to_dict()
-    values["warnings"] = [*remarks.all(), *values["warnings"]]
+    values["warnings"] = [*remarks.notes, *values["warnings"]]
     write_json(values, text)
     if remarks.alike is None:
         card = markup.answer_card(result, remarks.notes)
-        card += markup.caution(remarks.caution) if remarks.caution else ""
         shared = ""
     else:
         card = markup.answer_card(result, said=remarks.alike)
-        shared = markup.shared(remarks.caution, [*remarks.notes, *remarks.alike])
+        shared = markup.shared([*remarks.notes, *remarks.alike])
     masks = None
     if result.masks is not None and any(result.masks):
         masks = folder / f"masks-{number}.zip"

@@ -12,12 +12,12 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
+from stvg_r1_hub.hub import ABOUT_BUNDLED
 from stvg_r1_hub.video_download import download
 from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import (
     BUNDLED,
-    KNOWS_RENDERED_CLIPS_ALONE,
     TRACKER_LABELS,
     Shelf,
 )
@@ -155,7 +155,7 @@ class Layout:
 
     def _answer(self) -> None:
         small = self.shelf.names[0] == BUNDLED
-        caution = markup.caution(KNOWS_RENDERED_CLIPS_ALONE) if small else ""
+        caution = markup.caution(ABOUT_BUNDLED) if small else ""
         self.status = gr.HTML(HOW.format(caution), elem_id="stvg-status", elem_classes="stvg-slot")
         self.answers = gr.State([], time_to_live=self.limits.keep_seconds)
         with gr.Column(visible=False, elem_id="stvg-answer") as self.panel:

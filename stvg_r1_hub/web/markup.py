@@ -92,9 +92,9 @@ def short_answer(result: GroundingResult) -> str:
     return f"{result.query}: {result.start_seconds:.2f} to {result.end_seconds:.2f} s"
 
 
-def shared(grave: str | None, sentences: Sequence[str]) -> str:
+def shared(sentences: Sequence[str]) -> str:
     """What is to be known of several answers alike, to stand above them."""
-    return f"{caution(grave) if grave else ''}{_sentences(sentences)}"
+    return _sentences(sentences)
 
 
 def answer_card(

@@ -17,11 +17,6 @@ from stvg_r1_hub.tracking import TRACKERS, Tracker
 
 PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
 BUNDLED = "tiny"
-KNOWS_RENDERED_CLIPS_ALONE = (
-    "This is the small bundled model. It knows rendered clips like the examples alone: on other "
-    f"footage its answers mean nothing. There the published model ({PUBLISHED}) is needed, and a "
-    "GPU for it."
-)
 TRACKER_LABELS = {
     "auto": "what fits the video and this machine",
     "coco": "bundled COCO detector, fast on a CPU",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stvg_r1_hub.hub import ABOUT_BUNDLED
 from stvg_r1_hub.web import limits
 from tests.killing import killing_file, make_children_careless
 from tests.media import write_clip
@@ -107,8 +108,7 @@ def test_not_found_is_an_answer(browser: Browser, page: str, tmp_path: Path) -> 
     browser.wait(lambda: browser.script(PLAYING), "the video all the same")
     browser.screenshot(SCREENSHOTS / "not-found.png")
     assert not browser.driver.find_elements("css selector", ".stvg-problem")
-    # No emoji of its world: the small model may not be believed, and the answer says so.
-    assert "small bundled model" in browser.text("#stvg-card .stvg-caution")
+    assert "No object was found" in browser.text("#stvg-card")
 
 
 def test_bad_files_are_one_sentence_each(browser: Browser, page: str, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_same_video_twice_and_other_settings(browser: Browser, served: Served, d
 
 def test_example_fills_the_question(browser: Browser, page: str, demo: Demo) -> None:
     browser.open(page)
-    assert "small bundled model" in browser.text("#stvg-status .stvg-caution")
+    assert browser.text("#stvg-status .stvg-caution") == ABOUT_BUNDLED
     browser.click("#stvg-examples tbody tr")
     browser.wait(lambda: browser.text("#stvg-facts"), "the example's video")
     assert browser.script("document.querySelector('#stvg-query textarea').value") == demo.query
