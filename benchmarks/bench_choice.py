@@ -1,6 +1,6 @@
 """How often the footage gets the right tracker, and what finding out costs.
 
-    python benchmarks/bench_choice.py --n 100 \\
+    python -m benchmarks.bench_choice --n 100 \\
         --street /usr/share/doc/opencv-doc/examples/data/vtest.avi \\
         --videos bikes.mp4 --photographs skimage/data
 

@@ -1,10 +1,11 @@
 """Import time, and wall time and peak memory of `stvg demo`, each in a fresh process.
 
-    python benchmarks/bench_demo.py
+    python -m benchmarks.bench_demo
 
 Prints a table with the wanted figures beside the measured ones.
 """
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def run(*command: str) -> tuple[float, str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     imports = [float(run("-c", IMPORT)[1]) for _ in range(RUNS)]
     walls = []
     for _ in range(RUNS):

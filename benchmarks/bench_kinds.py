@@ -1,6 +1,6 @@
 """What the reader makes of sprite clips: kinds, colours and sizes; and the guard of the classes.
 
-    python benchmarks/bench_kinds.py --level easy --seed 11 --n 50
+    python -m benchmarks.bench_kinds --level easy --seed 11 --n 50
 
 Each rendered clip of a fresh seed is tracked once by the bundled model and asked for: every kind
 that is there once ("the KIND"), a kind that is not there, every tinted object that its tint and

@@ -1,8 +1,9 @@
-"""Time to draw one number: `python benchmarks/bench_marking.py` prints a table.
+"""Time to draw one number: `python -m benchmarks.bench_marking` prints a table.
 
 Wanted: at most 1 ms per object and frame at 720p.
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -44,6 +45,7 @@ def make_tracks(width, height, with_masks):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     print(f"mark_frames, {SAMPLES} frames x {OBJECTS} objects, best of {REPEATS}")
     print(f"{'size':6} {'objects':8} {'ms per frame':>13} {'ms per object and frame':>24}")
     for name, (width, height) in SIZES.items():

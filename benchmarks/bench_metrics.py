@@ -1,6 +1,6 @@
 """Processor seconds to score many tubes and masks, beside a loop over frames.
 
-    python benchmarks/bench_metrics.py [--samples 10000] [--frames 300]
+    python -m benchmarks.bench_metrics [--samples 10000] [--frames 300]
 
 The loops are run on every 50th sample and multiplied, the arrays on all.
 """

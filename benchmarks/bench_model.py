@@ -1,6 +1,6 @@
 """The language model's side: vision tower, many questions on one clip, SAM 2's frame-steps.
 
-    python benchmarks/bench_model.py
+    python -m benchmarks.bench_model
 
 Each line compares two ways in one run. On a CUDA device the vision tower has the 7B
 checkpoint's size; on a CPU a quarter of its width and of its depth, at the official shape of a

@@ -1,6 +1,6 @@
 """The words of the track notes against what objects truly do.
 
-    python benchmarks/bench_notes.py VIDEO GT.txt [--frames 400] [--sprites 30]
+    python -m benchmarks.bench_notes VIDEO GT.txt [--frames 400] [--sprites 30]
 
 Ground truth is MOTChallenge's, of people, as in `bench_real.py`. Every true box of a clear motion
 (`motion_queries.motions`) is held against the word that the notes have for that instant, once with

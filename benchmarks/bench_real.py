@@ -1,6 +1,6 @@
 """Right person and tube on real clips, with queries that follow from ground-truth trajectories.
 
-    python benchmarks/bench_real.py VIDEO GT.txt [--model tiny] [--prompt-id ID] [--cache FOLDER]
+    python -m benchmarks.bench_real VIDEO GT.txt [--model tiny] [--prompt-id ID] [--cache FOLDER]
 
 Ground truth is MOTChallenge's `frame (1-based), id, left, top, width, height, ...`, a line a box,
 of people. The part of the video that it covers is cut into overlapping clips of 4 to 10 seconds,

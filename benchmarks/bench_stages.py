@@ -1,10 +1,10 @@
 """Where the time of one question goes: seconds of every stage for a 20 s clip of 1280x720.
 
-    python benchmarks/bench_stages.py                                  # bundled model, CPU
-    python benchmarks/bench_stages.py --segmenter random               # and masks of the answer
-    python benchmarks/bench_stages.py --tracker paper-coco --segmenter random --seconds 1 \\
+    python -m benchmarks.bench_stages                                  # bundled model, CPU
+    python -m benchmarks.bench_stages --segmenter random               # and masks of the answer
+    python -m benchmarks.bench_stages --tracker paper-coco --segmenter random --seconds 1 \\
         --video /usr/share/doc/opencv-doc/examples/data/vtest.avi --repeats 0
-    python benchmarks/bench_stages.py --model XiaowenZhang/stvg-r1-model-7b --device cuda
+    python -m benchmarks.bench_stages --model XiaowenZhang/stvg-r1-model-7b --device cuda
 
 The clip is the bundled demo, enlarged and repeated to 20 s at 25 frames a second. Prints a Markdown
 table, the median of some runs after one that warms up: on a CPU processor seconds of all threads,
@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_model import bench_frame_steps
 
+from benchmarks.bench_model import bench_frame_steps
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.evaluation.window import WindowSource
 from stvg_r1_hub.one_pass import read_once

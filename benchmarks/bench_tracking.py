@@ -1,6 +1,6 @@
 """Tracking quality and speed on a video with MOTChallenge ground truth.
 
-    python benchmarks/bench_tracking.py VIDEO GT.txt [--class-name person] [--threads 2]
+    python -m benchmarks.bench_tracking VIDEO GT.txt [--class-name person] [--threads 2]
 
 Decodes, detects and tracks the frames that the ground truth covers, twice over the same
 detections: our tracker, and plain ByteTrack with default settings. Prints MOTA, IDF1, HOTA

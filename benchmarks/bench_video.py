@@ -1,7 +1,7 @@
 """Reading the language model's sample against decoding every frame, and memory over duration.
 
-    python benchmarks/bench_video.py                  # makes its own 60 s 1080p clip
-    python benchmarks/bench_video.py --video my.mp4
+    python -m benchmarks.bench_video                  # makes its own 60 s 1080p clip
+    python -m benchmarks.bench_video --video my.mp4
 
 Every way runs in a process of its own, so that its peak memory is its own; times are the best
 of three. CPU seconds tell more than seconds when the machine has other work.

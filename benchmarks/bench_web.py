@@ -1,6 +1,6 @@
 """The page under load: start, first and later answers, then many users at once.
 
-    python benchmarks/bench_web.py [--users 8] [--minutes 5]
+    python -m benchmarks.bench_web [--users 8] [--minutes 5]
 
 Starts `stvg app` with the bundled model as its own process and asks it through `gradio_client`:
 every user has one visit and a video of their own, and every answer is held against the one that

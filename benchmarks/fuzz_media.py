@@ -1,7 +1,7 @@
 """Broken media by the thousand: does any of it crash, hang, leak, or raise what is not ours?
 
-    nice -n 19 python benchmarks/fuzz_media.py --n 10000 --seed 0
-    python benchmarks/fuzz_media.py --only 4711 --seed 0 --keep DIR     # one of them again
+    nice -n 19 python -m benchmarks.fuzz_media --n 10000 --seed 0
+    python -m benchmarks.fuzz_media --only 4711 --seed 0 --keep DIR     # one of them again
 
 Small videos of many containers and codecs are made here and damaged in their header, their index
 or anywhere. Each is opened and streamed to its end in a child process; what kills the child, or

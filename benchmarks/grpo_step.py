@@ -1,7 +1,7 @@
 """One GRPO step with the prefix repeated for each completion, and with one shared prefix.
 
-    python benchmarks/grpo_step.py                # on a GPU: 7B-shaped layers, as many as fit
-    python benchmarks/grpo_step.py --layers 2 --hidden 128    # on a CPU: the default there
+    python -m benchmarks.grpo_step                # on a GPU: 7B-shaped layers, as many as fit
+    python -m benchmarks.grpo_step --layers 2 --hidden 128    # on a CPU: the default there
 
 Both layouts run in this one process at the official shape: 1,820 video tokens, 260 text tokens,
 8 completions of 200 tokens. Tokens and vision passes are counted as they happen, FLOPs by torch's

@@ -1,6 +1,6 @@
 """Sprite-world clips with their true and answered tubes on one picture, to look at.
 
-    python benchmarks/sprite_sheet.py --level medium --seed 1 --n 20 --out sheet.png
+    python -m benchmarks.sprite_sheet --level medium --seed 1 --n 20 --out sheet.png
 
 A row a clip: four moments between the earliest and the latest time that truth or answer name.
 Green is true, magenta is answered; the frame of a picture is green inside the true range.

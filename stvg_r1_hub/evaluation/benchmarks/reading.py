@@ -120,6 +120,9 @@ class Reading:
         Raises:
             AnnotationError: there is no box; or, in a strict reading, a wrong one.
         """
+        entries = list(entries)
+        if (good := _all_good(entries, frames, size)) is not None:
+            return good
         kept: dict[int, XYXY] = {}
         wrong: list[tuple[int, str]] = []
         for frame, entry in entries:
@@ -129,11 +132,12 @@ class Reading:
                 kept[frame] = xywh_box(entry, size)
             except AnnotationError as error:
                 wrong.append((frame, str(error)))
-        if wrong and (self._strict or not kept):
-            frame, reason = wrong[0]
-            raise AnnotationError(f"frame {frame} (from 0): {reason}.")
-        if not kept:
+        if not entries:
             raise AnnotationError("it has no box in the frames of its event.")
+        if wrong and (self._strict or not kept):
+            every = "" if kept else f"none of its {len(wrong)} boxes can be used; "
+            frame, reason = wrong[0]
+            raise AnnotationError(f"{every}frame {frame} (from 0): {reason}.")
         if wrong:
             listed = ", ".join(str(frame) for frame, _ in wrong[:_LISTED_FRAMES])
             more = ", ..." if len(wrong) > _LISTED_FRAMES else ""
@@ -169,6 +173,28 @@ class Reading:
                 f"{len(self._set_aside)} records can be used; {first.record}: {first.reason}"
             )
         return Annotations(list(self._samples.values()), tuple(self._set_aside))
+
+
+def _all_good(
+    entries: list[tuple[int, Any]], frames: tuple[int, int], size: tuple[int | None, int | None]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """What `Reading.boxes` gives when no box is wrong, which is usual and quick to see; else None.
+
+    Files hold millions of boxes, so these are looked at together.
+    """
+    indices = np.array([frame for frame, _ in entries], dtype=np.int64)
+    try:
+        xywh = np.array([entry for _, entry in entries])
+    except ValueError:  # of different lengths
+        return None
+    if xywh.dtype.kind not in "if" or xywh.shape != (len(entries), 4) or not len(entries):
+        return None
+    with np.errstate(over="ignore"):
+        low, high = xywh[:, :2].astype(np.float64), (xywh[:, :2] + xywh[:, 2:]).astype(np.float64)
+    beyond = [size[0] or np.inf, size[1] or np.inf]
+    good = (low < high) & (high < np.inf) & (high > 0) & (low < beyond)
+    inside = (indices >= frames[0]) & (indices < frames[1])
+    return (indices, np.hstack([low, high])) if good.all() and inside.all() else None
 
 
 def record_of(values: Any, what: str) -> dict[str, Any]:
