@@ -1,4 +1,4 @@
-# make demo   set everything up, ground the bundled clip, say where the results are
+# make demo   set everything up, ground the bundled clips, say where the results are
 # make test   lint, types, tests
 # make test-extras   what the optional packages add, with those installed
 # All work from a fresh clone with nothing but Python 3.11 or newer and its pip.
