@@ -114,7 +114,6 @@ def _head(settings: RunSettings, lines: Sequence[Line], summary: dict[str, Any])
             "n": len(lines),
             "answered": answered,
             "failed": failed,
-            "records": len(lines) + summary["n_set_aside"],
             "set_aside": summary["n_set_aside"],
             "boxes_set_aside": summary["n_boxes_set_aside"],
             "unusable": len(lines) - answered - failed - declined,

@@ -187,9 +187,9 @@ class Annotations:
             return []
         told = [f"{fault.record}: {fault.reason}" for fault in self.set_aside[:most]]
         return [
-            f"Set aside: {self.n_records_set_aside} of "
-            f"{len(self.samples) + self.n_records_set_aside} records and "
-            f"{self.n_boxes_set_aside} boxes of the others, as wrong annotations.",
+            f"Wrong annotations are set aside: records {self.n_records_set_aside} of "
+            f"{len(self.samples) + self.n_records_set_aside}, boxes of the others "
+            f"{self.n_boxes_set_aside}.",
             *told,
             *(["..."] if len(self.set_aside) > most else []),
         ]

@@ -55,6 +55,16 @@ _OTHER_NAMES = {
 class UnknownClassError(TrackerError):
     """A class is wanted that the detector does not know."""
 
+    def __init__(self, class_name: str, known: Sequence[str]) -> None:
+        """Say which, and what comes near it."""
+        near = difflib.get_close_matches(class_name.lower(), known, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        super().__init__(
+            f"The detector knows no class {class_name!r} among its {len(known)}{meant} The tracker "
+            "'open' looks for anything that is named."
+        )
+        self.class_name = class_name
+
 
 def usual_name(class_name: str) -> str:
     """COCO's own name of a class, however the detector writes it; other names as they are.
@@ -94,12 +104,7 @@ def wanted_classes(class_mode: str, class_names: Sequence[str]) -> NDArray[np.bo
     names = named_classes(class_mode)
     for name in names:
         if usual_name(name).lower() not in known:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
-            raise UnknownClassError(
-                f"The detector knows no class {name!r} among its {len(known)}"
-                + (f"; did you mean {near[0]!r}?" if near else ".")
-                + " The tracker 'open' looks for anything that is named."
-            )
+            raise UnknownClassError(name, known)
     wanted = {usual_name(name).lower() for name in names}
     return np.array([name in wanted for name in known], dtype=bool)
 

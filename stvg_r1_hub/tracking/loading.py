@@ -123,8 +123,8 @@ def load_tracker(
     try:
         found, said = _found(asked, config, bundle, device, hub)
     except UnknownClassError as error:
-        found, said = _automatic(config, device, hub)
-        return found, f"{said} The model's own does not know what is wanted: {error}"
+        because = f"the model's own detector knows no class {error.class_name!r}"
+        return _automatic(config, device, hub, because)
     return _or_coco(found, said, config, device)
 
 
@@ -151,10 +151,12 @@ def automatic_choices(detector: str, device: str, installed: Collection[str]) ->
     return (*(strong if device.startswith("cuda") else ()), "coco")
 
 
-def _automatic(config: TrackingConfig, device: str, hub: dict[str, Any]) -> tuple[Tracker, str]:
+def _automatic(
+    config: TrackingConfig, device: str, hub: dict[str, Any], because: str = ""
+) -> tuple[Tracker, str]:
     """The first of `automatic_choices` that can be had, and why it is that one."""
     installed = {"ultralytics"} if importlib.util.find_spec("ultralytics") else set()
-    because = "a GPU is used" if device.startswith("cuda") else "no GPU is used"
+    because = because or ("a GPU is used" if device.startswith("cuda") else "no GPU is used")
     *wishes, last = automatic_choices("auto", device, installed)
     for name in wishes:
         try:

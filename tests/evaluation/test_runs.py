@@ -339,10 +339,10 @@ def test_wrong_annotations_are_set_aside_and_the_report_counts_them(world, tmp_p
     assert "v2.json, 0_clip.mp4: frame" in capsys.readouterr().err
     assert not out.exists()
     assert main(command_line) == 0
-    assert "Set aside: 2 of 4 records and 2 boxes of the others" in capsys.readouterr().err
+    assert "set aside: records 2 of 4, boxes of the others 2." in capsys.readouterr().err
     text = (out / "report.md").read_text()
     assert "2 samples; every one counts." in text
-    assert "2 records of the annotations and 2 boxes of the samples are set aside" in text
+    assert "set aside: records 2, boxes of its other records 2" in text
     assert "| backwards.mp4 |" in text and "| empty.mp4 |" in text
     frames = read_hcstvg(path, world["videos"]).samples[0].frame_range
     assert f"frames {frames[1] - 2}, {frames[1] - 1} (from 0); the first: \\[-40, 0," in text

@@ -348,7 +348,7 @@ def test_wrong_annotations_are_set_aside_and_listed(scenes, tmp_path, capsys):
     for _ in range(2):  # A second run lists the same.
         assert run(path, scenes[0], out) == 0
         said = capsys.readouterr().err
-        assert "Set aside: 1 of 3 records and 1 boxes" in said
+        assert "set aside: records 1 of 3, boxes of the others 1." in said
         assert "2 usable, 1 set aside, 0 failed, 3 boxes set aside" in said
         aside = {(line["sample_id"], line["n_boxes"]) for line in lines(out / "set_aside.jsonl")}
         assert aside == {("0_clip.mp4", 1), ("1_clip.mp4", 0), ("2_clip.mp4", 2)}
