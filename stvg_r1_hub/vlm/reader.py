@@ -64,7 +64,8 @@ class NotesReader:
 
     def knows(self, class_names: Sequence[str]) -> bool:
         """Whether the vision-language model was trained on footage of such objects."""
-        return self._sight is not None and set(class_names) <= self._seen_classes
+        known = bool(class_names) and set(class_names) <= self._seen_classes
+        return self._sight is not None and known
 
     def encode(self, video: MarkedFrames) -> _Clip:
         """Nothing is computed before it is needed."""
