@@ -93,29 +93,34 @@ def load_parts(
     if vlm is None:
         from stvg_r1_hub.vlm.local import LocalVLM
 
-        load = functools.partial(
-            LocalVLM.from_pretrained,
-            bundle.folder,
-            config=config,
-            adapter=bundle.adapter,
-            revision=None,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            device=device,
-            device_map=device_map,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            quantization=quantization,
+        load = functools.cache(
+            functools.partial(
+                LocalVLM.from_pretrained,
+                bundle.folder,
+                config=config,
+                adapter=bundle.adapter,
+                revision=None,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                device=device,
+                device_map=device_map,
+                dtype=dtype,
+                attn_implementation=attn_implementation,
+                quantization=quantization,
+            )
         )
-        if config.reads_notes:
+        if config.reads_notes and bundle.adapter is None:
             # Most questions are read: the weights are checked now and loaded when first needed.
             check_folder(bundle.folder, config.position_rule)
+        else:
+            # Whether an adapter fits is known when it is put on.
+            said = (*said, *load().warnings)
+        if config.reads_notes:
             seen = detector_classes(bundle.detector_home / config.tracking.detector)
             vlm, said = NotesReader(load, seen_classes=seen), (*said, hub.ABOUT_BUNDLED)
         else:
-            loaded = load()
-            vlm, said = loaded, (*said, *loaded.warnings)
+            vlm = load()
 
     return Parts(
         config,
