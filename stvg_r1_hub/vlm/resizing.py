@@ -48,14 +48,19 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
         return np.ascontiguousarray(pixels)
     across, down = _weights(full_width, width), _weights(full_height, height)
     out = np.empty((n_frames, height, width, 3), np.uint8)
-    rows = torch.empty(full_height, width * 3)
+    # Memory that is asked for again and again would cost as much as the sums.
+    turned = np.empty((full_width, _BAND, 3), np.uint8)
+    as_floats = torch.empty(turned.size)
+    narrow = np.empty((full_height, width, 3), np.float32)
     for frame, small in zip(pixels, out, strict=True):
         for top in range(0, full_height, _BAND):
-            band = cv2.transpose(np.ascontiguousarray(frame[top : top + _BAND]))
-            columns = torch.from_numpy(band).view(full_width, -1).float()
-            narrow = cv2.transpose(_sums(columns, across).view(width, -1, 3).numpy())
-            rows[top : top + _BAND] = torch.from_numpy(narrow).view(-1, width * 3)
-        small[:] = _sums(rows, down).round_().clamp_(0, 255).view(height, width, 3).numpy()
+            band = cv2.transpose(np.ascontiguousarray(frame[top : top + _BAND]), turned)
+            columns = as_floats[: band.size].view(full_width, -1)
+            columns.copy_(torch.from_numpy(band).view(columns.shape))
+            summed = _sums(columns, across).view(width, -1, 3)
+            cv2.transpose(summed.numpy(), narrow[top : top + _BAND])
+        low = _sums(torch.from_numpy(narrow).view(full_height, -1), down)
+        small[:] = low.round_().clamp_(0, 255).view(small.shape).numpy()
     return out
 
 
