@@ -1,13 +1,8 @@
 """The README says what is true: its file tree, its commands, its size limits."""
 
 import re
-import shlex
 import tomllib
 from pathlib import Path
-
-import pytest
-
-from stvg_r1_hub import cli, example_video
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,28 +54,6 @@ def test_opens_with_the_two_commands() -> None:
     assert re.findall(r"^make \w+", first_block[1], re.MULTILINE) == ["make demo", "make test"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "\ndemo:" in makefile and "\ntest:" in makefile
-
-
-@pytest.mark.slow
-def test_the_first_lines_run_as_they_stand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    python = README.split("## In Python")[1].split("```")[1].removeprefix("python\n")
-    exec(python, {})
-    assert capsys.readouterr().out.startswith("True (")
-    shell = README.split("## On the command line")[1].split("```")[1].splitlines()
-    (street,) = [line for line in shell if line.startswith("street=")]
-    exec(shlex.split(street.removeprefix("street=$(").removesuffix(")"))[2], {})
-    assert capsys.readouterr().out.strip() == str(example_video("street"))
-    for line in shell:
-        if "$street" in line and "my-model" not in line:
-            words = shlex.split(line, comments=True)
-            arguments = [word.replace("$street", str(example_video("street"))) for word in words]
-            assert cli.main(arguments[1:]) == 0
-    assert {"overlay.mp4", "result.json", "tracks.mp4", "tracks.json"} <= {
-        path.name for path in tmp_path.iterdir()
-    }
 
 
 def test_space_front_matter() -> None:
