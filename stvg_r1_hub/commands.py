@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ COCO_TRACKERS = ("coco", "rtdetr", "yolo")
 DEMOS = {"emoji": "demo", "street": "street"}
 """What the files of `stvg demo` begin with, and the example that they show."""
 MAX_PIPED_BYTES = 1024**3
+MOST_REASONING = 300
+"""Characters of the model's reasoning that the terminal shows."""
 
 
 def ground(options: argparse.Namespace) -> int:
@@ -265,7 +268,10 @@ def _say_answers(
     results: Sequence[GroundingResult], *, to_stderr: bool, said: Sequence[str] = ()
 ) -> None:
     """A line an answer, then every warning once; where it is not of all, with its queries."""
-    _print_lines([_answer_line(result) for result in results], to_stderr=to_stderr)
+    for result in results:
+        _print_lines([_answer_line(result)], to_stderr=to_stderr)
+        if result.reasoning:
+            _say(f"  {textwrap.shorten(result.reasoning, MOST_REASONING)}")
     for warning in dict.fromkeys(w for result in results for w in result.warnings):
         about = [f'"{result.query}"' for result in results if warning in result.warnings]
         if warning not in said:

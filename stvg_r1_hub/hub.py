@@ -111,6 +111,8 @@ def load_bundle(
             )
     else:
         _check_model_files(name, folder, weights)
+    if folder.parent == BUNDLED:
+        name = folder.name  # However it was named, such as by its path.
     for place in (adapter, folder):
         if place is not None and (place / CONFIG_NAME).is_file():
             return Bundle(str(name), folder, STVGConfig.load(place), warnings, adapter)

@@ -241,16 +241,18 @@ def _centre(moment: Moment, notes: Notes) -> tuple[float, float, float]:
 
 
 def _related(moments: list[Moment], relation: str, other: Meaning, notes: Notes) -> list[Moment]:
-    others = [m.note for m in find(other, notes)]
+    """Moments cut to the longest stretch in which one of the others stands so to them."""
+    others = {m.note.object_id: m.note for m in find(other, notes)}.values()
     found = []
     for moment in moments:
-        for note in dict.fromkeys(o.object_id for o in others):
-            partner = next(o for o in others if o.object_id == note)
-            if partner is moment.note:
-                continue
-            span = related(moment.note, partner, relation, moment.start_seconds, moment.end_seconds)
-            if span is not None:
-                found.append(replace(moment, start_seconds=span[0], end_seconds=span[1]))
+        spans = [
+            related(moment.note, partner, relation, moment.start_seconds, moment.end_seconds)
+            for partner in others
+            if partner is not moment.note
+        ]
+        longest = max((s for s in spans if s), key=lambda s: s[1] - s[0], default=None)
+        if longest is not None:
+            found.append(replace(moment, start_seconds=longest[0], end_seconds=longest[1]))
     if not found:
         raise NothingFits(f"None is {relation} {_noun(other)}.")
     return found
