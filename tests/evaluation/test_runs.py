@@ -29,6 +29,7 @@ from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_lines
 from stvg_r1_hub.evaluation.runner import run
+from stvg_r1_hub.evaluation.sprites.clips import true_tracks
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.tracking import load_tracks, save_tracks
@@ -141,7 +142,6 @@ def test_right_times_score_1_also_in_a_part_of_a_video(name, world, tiny, tmp_pa
 
 
 def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_path):
-    from stvg_r1_hub.evaluation.sprites.clips import true_tracks
     from stvg_r1_hub.tracking.official_masks import save_official
 
     tracks = tmp_path / "tracks"
@@ -546,8 +546,12 @@ def test_a_runs_figures_are_in_the_saved_models_card(
 def test_compare_finds_a_difference_and_its_interval(world, tiny, tmp_path):
     right = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(answers_of(world["scenes"])))
     wrong = STVGPipeline(tiny.config, tiny.tracker, ScriptedVLM(["no idea"]))
+    tracks = tmp_path / "tracks"
+    tracks.mkdir()
+    for i, scene in enumerate(world["scenes"]):  # whose numbers the answers say
+        save_tracks(true_tracks(scene), tracks / f"{i}_clip.json")
     for name, pipeline in (("a", wrong), ("b", right)):
-        run_benchmark("hcstvg-v2", world, pipeline, tmp_path / name)
+        run_benchmark("hcstvg-v2", world, pipeline, tmp_path / name, tracks=tracks)
     rows = {(row.protocol, row.metric): row for row in compare_runs(tmp_path / "a", tmp_path / "b")}
     time_row = rows["honest", "tIoU"]
     assert time_row.mean_a == 0 and time_row.mean_b > 0.9 and time_row.beyond_chance
