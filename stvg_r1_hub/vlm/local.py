@@ -16,7 +16,11 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
-from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
+from stvg_r1_hub.vlm.packed_attention import (
+    grid_inputs,
+    use_packed_attention,
+    use_product_for_patches,
+)
 from stvg_r1_hub.vlm.processing import load_processor
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.sequence import EncodedVideo, asked_text, positions, token_ids
@@ -48,6 +52,7 @@ class LocalVLM:
         self.processor = processor
         self.config = config
         use_packed_attention(self.model.model.visual)
+        use_product_for_patches(self.model.model.visual)
 
     @classmethod
     def from_pretrained(

@@ -20,7 +20,7 @@ from stvg_r1_hub.structures import Frames, Pixels
 if TYPE_CHECKING:
     import torch
 
-_BAND = 72
+_BAND = 120
 """Rows at a time, so that what is summed stays in a processor's cache."""
 
 
@@ -64,18 +64,20 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     return out
 
 
-def _sums(lines: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def _sums(lines: torch.Tensor, weights: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """`(n, ...)` lines of pixels to `(m, ...)`, each the weighted sum of some neighbours."""
     from torch.nn.functional import embedding_bag
 
-    places, shares = weights
-    summed: torch.Tensor = embedding_bag(places, lines, mode="sum", per_sample_weights=shares)
+    places, starts, shares = weights
+    summed: torch.Tensor = embedding_bag(
+        places, lines, starts, mode="sum", per_sample_weights=shares
+    )
     return summed
 
 
 @lru_cache(maxsize=8)
-def _weights(n: int, m: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of n pixels make each of m, and with what weights; both `(m, reach)`.
+def _weights(n: int, m: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Which of n pixels make the first of m, the second, ..; where each begins; and the weights.
 
     The weights are torch's own: combs are resized whose teeth stand so far apart that at most one
     of them adds to a pixel.
@@ -91,4 +93,5 @@ def _weights(n: int, m: int) -> tuple[torch.Tensor, torch.Tensor]:
     places = first[:, None] + torch.arange(reach)
     shares = found.T.gather(1, places % reach)
     used = shares.any(dim=0)
-    return places[:, used], shares[:, used]
+    starts = torch.arange(m) * used.sum()
+    return places[:, used].flatten(), starts, shares[:, used].flatten()
