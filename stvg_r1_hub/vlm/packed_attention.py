@@ -36,8 +36,9 @@ def use_product_for_patches(visual: Any) -> None:
     from torch.nn import Conv3d
 
     convolution = visual.patch_embed.proj
-    if isinstance(convolution, Conv3d) and convolution.weight.device.type == "cpu":
-        convolution.forward = functools.partial(_embedded, convolution)
+    # With an adapter beside the weights it is more than a convolution.
+    if type(convolution) is Conv3d and visual.device.type == "cpu":
+        visual.patch_embed.proj.forward = functools.partial(_embedded, convolution)
 
 
 def _embedded(convolution: Any, patches: torch.Tensor) -> torch.Tensor:
