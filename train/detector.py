@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss
 from tqdm import tqdm
@@ -51,6 +53,8 @@ class ConvBlock(nn.Sequential):
 class SpriteDetector(nn.Module):
     """Images to boxes and scores; 0.8 M parameters."""
 
+    centers: Tensor
+
     def __init__(self, n_classes: int = len(KINDS)) -> None:
         super().__init__()
         self.fine = nn.Sequential(
@@ -64,7 +68,7 @@ class SpriteDetector(nn.Module):
         self.merge = nn.Sequential(ConvBlock(96, 96), ConvBlock(96, 96))
         self.classes = nn.Conv2d(96, n_classes, 1)
         self.sides = nn.Conv2d(96, 4, 1)
-        nn.init.constant_(self.classes.bias, -4.0)
+        nn.init.constant_(self.classes.get_parameter("bias"), -4.0)
         centers = (torch.arange(CELLS) + 0.5) * STRIDE
         ys, xs = torch.meshgrid(centers, centers, indexing="ij")
         self.register_buffer("centers", torch.stack([xs, ys], -1).view(-1, 2), persistent=False)
@@ -110,7 +114,7 @@ def loss(model: SpriteDetector, batch: tuple[Tensor, Tensor, Tensor, Tensor]) ->
     score_loss = (
         F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight
     ).sum()
-    box_loss = generalized_box_iou_loss(matched, wanted, reduction="sum")
+    box_loss: Tensor = generalized_box_iou_loss(matched, wanted, reduction="sum")
     return (score_loss + box_loss) / max(1, len(wanted))
 
 
@@ -140,7 +144,9 @@ def train(
     rate = 1.5e-3 if start_from else 3e-3
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, nn.Module | Optimizer | LRScheduler] = {
+        "model": model, "optimizer": optimizer, "schedule": schedule,
+    }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     state_path = out / "detector.state.pt"
     first = 0

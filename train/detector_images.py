@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from stvg_r1_hub.evaluation.sprites.levels import sample_scene
 from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
+from stvg_r1_hub.structures import Pixels
+from train.sprite_samples import compressed
 
 INPUT_SIDE = 192
 """Pixels of the detector's square input."""
@@ -53,7 +56,7 @@ class Images(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
 
 def draw_image(
     seed: tuple[int, ...], moment: int = 0, level: str = ""
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
+) -> tuple[Pixels, NDArray[np.float32], list[int]]:
     """One frame at the detector's size, its `(N, 4)` true boxes and class numbers.
 
     Args:
@@ -68,10 +71,9 @@ def draw_image(
     rng = np.random.default_rng([*seed, 4, moment])
     seconds = np.array([rng.uniform(0, scene.duration_seconds)])
     frame = next(render(scene, side, seconds.tolist()))
-    if rng.random() < 0.5:  # what a video encoder leaves of it
-        _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    frame = cv2.resize(frame, (INPUT_SIDE, INPUT_SIDE), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        frame = compressed(frame, int(rng.integers(30, 90)))
+    frame = np.asarray(cv2.resize(frame, (INPUT_SIDE, INPUT_SIDE)), np.uint8)
     boxes, kinds = [], []
     for thing in scene.objects:
         box, in_view = true_boxes(thing, scene.poses(thing, seconds), INPUT_SIDE)

@@ -211,7 +211,7 @@ def _visual_tokens(shape: Any, settings: STVGConfig) -> int:
     vision = shape.vision_config
     side = vision.patch_size * vision.spatial_merge_size
     steps = len(plan.frame_indices) // vision.temporal_patch_size
-    return steps * (plan.model_height // side) * (plan.model_width // side)
+    return int(steps * (plan.model_height // side) * (plan.model_width // side))
 
 
 def _gpu_gb() -> float | None:

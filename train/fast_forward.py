@@ -62,7 +62,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, hidden_pairs: Tensor | None = None)
         mask = None if hidden_pairs is None else hidden_pairs.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     # Written out: the fused kernel's backward pass took a quarter of a training step on a CPU.
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if hidden_pairs is not None:
         scores = scores + hidden_pairs.to(scores.dtype)
     return scores.softmax(-1) @ v

@@ -17,7 +17,6 @@ the forward call.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +30,6 @@ from torch.utils.checkpoint import checkpoint
 from train.question import Question
 
 PREFIX = -1
-OLD_CACHE_NAME = "past_key_values"
 LOGITS_AT_ONCE = 512
 """Tokens whose logits over the vocabulary exist at the same time."""
 
@@ -53,6 +51,10 @@ class Policy(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        decoder = type(self.qwen.model.language_model)
+        taken = inspect.signature(decoder.forward).parameters
+        self.cache_name = "cache" if "cache" in taken else "past_key_values"
+        """What the installed transformers calls the KV cache; 5.24 renamed it."""
 
     @property
     def qwen(self) -> Any:
@@ -188,13 +190,12 @@ class Policy(nn.Module):
             # (Q, K) or (B, Q, K) to (B, 1, Q, K); a mask is taken as it is in this form only.
             heads = mask.unsqueeze(-3)
             ready = {"full_attention": heads if heads.ndim == 4 else heads.unsqueeze(0)}
-        decoder = self.qwen.model.language_model
-        output = decoder(
+        output = self.qwen.model.language_model(
             inputs_embeds=embeds,
             position_ids=positions,
             attention_mask=ready,
             use_cache=cache is not None,
-            **{_cache_argument(type(decoder)): cache},
+            **{self.cache_name: cache},
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
@@ -203,7 +204,7 @@ class Policy(nn.Module):
         """Log-probabilities of the targets, without all logits in memory at once."""
 
         def part(states: Tensor, ids: Tensor) -> Tensor:
-            logits = self.qwen.lm_head(states).float() / temperature
+            logits: Tensor = self.qwen.lm_head(states).float() / temperature
             chosen = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
             return chosen - logits.logsumexp(dim=-1)
 
@@ -212,16 +213,12 @@ class Policy(nn.Module):
             if torch.is_grad_enabled()
             else part(states, ids)
             for states, ids in zip(
-                hidden.split(LOGITS_AT_ONCE), targets.split(LOGITS_AT_ONCE), strict=True
+                torch.split(hidden, LOGITS_AT_ONCE),
+                torch.split(targets, LOGITS_AT_ONCE),
+                strict=True,
             )
         ]
         return torch.cat(parts)
-
-
-@functools.cache
-def _cache_argument(decoder: type) -> str:
-    """What the installed transformers calls the KV cache; 5.24 renamed it."""
-    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else OLD_CACHE_NAME
 
 
 def _continued(question: Question, lengths: Sequence[int]) -> list[Tensor]:
@@ -246,6 +243,6 @@ def _predictors(prefix_length: int, lengths: Sequence[int]) -> Tensor:
 def split_ragged(values: Tensor, completions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Flat per-token values as `(G, L)` with zeros behind each end, and the `(G, L)` mask."""
     lengths = [len(ids) for ids in completions]
-    padded = pad_sequence(list(values.split(lengths)), batch_first=True)
+    padded = pad_sequence(list(torch.split(values, lengths)), batch_first=True)
     places = torch.arange(padded.shape[1], device=values.device)
     return padded, places < torch.tensor(lengths, device=values.device).unsqueeze(1)

@@ -161,7 +161,7 @@ def _tracker(
     return load_tracker(
         args.tracker,
         config=config,
-        bundle=bundle and bundle.detector_home,
+        bundle=bundle.detector_home if bundle else None,
         device=device,
     )
 

@@ -50,7 +50,8 @@ SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "sharpen": 1004}
 
 def optimizers(trainee: Trainee, stage: Stage) -> list[torch.optim.Optimizer]:
     """Muon for hidden matrices, AdamW for embeddings, norms, biases and read-outs."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, weight in trainee.named_parameters():
         hidden = weight.ndim == 2 and not name.startswith("heads") and "embed" not in name
         (matrices if hidden and "lm_head" not in name else rest).append(weight)
@@ -145,12 +146,11 @@ def _batches(
             dense_share=stage.dense_share,
             grid_steps=stage.grid_steps,
             n_dialogues=stage.n_dialogues,
-            size=recipe.size,
+            collate=Collator(processor, recipe.size),
             start=first,
         ),
         batch_size=None,
         num_workers=workers,
-        collate_fn=Collator(processor, recipe.size),
         prefetch_factor=4 if workers else None,
         pin_memory=pin_memory,
         # OpenCV's and torch's threads do not survive a fork: the worker would wait for ever.

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from numpy.typing import ArrayLike
 
-from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
+from stvg_r1_hub.answer import parse_answer
 from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import Answer, Tracks
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Tracks
 
 _BETWEEN_BLOCKS = re.compile(r"</think>\s*<answer>")
 _SIDE = re.compile(r"\b(left|right)(?=\b|ward|most|wards)", re.IGNORECASE)

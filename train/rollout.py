@@ -136,7 +136,8 @@ class Rollout:
         """Prefill each prompt, then grow completions of all of them, so many a time."""
         from transformers import DynamicCache
 
-        cache, logits = DynamicCache(), []
+        cache = DynamicCache()
+        logits: list[Tensor] = []
         for prompt in prompts:
             question, own = prompt.question, DynamicCache() if len(prompts) > 1 else cache
             logits += policy(
@@ -237,7 +238,7 @@ class _Growing:
             [
                 _draw(own, self.settings, generator)
                 for own, generator in zip(
-                    logits[: len(rows)].split(sizes), self.generators, strict=True
+                    torch.split(logits[: len(rows)], sizes), self.generators, strict=True
                 )
                 if len(own)
             ]

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from train.dialogue import Dialogue
-from train.sizes import SMALL, ModelSize
-from train.sprite_samples import Sample, draw_dialogue, draw_sample
+from train.collate import Collator
+from train.sprite_samples import draw_dialogue, draw_sample
 
 
-class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
+class SampleBatches(IterableDataset[dict[str, Tensor]]):
     """Endless batches: clips of equal duration, and dialogues without a clip.
 
     Worker w of n yields every n-th batch.
@@ -27,7 +27,7 @@ class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
         dense_share: of clips that are listed instead of asked about.
         grid_steps: frame pairs kept of each clip; 0 keeps all.
         n_dialogues: questions without a clip a batch.
-        size: of the model.
+        collate: makes tensors of them, for one size of the model.
         start: number of the first batch.
     """
 
@@ -41,7 +41,7 @@ class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
         dense_share: float,
         grid_steps: int = 0,
         n_dialogues: int = 0,
-        size: ModelSize = SMALL,
+        collate: Collator,
         start: int = 0,
     ) -> None:
         self.seed = seed
@@ -51,10 +51,10 @@ class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
         self.dense_share = dense_share
         self.grid_steps = grid_steps
         self.n_dialogues = n_dialogues
-        self.size = size
+        self.collate = collate
         self.start = start
 
-    def __iter__(self) -> Iterator[tuple[list[Sample], list[Dialogue]]]:
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         if worker is not None:
             torch.set_num_threads(1)
@@ -72,15 +72,17 @@ class SampleBatches(IterableDataset[tuple[list[Sample], list[Dialogue]]]):
                     duration_seconds=duration,
                     dense=bool(rng.random() < self.dense_share),
                     grid_steps=self.grid_steps,
-                    size=self.size,
+                    size=self.collate.size,
                 )
                 for i in range(self.batch_size)
             ]
             dialogues = [
                 draw_dialogue(
-                    str(rng.choice(names, p=shares)), (self.seed, number, i), size=self.size
+                    str(rng.choice(names, p=shares)),
+                    (self.seed, number, i),
+                    size=self.collate.size,
                 )
                 for i in range(self.batch_size, self.batch_size + self.n_dialogues)
             ]
-            yield samples, dialogues
+            yield self.collate((samples, dialogues))
             number += step

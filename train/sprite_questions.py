@@ -88,16 +88,17 @@ def answerable_scene(level: str, seed: int, index: int) -> Scene:
     raise ConfigError(f"The level {level} has no answerable question at {index}.")
 
 
-def size_of(max_pixels: int) -> ModelSize:
-    """The model size whose frames have so many pixels.
+def size_of(max_pixels: int | None) -> ModelSize:
+    """The model size whose frames have at most so many pixels; None: a config without that limit.
 
     Raises:
         ConfigError: sprite world is not rendered at that size.
     """
     for size in SIZES.values():
-        if size.side**2 <= max_pixels <= size.most_pixels:
+        if max_pixels is not None and size.side**2 <= max_pixels <= size.most_pixels:
             return size
     sides = ", ".join(f"{size.side}x{size.side}" for size in SIZES.values())
     raise ConfigError(
-        f"The model's frames have up to {max_pixels} pixels; sprite world is rendered at {sides}."
+        f"The model's config says sampling.max_pixels = {max_pixels}; sprite world is rendered at "
+        f"{sides} only, so take the bundled model or prepare clips with train.prepare."
     )

@@ -119,10 +119,10 @@ def numbered(
     """
     height, width = frame.shape[:2]
     video_size = (round(enlargement * width), round(enlargement * height))
-    video = cv2.resize(frame, video_size, interpolation=cv2.INTER_LINEAR)
+    video = np.asarray(cv2.resize(frame, video_size), np.uint8)
     centers = {number: box_center(enlargement * box) for number, box in boxes.items()}
     drawn = draw_markers(video, centers, style)
-    return resized(drawn[None], height, width)[0]
+    return np.asarray(resized(drawn[None], height, width)[0], np.uint8)
 
 
 def _marked_frames(
@@ -145,15 +145,15 @@ def _marked_frames(
     for t, frame in enumerate(render(scene, size.side, times.tolist())):
         seen = {n: b[t] for n, (b, drawn) in boxes.items() if drawn[t]}
         if scene.compression:
-            frame = _compressed(frame, scene.compression)
+            frame = compressed(frame, max(25, 85 - 5 * scene.compression))
         marked.append(numbered(frame, seen, size.marker, enlargement))
     # Stands in for compression and resizing, which real clips go through.
     noise = rng.integers(-6, 7, marked[0].shape, dtype=np.int16)
-    return np.clip(np.stack(marked).astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.stack(marked) + noise, 0, 255), np.uint8)
 
 
-def _compressed(frame: NDArray[np.uint8], strength: int) -> NDArray[np.uint8]:
-    quality = max(25, 85 - 5 * strength)
+def compressed(frame: Pixels, quality: int) -> Pixels:
+    """What a video encoder leaves of a frame; quality of JPEG, 0..100."""
     _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 

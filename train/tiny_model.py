@@ -120,11 +120,14 @@ def build_processor(size: ModelSize = SMALL) -> Any:
     )
 
     pixels = {"shortest_edge": 56 * 56, "longest_edge": 64 * size.side**2}
-    shared = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": TEMPORAL}
     return Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(size=pixels, **shared),
+        image_processor=Qwen2VLImageProcessor(
+            size=pixels, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=TEMPORAL
+        ),
         tokenizer=build_tokenizer(),
-        video_processor=Qwen2VLVideoProcessor(size=pixels, **shared),
+        video_processor=Qwen2VLVideoProcessor(
+            size=pixels, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=TEMPORAL
+        ),
         chat_template=CHAT_TEMPLATE,
     )
 

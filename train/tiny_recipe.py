@@ -99,7 +99,7 @@ def train_part(part: Part, options: argparse.Namespace) -> Path:
     """
     if part.module is None:
         return Path(options.base)
-    run = options.out / part.name
+    run: Path = options.out / part.name
     if (run / "model").is_dir():
         return run / "model"
     values = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
