@@ -13,11 +13,12 @@ from stvg_r1_hub.errors import ConfigError, STVGError
 from train.dry_run import describe_run
 from train.loop import ObjectiveMaker, TrainingLoop
 from train.samples import PreparedSamples, SampleSource
+from train.sprite_questions import SpriteQuestions, size_of
 from train.training_config import TrainingConfig
+from train.written_boxes import BoxQuestions
 
-SPRITES = "sprites:"
-BOXES = "boxes:"
-"""Sprite world without numbers, boxes as text: `train/written_boxes.py`."""
+WORLDS = {"sprites": SpriteQuestions, "boxes": BoxQuestions}
+"""What `--data` renders instead of reading a folder; boxes: no numbers, boxes as text."""
 _REQUEST = "LEVEL[:SEED[:COUNT]]"
 
 
@@ -71,16 +72,13 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
         ConfigError: a sprite-world request that is not understood.
         AnnotationError: the folder is not usable.
     """
-    if not data.startswith((SPRITES, BOXES)):
+    world, *request = data.split(":")
+    if world not in WORLDS or not request:
         return PreparedSamples(data)
-    from train.sprite_questions import SpriteQuestions, size_of
-    from train.written_boxes import BoxQuestions
-
-    world, level, *texts = data.split(":")
-    if len(texts) > 2 or not all(text.isdigit() for text in texts):
+    level, *texts = request
+    if len(texts) > 2 or not all(text.isdecimal() for text in texts):
         raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
     numbers = [int(text) for text in texts]
     bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
     size = size_of(bundle.config.sampling.max_pixels)
-    questions = SpriteQuestions if data.startswith(SPRITES) else BoxQuestions
-    return questions(level, *numbers, size=size)
+    return WORLDS[world](level, *numbers, size=size)

@@ -26,6 +26,8 @@ DURATIONS = (3.0, 4.0, 5.0)
 class SpriteQuestions:
     """`count` questions about clips of a level; the same arguments give the same ones."""
 
+    world = "sprite world"
+
     def __init__(
         self, level: str, seed: int = 0, count: int = 10_000, *, size: ModelSize = SMALL
     ) -> None:
@@ -35,7 +37,7 @@ class SpriteQuestions:
             ConfigError: an unknown level, or a number that is not allowed.
         """
         check_request(level, seed, count)
-        self.title = f"sprite world, level {level}, seed {seed}"
+        self.title = f"{self.world}, level {level}, seed {seed}"
         self.level = level
         self.seed = seed
         self.count = count
@@ -100,5 +102,5 @@ def size_of(max_pixels: int | None) -> ModelSize:
     sides = ", ".join(f"{size.side}x{size.side}" for size in SIZES.values())
     raise ConfigError(
         f"The model's config says sampling.max_pixels = {max_pixels}; sprite world is rendered at "
-        f"{sides} only, so take the bundled model or prepare clips with train.prepare."
+        f"{sides} only, so start from the bundled model, or train on a prepared folder."
     )

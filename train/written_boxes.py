@@ -48,6 +48,8 @@ _ANSWER = re.compile(
 class BoxQuestions(SpriteQuestions):
     """Sprite-world questions about clips without numbers, answered with boxes."""
 
+    world = "sprite world without numbers"
+
     def __getitem__(self, index: int) -> TrainingSample:
         scene = answerable_scene(self.level, self.seed, index)
         assert scene.answer_range is not None

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from accelerate.state import AcceleratorState, GradientState
 
 from stvg_r1_hub.config import STVGConfig
 from tests.train import tiny
@@ -57,6 +58,12 @@ def write_config(path, base, **changes):
     values = {**SETTINGS, "model": str(base), **changes}
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path
+
+
+def forget_launch():
+    """Accelerate keeps one state a process; each run wants its own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 def metrics(out):

@@ -37,5 +37,6 @@ def test_what_nothing_answers_is_asked_too():
 def test_requests_that_make_no_sense():
     with pytest.raises(ConfigError, match="levels are"):
         SpriteQuestions("impossible")
-    with pytest.raises(ConfigError, match="140x140"):
-        size_of(999)
+    for unlimited_or_other in (None, 999):
+        with pytest.raises(ConfigError, match=f"= {unlimited_or_other}; .* 140x140"):
+            size_of(unlimited_or_other)

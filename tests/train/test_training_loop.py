@@ -8,14 +8,21 @@ import time
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError
 from stvg_r1_hub.training_record import load_training
 from tests.train import runs
 from tests.train.prepared import write_prepared
-from tests.train.runs import metrics, rewarding_vowels, start, vowels, write_base, write_config
+from tests.train.runs import (
+    forget_launch,
+    metrics,
+    rewarding_vowels,
+    start,
+    vowels,
+    write_base,
+    write_config,
+)
 from train import train_grpo
 from train.loop import TrainingLoop
 from train.rollout import TrainingError
@@ -23,14 +30,6 @@ from train.samples import PreparedSamples, sample_order
 from train.train_grpo import GrpoObjective
 from train.train_sft import SupervisedObjective
 from train.training_config import TrainingConfig
-
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    """Accelerate keeps one state a process; each run wants its own."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +53,7 @@ def train(world, out, *, resume=False, rewards=None, **changes):
     try:
         return loop.run(resume=resume)
     finally:
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
+        forget_launch()
 
 
 def same_curves(a, b):
@@ -124,8 +122,7 @@ def test_a_killed_process_resumes(world, tmp_path):
     left.mkdir(exist_ok=True)
     assert runs.main([*map(str, arguments)]) == 2  # never over an earlier run
     assert runs.main([*map(str, arguments), "--resume"]) == 0
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
+    forget_launch()
     arguments[-1] = tmp_path / "whole"
     assert runs.main([*map(str, arguments)]) == 0
     same_curves(metrics(out), metrics(tmp_path / "whole"))

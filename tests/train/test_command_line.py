@@ -1,0 +1,55 @@
+"""Every kind of `--data` trains, leaves a checkpoint, and goes on from there."""
+
+import json
+
+import pytest
+
+from stvg_r1_hub.training_record import load_training
+from tests.train.prepared import write_prepared
+from tests.train.runs import forget_launch, metrics, write_base, write_config
+from train import train_grpo, train_sft
+from train.command_line import WORLDS
+
+TITLES = {
+    "folder": "data",
+    "sprites": "sprite world, level easy, seed 3",
+    "boxes": "sprite world without numbers, level easy, seed 3",
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    write_base(folder / "base")
+    write_prepared(folder / "data")
+    return folder
+
+
+@pytest.mark.parametrize("program", [train_grpo, train_sft], ids=["grpo", "sft"])
+@pytest.mark.parametrize("kind", ["folder", *WORLDS])
+def test_every_kind_of_data_trains_saves_and_goes_on(world, tmp_path, capsys, kind, program):
+    out = tmp_path / "run"
+
+    def train(kind, steps, *options):
+        forget_launch()
+        data = f"{kind}:easy:3:6" if kind in WORLDS else world / "data"
+        config = write_config(tmp_path / "c.yaml", world / "base", max_steps=steps)
+        arguments = ["--config", config, "--data", data, "--out", out, *options]
+        return program.main([*map(str, arguments)])
+
+    assert train(kind, 2) == 0
+    state = json.loads((out / "checkpoints/step-000002/training_state.json").read_text())
+    assert state["step"] == len(metrics(out)) == 2
+    assert [stage.data for stage in load_training(out / "model")] == [TITLES[kind]]
+    assert train("boxes" if kind == "sprites" else "sprites", 3, "--resume") == 2
+    assert f"was made with data = {state['made_of']['data']!r}" in capsys.readouterr().err
+    assert train(kind, 3, "--resume") == 0
+    assert len(metrics(out)) == 3
+
+
+@pytest.mark.parametrize("request_", ["easy:-1", "easy:1:2:3", "easy:\u00b2", "easy:"])
+def test_a_request_that_is_not_understood(world, tmp_path, capsys, request_):
+    config = write_config(tmp_path / "c.yaml", world / "base")
+    arguments = ["--config", config, "--data", f"sprites:{request_}", "--out", tmp_path / "x"]
+    assert train_grpo.main([*map(str, arguments)]) == 2
+    assert "write sprites:LEVEL[:SEED[:COUNT]]" in capsys.readouterr().err
