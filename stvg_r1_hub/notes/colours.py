@@ -96,12 +96,13 @@ def _names(hsv: NDArray[np.int64]) -> NDArray[np.intp]:
     hue, saturation, value = hsv.T
     # In this order; the first that holds decides.
     rules = (
-        ("black", value < 50),
+        ("black", value < 35),
+        ("black", (value < 55) & (saturation < 110)),
         ("black", (value < 80) & (saturation < 70)),
         ("white", (saturation < 40) & (value > 190)),
         ("grey", saturation < 50),
         ("grey", (saturation < 70) & (value < 120)),
-        ("brown", ((hue < 20) | (hue > 172)) & (value < 130) & (hue > 4)),
+        ("brown", (hue >= 5) & (hue < 20) & (value < 130)),
         ("brown", (hue >= 5) & (hue < 20) & (value < 190) & (saturation < 190)),
         ("pink", ((hue >= 160) | (hue < 8)) & (saturation < 130) & (value > 170)),
         ("pink", (hue >= 156) & (hue < 168) & (value > 120)),
