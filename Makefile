@@ -1,5 +1,6 @@
 # make demo   set everything up, ground the bundled clips, say where the results are
 # make test   lint, types, tests
+# make docs   the site, into outputs/docs; a link that leads nowhere fails it
 # make test-extras   what the optional packages add, with those installed
 # All work from a fresh clone with nothing but Python 3.11 or newer and its pip.
 
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
 
-.PHONY: demo test test-extras format clean test-mcp
+.PHONY: demo test docs test-extras format clean test-mcp
 
 demo: $(VENV)/.installed
 	$(BIN)/stvg demo --out $(OUT)
@@ -21,6 +22,9 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict
 
 # With the packages there nothing is skipped; no test needs a download or a GPU.
 test-extras: $(VENV)/.installed-extras
@@ -67,6 +71,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	$(PIP) install --quiet -e '.[dev]'
 	$(check_opencv)
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed
+	$(PIP) install --quiet -e '.[docs]'
+	@touch $@
 
 # sam2 comes as source and asks for torch while it is built: the one that is there will do.
 $(VENV)/.installed-extras: pyproject.toml $(VENV)/.installed-dev

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -18,16 +19,20 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "stvg_r1_hub", source / "stvg_r1_hub", ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+    (source / "docs").mkdir()
+    for name in ("pyproject.toml", "docs/pypi.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source / name)
-    out = tmp_path_factory.mktemp("wheel")
+    return build("--wheel", source, tmp_path_factory.mktemp("wheel"))
+
+
+def build(kind: str, source: Path, out: Path) -> Path:
     # No isolation: the build back end is in the dev extra, so that no network is needed.
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source],
+        [sys.executable, "-m", "build", kind, "--no-isolation", "--outdir", out, source],
         check=True,
         capture_output=True,
     )
-    (path,) = out.glob("*.whl")
+    (path,) = out.iterdir()
     return path
 
 
@@ -66,3 +71,21 @@ def test_wheel_runs_without_the_tree(wheel: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert str(tmp_path) in result.stdout
+
+
+@pytest.mark.slow
+def test_the_source_package_holds_training_documents_and_tests(tmp_path: Path) -> None:
+    left = shutil.ignore_patterns(".*", "__pycache__", "outputs", "runs", "build", "dist")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=left)
+    out = tmp_path / "out"
+    out.mkdir()
+    with tarfile.open(build("--sdist", source, out)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tops = ("train", "tests", "docs", "examples", "benchmarks")
+    wanted = {
+        str(path.relative_to(source))
+        for top in tops
+        for path in (source / top).rglob("*")
+        if path.is_file()
+    }
+    assert wanted | {"README.md", "Makefile", "CITATION.cff", "mkdocs.yml", "app.py"} <= names

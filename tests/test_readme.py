@@ -1,50 +1,81 @@
-"""The README says what is true: its file tree, its commands, its size limits."""
+"""The documents say what is true: the folders, the links, the extras, the bundled model."""
 
 import re
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
+
+import stvg_r1_hub
+from stvg_r1_hub.hub import ABOUT_BUNDLED
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"),
+                *ROOT.glob("train/**/*.md")])  # fmt: skip
+MAX_README_BYTES = 9 * 1024
 MAX_SHIPPED_BYTES = 48 * 1024 * 1024
 
 
-def documented_tree() -> dict[str, str]:
-    """Path -> purpose, from the code block below the heading."""
-    block = re.search(r"## Files\n.*?```text\n(.*?)```", README, re.DOTALL)
-    assert block is not None, "the README has no '## Files' section with a text block"
+def documented_folders() -> dict[str, str]:
+    """Folder -> purpose, from the tree in docs/architecture.md."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    block = re.search(r"## One line a folder\n.*?```text\n(.*?)```", page, re.DOTALL)
+    assert block is not None, "docs/architecture.md has no tree below '## One line a folder'"
     tree: dict[str, str] = {}
-    folders: list[str] = []
+    above: list[str] = []
     for line in block[1].splitlines():
-        if not line.strip():
-            continue
         depth = (len(line) - len(line.lstrip())) // 2
         name, _, purpose = line.strip().partition(" ")
-        folders = folders[:depth]
-        tree["/".join([*folders, name.rstrip("/")])] = purpose.strip()
-        if name.endswith("/"):
-            folders.append(name.rstrip("/"))
+        above = [*above[:depth], name.rstrip("/")]
+        tree["/".join(above)] = purpose.strip()
     return tree
 
 
-def python_files() -> set[str]:
-    return {
-        str(path.relative_to(ROOT))
-        for folder in ("stvg_r1_hub", "train", "benchmarks")
-        for path in (ROOT / folder).rglob("*.py")
-        if "__pycache__" not in path.parts and path.name != "__init__.py"
-    }
+def test_architecture_names_every_folder_and_no_other() -> None:
+    tree = documented_folders()
+    for folder, purpose in tree.items():
+        assert (ROOT / folder).is_dir(), f"docs/architecture.md names {folder}, which is none"
+        assert purpose, f"docs/architecture.md does not say what {folder} is for"
+    files = [path for top in ("stvg_r1_hub", "train") for path in (ROOT / top).rglob("*.*")]
+    folders = {str(path.parent.relative_to(ROOT)) for path in files if path.suffix != ".pyc"}
+    assert folders <= set(tree), f"docs/architecture.md lacks {sorted(folders - set(tree))}"
 
 
-def test_every_path_in_the_tree_exists_and_has_a_purpose() -> None:
-    for path, purpose in documented_tree().items():
-        assert (ROOT / path).exists(), f"the README names {path}, which does not exist"
-        assert purpose, f"the README does not say what {path} is for"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"https?:|#", target):
+            assert (page.parent / target.split("#")[0]).exists(), target
 
 
-def test_every_python_file_is_in_the_tree() -> None:
-    missing = python_files() - set(documented_tree())
-    assert not missing, f"the README's tree lacks {sorted(missing)}"
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/index.md", "docs/models.md", "docs/pypi.md",
+     "stvg_r1_hub/bundled/tiny/README.md"],
+)  # fmt: skip
+def test_the_bundled_model_is_described_in_the_same_words(page: str) -> None:
+    words = (ROOT / page).read_text(encoding="utf-8").split()
+    assert " ".join(ABOUT_BUNDLED.split()) in " ".join(words)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.encode()) <= MAX_README_BYTES
+
+
+def test_what_pypi_shows_has_no_settings_of_the_space() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    shown = (ROOT / project["readme"]).read_text(encoding="utf-8")
+    assert shown.startswith("# stvg-r1-hub") and "sdk:" not in shown
+    assert not re.search(r"\]\((?!https?:)", shown), "PyPI has none of the files beside it"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == stvg_r1_hub.__version__
+    assert f"## {citation['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_opens_with_the_two_commands() -> None:
@@ -92,6 +123,5 @@ def test_every_extra_that_a_message_names_exists() -> None:
         source = path.read_text(encoding="utf-8")
         named = re.findall(r"require_package\(\s*\"[^\"]+\",\s*\"([^\"]+)\"", source)
         assert set(named) <= extras, path
-    assert set(re.findall(r"`(\w+)`", README.split("## Optional packages")[1].split("##")[0])) >= {
-        "sam2", "train", "app", "quantization", "dev", "all", "yolo",
-    }  # fmt: skip
+    page = (ROOT / "docs/installation.md").read_text(encoding="utf-8")
+    assert extras == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.M))))
