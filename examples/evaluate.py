@@ -1,7 +1,7 @@
 """Scores of answers against the truth: `python examples/evaluate.py`.
 
-The truth here is what the files beside the bundled clips say; put your own list in its place. For whole
-benchmarks, with a report, there is `stvg eval`.
+The truth here is what the files beside the bundled clips say; put your own list in its place. For
+whole benchmarks, with a report, there is `stvg eval`.
 """
 
 import json

@@ -1,11 +1,11 @@
 """An answer and its tracks as files: `python examples/export.py [FOLDER]`.
 
-    answer.json    everything that was found, for programs
-    answer.mp4     the video with the answer drawn on it
-    answer.png     key frames
-    timeline.png   when each object is seen
-    boxes.csv      a line a frame
-    tracks.json    all objects; `tracker="tracks.json"` takes them instead of tracking anew
+answer.json    everything that was found, for programs
+answer.mp4     the video with the answer drawn on it
+answer.png     key frames
+timeline.png   when each object is seen
+boxes.csv      a line a frame
+tracks.json    all objects; `tracker="tracks.json"` takes them instead of tracking anew
 """
 
 import csv

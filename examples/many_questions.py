@@ -1,6 +1,7 @@
 """Many questions about one video: `python examples/many_questions.py`.
 
-The video is decoded and tracked once. Also prints the notes, one line an object: what the bundled model reads to answer.
+The video is decoded and tracked once. Also prints the notes, one line an object: what the bundled
+model reads to answer.
 """
 
 from stvg_r1_hub import STVGPipeline, example_video

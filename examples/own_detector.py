@@ -1,8 +1,9 @@
 """A detector of your own: `python examples/own_detector.py`.
 
-A detector is any object with `class_names` and `detect(frames)`. The one below knows the empty street and
-takes what stands out from it for a person; linking, numbering and answering are the package's. Who
-stands still becomes background, so the answer begins later than with the bundled detector.
+A detector is any object with `class_names` and `detect(frames)`. The one below knows the empty
+street and takes what stands out from it for a person; linking, numbering and answering are the
+package's. Who stands still becomes background, so the answer begins later than with the bundled
+detector.
 """
 
 from collections.abc import Sequence

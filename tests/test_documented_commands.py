@@ -1,7 +1,7 @@
 """Every command and every piece of Python in the documents is one that works.
 
 All are checked without running them: options exist, modules start, names can be imported. What
-needs neither a download nor a server is also run, each document's commands in one folder and in their order.
+needs neither a download nor a server is also run, in one folder and in each document's order.
 """
 
 import argparse
@@ -220,7 +220,9 @@ def runs_here(command: Command) -> bool:
 def script_of(document: Path) -> str:
     """Its blocks as one shell script, of two clips where it says hundreds; or nothing to run."""
     lines: list[str] = []
-    for body in (body for lang, body in BLOCK.findall(document.read_text("utf-8")) if lang == "bash"):
+    for body in (
+        body for lang, body in BLOCK.findall(document.read_text("utf-8")) if lang == "bash"
+    ):
         for line in body.replace("\\\n", " ").splitlines():
             if re.match(r"\w+=", line):
                 lines.append(line)

@@ -8,13 +8,20 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PRINTED = {
     "evaluate": "mean of 6",
-    "export": "The same from saved tracks: GroundingResult('the person walking to the left', object",
+    "export": "The same from saved tracks: GroundingResult(",
     "ground": "the person walking to the left: 1.80 to 6.50 s",
     "many_questions": "a dog: nothing. Nothing fits: No dog was found",
-    "own_detector": "found by 'movers'\nGroundingResult('the person walking to the left', object",
+    "own_detector": "found by 'movers'\nGroundingResult(",
 }
 WRITTEN = {
-    "export": ["answer.json", "answer.mp4", "answer.png", "boxes.csv", "timeline.png", "tracks.json"],
+    "export": [
+        "answer.json",
+        "answer.mp4",
+        "answer.png",
+        "boxes.csv",
+        "timeline.png",
+        "tracks.json",
+    ],
     "ground": ["overlay.mp4"],
 }
 
