@@ -26,7 +26,7 @@ from stvg_r1_hub.evaluation.sprites import clips as sprites
 from stvg_r1_hub.evaluation.sprites.levels import LEVELS
 from stvg_r1_hub.geometry import paired_iou
 from stvg_r1_hub.notes import take_notes
-from stvg_r1_hub.one_pass import read_once
+from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.structures import Frames, ObjectNote, Tracks
 from stvg_r1_hub.tracking import load_tracker
 from stvg_r1_hub.video import open_video

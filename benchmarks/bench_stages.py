@@ -33,7 +33,7 @@ import numpy as np
 from benchmarks.bench_model import bench_frame_steps
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.evaluation.window import WindowSource
-from stvg_r1_hub.one_pass import read_once
+from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.segmentation import Segmenter, TransformersSam2, masks_of_tube
 from stvg_r1_hub.structures import Pixels, TimedFrame, Tracks, Tube, VideoInfo
 from stvg_r1_hub.tracking import Tracker

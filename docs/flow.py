@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.drawing import WHITE, draw_text, fit_text, line_height, wrap_text
 from stvg_r1_hub.examples import find_example
-from stvg_r1_hub.rendering import draw_objects
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.video import open_video
+from stvg_r1_hub.visual.drawing import WHITE, draw_text, fit_text, line_height, wrap_text
+from stvg_r1_hub.visual.overlay import draw_objects
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "stvg_r1_hub"

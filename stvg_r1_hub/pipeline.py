@@ -21,10 +21,10 @@ from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError
+from stvg_r1_hub.hub.publishing import Publishing
 from stvg_r1_hub.notes import take_notes
-from stvg_r1_hub.one_pass import read_once, track_video
 from stvg_r1_hub.parts import load_parts, load_tracker, server_vlm
-from stvg_r1_hub.publishing import Publishing
+from stvg_r1_hub.reading import read_once, track_video
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.segmentation import Segmenter, masks_of_tube
 from stvg_r1_hub.structures import Answer, Frames, MarkedFrames, Progress, Tracks, Tube

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub import pictures, rendering, video
+from stvg_r1_hub import video
 from stvg_r1_hub.geometry import union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.structures import (
@@ -23,6 +23,7 @@ from stvg_r1_hub.structures import (
     VideoInfo,
 )
 from stvg_r1_hub.video import VideoSource
+from stvg_r1_hub.visual import overlay, pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class GroundingResult:
         """
         path = check_output(path, VIDEO_SUFFIXES)
         with _reopened(self.video) as source:
-            pictures_drawn = rendering.draw_answer(
+            pictures_drawn = overlay.draw_answer(
                 source.stream(),
                 source.info,
                 self.tube,
@@ -214,7 +215,7 @@ def save_tracks_video(
 ) -> None:
     """Write the video with every track drawn, like `GroundingResult.save_video`."""
     path = check_output(path, VIDEO_SUFFIXES)
-    drawn = rendering.draw_tracks(source.stream(), source.info, tracks)
+    drawn = overlay.draw_tracks(source.stream(), source.info, tracks)
     _write(path, source, drawn, progress)
 
 

@@ -14,15 +14,15 @@ from PIL import ImageCms
 from tests.media import encoded, write_pictures
 
 CARELESS = """
-import stvg_r1_hub.video_picture
+import stvg_r1_hub.video.picture
 
-careful = stvg_r1_hub.video_picture.Shape.of
+careful = stvg_r1_hub.video.picture.Shape.of
 
 def careless(frame, *rest):
     frame.side_data
     return careful(frame, *rest)
 
-stvg_r1_hub.video_picture.Shape.of = careless
+stvg_r1_hub.video.picture.Shape.of = careless
 """
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stvg_r1_hub import cli, commands, doctor, examples
+from stvg_r1_hub import cli, examples
+from stvg_r1_hub.cli import commands, doctor
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
 from tests import tiny_sam2

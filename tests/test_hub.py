@@ -16,7 +16,7 @@ import pytest
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
-from stvg_r1_hub.saving import model_files
+from stvg_r1_hub.hub.saving import model_files
 from tests.hub_server import Hub, Repository, serving
 
 

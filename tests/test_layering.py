@@ -1,4 +1,7 @@
-"""The imports point one way: a stage knows the records and nothing else of ours."""
+"""The imports point one way, from room to room: a stage knows the records and helpers alone.
+
+A room is a folder of the package or a module in its root.
+"""
 
 import ast
 from pathlib import Path
@@ -7,72 +10,54 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "stvg_r1_hub"
 
-# What every module may import.
-BASE = {"structures", "geometry", "config", "errors", "outputs", "mask_session", "timings"}
-# What only draws or keeps files; used by the assembling modules below.
-SUPPORT = {
-    "hub_files": {"hub_errors"},
-    "hub": {"hub_files", "training_record"},
-    "tracking": {"hub_files"},
-    "segmentation": {"hub_files"},
-    "model_card": {"card_results", "training_record"},
-    "saving": {"hub", "hub_errors", "hub_files", "model_card", "card_results", "training_record"},
-    "rendering": {"drawing"},
-    "pictures": {"drawing", "rendering"},
+# What every room may import.
+BASE = {
+    *{"structures", "geometry", "config", "errors", "outputs", "timings", "device"},
+    "mask_session",
 }
-# The modules that put stages together, each with what it may import besides the base.
-STAGES = {
-    "video",
-    "tracking",
-    "segmentation",
-    "marking",
-    "prompting",
-    "vlm",
-    "answer",
-    "tube",
-    "hub",
-    "saving",
+# The stages, each usable alone, with what some of them need of the Hub's files.
+STAGES: dict[str, set[str]] = {
+    "video": set(),
+    "tracking": {"hub"},
+    "segmentation": {"hub"},
+    "notes": set(),
+    "marking": set(),
+    "prompting": set(),
+    "vlm": set(),
+    "answer": set(),
+    "tube": set(),
+    "visual": set(),
+    "hub": set(),
+    "track_selection": set(),
+    "smaller_sample": set(),
+    "progress_bars": set(),
+    "examples": set(),
 }
-ASSEMBLING = {
-    "result": {"video", "rendering", "pictures", "tracking"},
+# The rooms that put stages together, each with what it may import besides the base.
+ASSEMBLING: dict[str, set[str]] = {
+    "reading": {"video", "tracking"},
+    "result": {"video", "visual"},
     "clip": {"result", "video", "pipeline", "smaller_sample", "vlm"},
-    "one_pass": {"video", "tracking"},
-    "parts": {"hub", "prompting", "tracking", "segmentation", "vlm", "device"},
-    "publishing": {"hub", "saving"},
-    "pipeline": {
-        *{*STAGES, "result", "clip", "device", "track_selection"},
-        *{"one_pass", "parts", "notes", "publishing"},
-    },
-    "web": {
-        "pipeline",
-        "result",
-        "rendering",
-        "pictures",
-        "drawing",
-        "video",
-        "hub",
-        "tracking",
-        "segmentation",
-        "vlm",
-        "examples",
-    },
-    "cli": {"commands", "evaluation"},
-    "commands": {
-        *{"pipeline", "result", "hub", "tracking", "video", "web", "doctor", "progress_bars"},
-        "examples",
-    },
+    "parts": {"hub", "prompting", "tracking", "segmentation", "vlm"},
+    "pipeline": {*STAGES, "reading", "result", "clip", "parts"} - {"visual", "examples"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
-        *{"drawing", "progress_bars"},
+        *{"visual", "progress_bars"},
+    },
+    "web": {
+        *{"pipeline", "result", "visual", "video", "hub", "tracking", "segmentation", "examples"},
+        "vlm",
+    },
+    "cli": {
+        *{"pipeline", "result", "hub", "tracking", "video", "web", "evaluation", "examples"},
+        "progress_bars",
     },
 }
 
 
-def family(module: str) -> str:
-    """`video_file` and `video` are one stage in several files, as is each sub-package."""
-    head = module.split(".")[0]
-    stage = head.split("_")[0]
-    return stage if stage in ("answer", "video") else head
+def room(module: str) -> str:
+    """The folder or root module that a dotted name lies in."""
+    return module.split(".")[0]
 
 
 def imports_of(source: str, module: str) -> set[str]:
@@ -97,7 +82,7 @@ def imports_of(source: str, module: str) -> set[str]:
 
 
 def allowed_for(name: str) -> set[str]:
-    return BASE | {name} | SUPPORT.get(name, set()) | ASSEMBLING.get(name, set())
+    return BASE | {name} | STAGES.get(name, set()) | ASSEMBLING.get(name, set())
 
 
 def modules() -> list[Path]:
@@ -107,8 +92,8 @@ def modules() -> list[Path]:
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_one_way(path: Path) -> None:
     module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-    name = family(module)
-    found = {family(other) for other in imports_of(path.read_text(encoding="utf-8"), module)}
+    name = room(module)
+    found = {room(other) for other in imports_of(path.read_text(encoding="utf-8"), module)}
     assert found <= allowed_for(name), f"{module} must not import {found - allowed_for(name)}"
 
 
@@ -122,3 +107,27 @@ def test_nothing_in_the_package_imports_training_or_tests() -> None:
     for path in modules():
         for other in imports_of(path.read_text(encoding="utf-8"), path.name):
             assert other.split(".")[0] not in {"train", "tests"}, path
+
+
+def test_no_circles_but_the_known_one() -> None:
+    """From room to room, imports of types included."""
+    arrows: dict[str, set[str]] = {}
+    for path in modules():
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for other in imports_of(path.read_text(encoding="utf-8"), module):
+            if room(other) != room(module):
+                arrows.setdefault(room(module), set()).add(room(other))
+
+    def reached(start: str) -> set[str]:
+        found, todo = set[str](), [start]
+        while todo:
+            new = arrows.get(todo.pop(), set()) - found
+            found |= new
+            todo += new
+        return found
+
+    assert {name for name in arrows if name in reached(name)} <= {"clip", "pipeline"}
+
+
+def test_the_root_holds_the_flow_and_the_records() -> None:
+    assert len([p for p in PACKAGE.glob("*.py") if p.name != "__init__.py"]) <= 20

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stvg_r1_hub import drawing, pictures, rendering
 from stvg_r1_hub.errors import OutputError
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.structures import Box, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.visual import drawing, overlay, pictures
 
 WIDTH, HEIGHT, COUNT, FPS = 160, 120, 20, 10.0
 GRAY = 128
@@ -46,7 +46,7 @@ def tracks(*object_ids: int) -> Tracks:
 def drawn(answer: Tube | None, width: int = WIDTH, height: int = HEIGHT) -> list[np.ndarray]:
     video = frames(width, height)
     return list(
-        rendering.draw_answer(
+        overlay.draw_answer(
             video, info(width, height), answer, query="a dog", class_names={2: "dog"}
         )
     )
@@ -68,7 +68,7 @@ def test_box_is_drawn_in_range_only_and_in_the_color_of_its_id() -> None:
 
 def test_source_frames_are_not_touched() -> None:
     video = frames()
-    list(rendering.draw_answer(video, info(), tube(), query="q", class_names={}))
+    list(overlay.draw_answer(video, info(), tube(), query="q", class_names={}))
     assert all(np.all(frame.pixels == GRAY) for frame in video)
 
 
@@ -111,13 +111,13 @@ def test_a_box_over_the_border_is_cut() -> None:
 
 @pytest.mark.parametrize("query", ["", "x" * 5000, "犬が跳ぶ 🐶", "a\nb\tc", "‮rtl עברית"])
 def test_any_query_can_be_drawn(query: str) -> None:
-    out = next(rendering.draw_answer(frames(), info(), None, query=query, class_names={}))
+    out = next(overlay.draw_answer(frames(), info(), None, query=query, class_names={}))
     assert out.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_tracks_are_drawn_in_distinct_stable_colors() -> None:
     all_tracks = tracks(1, 2, 3)
-    out = list(rendering.draw_tracks(frames(), info(), all_tracks))
+    out = list(overlay.draw_tracks(frames(), info(), all_tracks))
     for track in all_tracks.tracks:
         left = int(track.boxes[0][0])
         for index in (0, 19):
@@ -131,8 +131,8 @@ def test_labels_of_crowded_objects_do_not_cover_each_other() -> None:
     picture = np.full((240, 320, 3), GRAY, np.uint8)
     for i in (1, 2, 3):
         box = Box(0, 0.0, (100, 100, 160, 200), False, i)
-        rendering._draw_object_label(picture, box, "dog", 11, 2, taken)
-    assert not any(rendering._overlap(a, b) for i, a in enumerate(taken) for b in taken[:i])
+        overlay._draw_object_label(picture, box, "dog", 11, 2, taken)
+    assert not any(overlay._overlap(a, b) for i, a in enumerate(taken) for b in taken[:i])
 
 
 def test_text_is_shortened_to_fit() -> None:

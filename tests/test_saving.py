@@ -18,11 +18,17 @@ import pytest
 import yaml
 from huggingface_hub import constants, parse_eval_result_entries
 
-from stvg_r1_hub import STVGPipeline, hub, saving
+from stvg_r1_hub import STVGPipeline, hub
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
-from stvg_r1_hub.model_card import model_card
-from stvg_r1_hub.training_record import TRAINING_NAME, TrainingStage, load_training, save_training
+from stvg_r1_hub.hub import saving
+from stvg_r1_hub.hub.card import model_card
+from stvg_r1_hub.hub.training_record import (
+    TRAINING_NAME,
+    TrainingStage,
+    load_training,
+    save_training,
+)
 from tests.hub_server import Hub, serving
 from tests.test_hub import ask_hub, make_adapter, make_bundle
 
@@ -288,7 +294,8 @@ def hashes(folder: Path) -> dict[str, str]:
 PUSH_TWICE = """
 import os, sys, time
 from pathlib import Path
-from stvg_r1_hub import hub, saving
+from stvg_r1_hub import hub
+from stvg_r1_hub.hub import saving
 from stvg_r1_hub.errors import ModelError
 import huggingface_hub.utils._http as http
 from types import SimpleNamespace

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stvg_r1_hub import video_download, video_source
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.video import SampleBuffer, open_video, plan_for, read_frames
+from stvg_r1_hub.video import download as video_download
+from stvg_r1_hub.video import source as video_source
 from tests.media import number_of, numbers, one_sentence, picture, write_audio_only, write_clip
 
 
@@ -193,7 +194,7 @@ def test_unusable_content(tmp_path):
 
 def test_huge_pictures_are_refused_before_decoding(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "v.mp4", 3)
-    monkeypatch.setattr("stvg_r1_hub.video_source.MAX_FRAME_PIXELS", 1000)
+    monkeypatch.setattr("stvg_r1_hub.video.source.MAX_FRAME_PIXELS", 1000)
     assert "96x64" in refused(path)
 
 

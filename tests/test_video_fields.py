@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.video import open_video
-from stvg_r1_hub.video_fields import FieldPairs
+from stvg_r1_hub.video.fields import FieldPairs
 from tests.field_coded import Bits, parameter_sets, write_field_coded
 from tests.media import numbers, write_clip
 

@@ -12,8 +12,8 @@ from PIL import Image
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.video import open_video, read_frames
-from stvg_r1_hub.video_kinds import nal_headers
-from stvg_r1_hub.video_packets import (
+from stvg_r1_hub.video.kinds import nal_headers
+from stvg_r1_hub.video.packets import (
     Packets,
     packets_needed,
     timeline_in_order,

@@ -12,7 +12,7 @@ from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import VideoInfo
 from stvg_r1_hub.video import plan_for, plan_sampling
-from stvg_r1_hub.video_sampling import constant_rate, pixel_limits, spread
+from stvg_r1_hub.video.sampling import constant_rate, pixel_limits, spread
 
 GOLDEN = next((Path(__file__).parent / "golden").rglob("video_sampling.json"), None)
 

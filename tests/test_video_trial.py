@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from stvg_r1_hub import video_trial
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.video import open_video
-from stvg_r1_hub.video_trial import Trials
+from stvg_r1_hub.video import trial as video_trial
+from stvg_r1_hub.video.trial import Trials
 from tests.killing import killing_file, make_children_careless
 from tests.media import one_sentence, write_clip
 

@@ -16,7 +16,7 @@ import torch
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, STVGError
-from stvg_r1_hub.video_sampling import plan_sampling
+from stvg_r1_hub.video.sampling import plan_sampling
 from train.policy import LOGITS_AT_ONCE
 from train.start_model import LANGUAGE_LAYERS, check_trainable
 from train.training_config import TrainingConfig

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
-from stvg_r1_hub.training_record import TrainingStage
+from stvg_r1_hub.hub.training_record import TrainingStage
 from train.checkpoints import Checkpoints
 from train.record_keeping import RunLog, require_trackers
 from train.rollout import TrainingError

@@ -14,7 +14,7 @@ import torch
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
-from stvg_r1_hub.training_record import TrainingStage, load_training, save_training
+from stvg_r1_hub.hub.training_record import TrainingStage, load_training, save_training
 from stvg_r1_hub.vlm.loading import load_model
 from stvg_r1_hub.vlm.processing import load_processor
 from train.policy import Policy

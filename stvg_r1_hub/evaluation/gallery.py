@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stvg_r1_hub import drawing
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.evaluation.results import Line
 from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.structures import Pixels, TimedFrame
 from stvg_r1_hub.video import open_video
+from stvg_r1_hub.visual import drawing
 
 TRUE_COLOR: drawing.Color = (40, 200, 90)
 ANSWER_COLOR: drawing.Color = (250, 170, 30)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, first_line
-from stvg_r1_hub.hub_files import model_folder
+from stvg_r1_hub.hub.files import model_folder
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 

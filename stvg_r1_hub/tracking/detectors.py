@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.hub_files import model_folder
+from stvg_r1_hub.hub.files import model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.class_groups import usual_name
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score

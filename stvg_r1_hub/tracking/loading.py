@@ -12,7 +12,7 @@ from typing import Any
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import ModelError, TrackerError
-from stvg_r1_hub.hub_files import model_folder
+from stvg_r1_hub.hub.files import model_folder
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.choosing import ChoosingTracker

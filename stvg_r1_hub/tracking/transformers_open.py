@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, TrackerError, first_line
-from stvg_r1_hub.hub_files import model_folder
+from stvg_r1_hub.hub.files import model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.detectors import USE_COCO, tidy
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score

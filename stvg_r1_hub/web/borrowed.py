@@ -36,7 +36,7 @@ from stvg_r1_hub.tracking import (
     Tracker,
 )
 from stvg_r1_hub.video import VideoSource
-from stvg_r1_hub.video_source import resize
+from stvg_r1_hub.video.source import resize
 from stvg_r1_hub.web.models import Settings
 from stvg_r1_hub.web.zerogpu import (
     LONGEST_SECONDS,

@@ -13,7 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.hub import ABOUT_BUNDLED
-from stvg_r1_hub.video_download import download
+from stvg_r1_hub.video.download import download
 from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import (

@@ -12,7 +12,7 @@ from pathlib import Path
 from stvg_r1_hub.errors import QueryError, VideoError
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import VideoInfo
-from stvg_r1_hub.video_trial import Trials
+from stvg_r1_hub.video.trial import Trials
 
 TRIALS = Trials()
 

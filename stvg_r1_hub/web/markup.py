@@ -9,10 +9,10 @@ from html import escape
 
 import numpy as np
 
-from stvg_r1_hub.drawing import object_color
-from stvg_r1_hub.pictures import timeline_rows
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Track, Tracks, VideoInfo
+from stvg_r1_hub.visual.drawing import object_color
+from stvg_r1_hub.visual.pictures import timeline_rows
 
 STAGES = {
     "start": "Starting",

@@ -8,7 +8,7 @@ import numpy as np
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.video import plan_sampling
-from stvg_r1_hub.video_sampling import pixel_limits
+from stvg_r1_hub.video.sampling import pixel_limits
 from stvg_r1_hub.vlm.positions import mrope_positions
 from tests.golden.compare import cases_of, differences, need
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stvg_r1_hub.training_record import load_training
+from stvg_r1_hub.hub.training_record import load_training
 from tests.train.prepared import write_prepared
 from tests.train.runs import forget_launch, metrics, write_base, write_config
 from train import train_grpo, train_sft

@@ -11,7 +11,7 @@ import torch
 
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError
-from stvg_r1_hub.training_record import load_training
+from stvg_r1_hub.hub.training_record import load_training
 from tests.train import runs
 from tests.train.prepared import write_prepared
 from tests.train.runs import (

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stvg_r1_hub.pictures import MAX_ROWS
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Box, Track, Tracks, VideoInfo
+from stvg_r1_hub.visual.pictures import MAX_ROWS
 from stvg_r1_hub.web import markup
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from stvg_r1_hub import drawing
-from stvg_r1_hub.drawing import Color
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.structures import RLE, Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.visual import drawing
+from stvg_r1_hub.visual.drawing import Color
 
 
 def draw_answer(

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, package_origin
-from stvg_r1_hub.hub_files import fetch, holds, is_stage
-from stvg_r1_hub.training_record import TRAINING_NAME
+from stvg_r1_hub.hub.files import fetch, holds, is_stage
+from stvg_r1_hub.hub.training_record import TRAINING_NAME
 
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_MODELS = ("tiny",)
 ABOUT_BUNDLED = (
     "The bundled model reads what its tracker measured (kind, colour, place, size, movement and "

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from stvg_r1_hub.errors import ModelError
-from stvg_r1_hub.hub_errors import USE_BUNDLED, fetching
+from stvg_r1_hub.hub.client_errors import USE_BUNDLED, fetching
 
 FILE_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.md", "*.onnx")
 """What is fetched: weights that cannot run code, settings and texts."""

@@ -194,7 +194,7 @@ def app(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what is installed; exit code 1 where something is amiss."""
-    from stvg_r1_hub.doctor import report
+    from stvg_r1_hub.cli.doctor import report
 
     lines, healthy = report()
     _print_lines(lines, to_stderr=False)

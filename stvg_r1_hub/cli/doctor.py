@@ -46,7 +46,7 @@ EXTRAS = (
     ("gradio", "gradio", "app"),
     ("bitsandbytes", "bitsandbytes", "quantization"),
 )
-BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_FILES = (
     ("model 'tiny'", "tiny/stvg_config.json"),
     ("detector of 'tiny'", "tiny/detector/detector.onnx"),

@@ -17,7 +17,7 @@ from av.container import InputContainer
 
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Pixels, VideoInfo
-from stvg_r1_hub.video_packets import (
+from stvg_r1_hub.video.packets import (
     MAX_PACKETS,
     Sending,
     Timeline,
@@ -27,9 +27,9 @@ from stvg_r1_hub.video_packets import (
     timeline_in_order,
     timeline_of_packets,
 )
-from stvg_r1_hub.video_picture import Painter, Shape, display_matrix, pixel_aspect
-from stvg_r1_hub.video_shared import SharedFile
-from stvg_r1_hub.video_source import MAX_FRAME_PIXELS, VideoSource, check_size
+from stvg_r1_hub.video.picture import Painter, Shape, display_matrix, pixel_aspect
+from stvg_r1_hub.video.shared import SharedFile
+from stvg_r1_hub.video.source import MAX_FRAME_PIXELS, VideoSource, check_size
 
 # Containers that hold their own data. Playlists (hls, dash, concat, image2, sdp ...) are left
 # out on purpose: such a text file renamed .mp4 would make FFmpeg open other files or addresses.

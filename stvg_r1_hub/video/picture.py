@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Pixels
-from stvg_r1_hub.video_source import VideoSource
+from stvg_r1_hub.video.source import VideoSource
 
 Matrix = tuple[int, int, int, int]
 

@@ -23,9 +23,9 @@ import numpy as np
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Frames, Pixels, SamplingPlan, VideoInfo
-from stvg_r1_hub.video_sampling import plan_for, plan_sampling, thin_sample
-from stvg_r1_hub.video_source import ArraySource, ImageFolderSource, VideoSource
-from stvg_r1_hub.video_writing import write_video
+from stvg_r1_hub.video.sampling import plan_for, plan_sampling, thin_sample
+from stvg_r1_hub.video.source import ArraySource, ImageFolderSource, VideoSource
+from stvg_r1_hub.video.writing import write_video
 
 __all__ = [
     "SampleBuffer",
@@ -152,7 +152,7 @@ def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:
         raise VideoError("Got an empty path; give the path of a video file.")
     if not os.path.lexists(text) and (text == "-" or _URL.match(text)):
         if allow_url and text.lower().startswith(("http://", "https://")):
-            from stvg_r1_hub.video_download import download
+            from stvg_r1_hub.video.download import download
 
             _refuse_fps(fps)
             return _open_encoded(download(text), text)
@@ -194,7 +194,7 @@ def _open_folder(path: Path, fps: float | None) -> VideoSource:
 
 
 def _open_encoded(source: Any, name: str) -> VideoSource:
-    from stvg_r1_hub.video_file import FileSource
+    from stvg_r1_hub.video.file import FileSource
 
     if isinstance(source, bytes) and not source:
         raise VideoError("Got 0 bytes; give the content of a video file.")

@@ -66,7 +66,7 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
-    from stvg_r1_hub import commands
+    from stvg_r1_hub.cli import commands
     from stvg_r1_hub.evaluation.command import add_eval
 
     parser = argparse.ArgumentParser(

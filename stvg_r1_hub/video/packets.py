@@ -20,8 +20,8 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import VideoError
-from stvg_r1_hub.video_kinds import classifier
-from stvg_r1_hub.video_source import MAX_DURATION_SECONDS
+from stvg_r1_hub.video.kinds import classifier
+from stvg_r1_hub.video.source import MAX_DURATION_SECONDS
 
 MAX_REORDERING = 32
 """Decoders put out a frame at most this many places from where its packet was (H.264: 16)."""

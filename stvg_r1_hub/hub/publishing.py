@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stvg_r1_hub import hub, saving
+from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.hub import saving
 
 
 class Publishing:

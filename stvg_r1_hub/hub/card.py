@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stvg_r1_hub.card_results import measured
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.training_record import TrainingStage, how_trained
+from stvg_r1_hub.hub.results import measured
+from stvg_r1_hub.hub.training_record import TrainingStage, how_trained
 
 CARD_NAME = "README.md"
 

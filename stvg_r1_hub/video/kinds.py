@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stvg_r1_hub.video_fields import FieldPairs
+from stvg_r1_hub.video.fields import FieldPairs
 
 _MOST_HEADER_BYTES = 512
 """More than a sequence parameter set needs up to what we read of it."""

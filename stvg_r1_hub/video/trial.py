@@ -111,7 +111,7 @@ class Trials:
         return self._start()
 
     def _start(self) -> subprocess.Popen[str]:
-        package = str(Path(__file__).parents[1])
+        package = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         # NumPy would start threads for nothing, each with memory of its own.
         settings = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
@@ -168,7 +168,7 @@ def _say(**values: Any) -> None:
 
 def main(file: TextIO = sys.stdin) -> None:
     """The child: wait for a path, open it, say what there is to say."""
-    import stvg_r1_hub.video_file  # noqa: F401 - imported while there is time
+    import stvg_r1_hub.video.file  # noqa: F401 - imported while there is time
 
     limit_bytes, patience_seconds = int(sys.argv[1]), float(sys.argv[2])
     _limit_memory(limit_bytes)

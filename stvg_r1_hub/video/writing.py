@@ -20,7 +20,7 @@ import numpy as np
 from stvg_r1_hub.errors import OutputError, VideoError
 from stvg_r1_hub.outputs import VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.structures import Pixels, Progress
-from stvg_r1_hub.video_source import VideoSource
+from stvg_r1_hub.video.source import VideoSource
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

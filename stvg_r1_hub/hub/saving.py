@@ -10,14 +10,14 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from stvg_r1_hub.card_results import EVAL_RESULTS_PATTERN, eval_results, read_figures
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
 from stvg_r1_hub.hub import base_of, fingerprint, is_adapter
-from stvg_r1_hub.hub_errors import sending
-from stvg_r1_hub.hub_files import FILE_PATTERNS, is_stage
-from stvg_r1_hub.model_card import CARD_NAME, CardFacts, model_card
-from stvg_r1_hub.training_record import hub_base, load_training
+from stvg_r1_hub.hub.card import CARD_NAME, CardFacts, model_card
+from stvg_r1_hub.hub.client_errors import sending
+from stvg_r1_hub.hub.files import FILE_PATTERNS, is_stage
+from stvg_r1_hub.hub.results import EVAL_RESULTS_PATTERN, eval_results, read_figures
+from stvg_r1_hub.hub.training_record import hub_base, load_training
 
 STALE_PATTERNS = ("*.safetensors", "*.safetensors.index.json", EVAL_RESULTS_PATTERN)
 """Files of an earlier push that would be taken for the new model's; its commit removes them."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub import drawing
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.outputs import replacing
-from stvg_r1_hub.rendering import draw_objects
 from stvg_r1_hub.structures import RLE, Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.visual import drawing
+from stvg_r1_hub.visual.overlay import draw_objects
 
 TILE_HEIGHT = 240
 MAX_ROWS = 24

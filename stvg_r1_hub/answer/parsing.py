@@ -11,7 +11,7 @@ import math
 import re
 from dataclasses import replace
 
-from stvg_r1_hub.answer_spellings import (
+from stvg_r1_hub.answer.spellings import (
     MOST_DIGITS,
     plain,
     read_bare_ids,

@@ -1,0 +1,5 @@
+"""The `stvg` command."""
+
+from stvg_r1_hub.cli.parser import main
+
+__all__ = ["main"]

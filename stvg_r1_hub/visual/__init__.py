@@ -1,0 +1,1 @@
+"""What people look at: answers drawn on videos, strips of frames, timelines."""
