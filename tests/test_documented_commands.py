@@ -123,6 +123,7 @@ def test_a_documented_command_is_understood(command: Command) -> None:
     if program == "stvg":
         check_stvg(words, whole=command.is_whole)
     elif words[:1] == ["-m"]:
+        assert all((ROOT / word).exists() for word in words if word.startswith("tests/"))
         started = help_of("-m", words[1])
         assert not [o for o in options_of(words) if o not in started], f"{words[1]} has no such"
     elif program == "python" and words[0].endswith(".py"):

@@ -43,6 +43,13 @@ def test_architecture_names_every_folder_and_no_other() -> None:
     assert folders <= set(tree), f"docs/architecture.md lacks {sorted(folders - set(tree))}"
 
 
+def test_the_modules_on_the_walk_are_there() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_/]+\.py)`", page))
+    there = [str(path.relative_to(ROOT)) for path in ROOT.glob("*/**/*.py")]
+    assert named and not {n for n in named if not any(f"/{p}".endswith(f"/{n}") for p in there)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_links_to_is_there(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
