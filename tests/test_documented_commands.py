@@ -21,7 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from stvg_r1_hub import GroundingResult, STVGPipeline, cli
+import stvg_r1_hub
+from stvg_r1_hub import GroundingResult, STVGPipeline
+from stvg_r1_hub.cli import parser as cli
 from stvg_r1_hub.clip import Clip
 from tests.evaluation import layouts
 
@@ -205,7 +207,7 @@ def test_documented_python_names_what_exists(where: str, code: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the documents' commands are about, under the names that they use."""
     folder = tmp_path_factory.mktemp("documents")
-    package = Path(cli.__file__).parent
+    package = Path(stvg_r1_hub.__file__).parent
     shutil.copy(package / "bundled/demo/clip.mp4", folder / "clip.mp4")
     for name in ("me/my-model", "my-model"):
         shutil.copytree(package / "bundled/tiny", folder / name)
