@@ -109,6 +109,7 @@ def bundle_config(size: ModelSize) -> STVGConfig:
         ),
         marker=size.marker,
         prompt_id="sprites-v1",
+        reads_notes=True,
         generation=GenerationSettings(max_new_tokens=384),
         tracking=TrackingConfig(detector="detector", fps=10.0, max_objects=9),
     )
