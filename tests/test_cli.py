@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from stvg_r1_hub import cli, examples
-from stvg_r1_hub.cli import commands, doctor
+from stvg_r1_hub.cli import commands, doctor, parser
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.hub import BUNDLED
 from tests import tiny_sam2
@@ -315,7 +315,7 @@ def test_unwritable_folder(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(commands, "doctor"), (cli, "_parser")], ids=["at work", "at the start"]
+    ("module", "name"), [(commands, "doctor"), (parser, "_parser")], ids=["at work", "at the start"]
 )
 def test_interrupt_is_130(
     module: ModuleType,

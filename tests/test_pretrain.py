@@ -299,7 +299,8 @@ def test_a_finished_model_can_be_started_from(recipe: Recipe, tmp_path: Path, pr
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_answer_is_said_in_the_grammar_that_the_parser_reads(level: str) -> None:
-    from stvg_r1_hub.answer import SAYS_NOTHING, parse_answer
+    from stvg_r1_hub.answer import parse_answer
+    from stvg_r1_hub.structures import SAYS_NOTHING
 
     for number in range(60):
         scene = sample_scene(level, (11, number))

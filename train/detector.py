@@ -31,6 +31,7 @@ from tqdm import tqdm
 from stvg_r1_hub.evaluation.sprites.scene import KINDS
 from stvg_r1_hub.outputs import replacing
 from train.detector_images import INPUT_SIDE, LEVEL_SHARES, Images, draw_image
+from train.pretrain import HALF_IS_FAST
 
 STRIDE = 8
 CELLS = INPUT_SIDE // STRIDE
@@ -168,7 +169,7 @@ def train(
     with (out / "detector.jsonl").open("a" if first else "w", encoding="utf-8") as log:
         bar = tqdm(range(first, steps), initial=first, total=steps, desc="detector")
         for step in bar:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=HALF_IS_FAST):
                 value = loss(model, next(stream))
             optimizer.zero_grad()
             value.backward()

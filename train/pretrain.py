@@ -13,6 +13,7 @@ Each stage starts from the previous stage's weights, keeps its own files (`<stag
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -42,6 +44,8 @@ from train.stage_files import (
 from train.tiny_model import save_bundle
 from train.trainee import Trainee, losses, take_over
 
+HALF_IS_FAST = torch.cuda.is_available() or "AVX512" in torch.backends.cpu.get_cpu_capability()
+"""Elsewhere a processor emulates bfloat16, and a product of matrices takes 15 times as long."""
 SAVE_EVERY = 50
 """Steps between two saved states; an interrupted stage repeats at most so many."""
 SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "sharpen": 1004}
@@ -61,6 +65,17 @@ def optimizers(trainee: Trainee, stage: Stage) -> list[torch.optim.Optimizer]:
         ),
         torch.optim.AdamW(rest, lr=stage.muon_rate / 3, betas=(0.9, 0.98), weight_decay=0.0),
     ]
+
+
+class _InFloat32(TorchFunctionMode):
+    """What torch's Muon does in bfloat16, in float32."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.bfloat16:
+            return args[0].float().clone()
+        return func(*args, **(kwargs or {}))
 
 
 def schedule(step: int, stage: Stage, steps: int) -> float:
@@ -168,7 +183,8 @@ def _step(
 ) -> dict[str, float]:
     """One update; its figures."""
     begun = time.perf_counter()
-    with torch.autocast(batch["frames"].device.type, torch.bfloat16):
+    device = batch["frames"].device.type
+    with torch.autocast(device, torch.bfloat16, enabled=HALF_IS_FAST):
         loss, figures = losses(trainee, batch, stage)
     loss.backward()
     norm = float(nn.utils.clip_grad_norm_(trainee.parameters(), 1.0))
@@ -176,7 +192,8 @@ def _step(
         for group in optimizer.param_groups:
             group["lr"] = rate * share
         if math.isfinite(norm):
-            optimizer.step()
+            with contextlib.nullcontext() if HALF_IS_FAST else _InFloat32():
+                optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return figures | {"norm": norm, "seconds": time.perf_counter() - begun}
 
