@@ -166,7 +166,7 @@ def test_a_clip_that_fails_counts_for_model_and_baseline(monkeypatch: pytest.Mon
         raise TrackerError("the tracker is broken")
 
     tiny = STVGPipeline.from_pretrained("tiny", device="cpu")
-    monkeypatch.setattr(tiny.tracker, "track", broken)
+    monkeypatch.setattr(tiny.tracker.own, "track", broken)
     monkeypatch.setattr(STVGPipeline, "from_pretrained", lambda model, **options: tiny)
     figures = run_sprites("easy", 77, 1)
     assert (figures["n"], figures["n_failed"], figures["id_accuracy"]) == (1, 1, 0.0)
