@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.notes.camera import CameraMotion, camera_motion
+from stvg_r1_hub.notes.camera import camera_motion
 from stvg_r1_hub.notes.colours import LOWER, UPPER, WHOLE, colours_of, shows_colours
 from stvg_r1_hub.notes.motion import follow, motion_of
 from stvg_r1_hub.structures import Frames, Notes, ObjectNote, Track, Tracks
@@ -156,6 +156,3 @@ def _edge(box: NDArray[np.float32], size: tuple[int, int]) -> str:
     }
     edge = min(gaps, key=lambda name: gaps[name])
     return edge if gaps[edge] <= _EDGE_SHARE else "within"
-
-
-__all__ = ["CameraMotion", "take_notes"]

@@ -23,20 +23,8 @@ import numpy as np
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
 from stvg_r1_hub.structures import Frames, Pixels, SamplingPlan, VideoInfo
-from stvg_r1_hub.video.sampling import plan_for, plan_sampling, thin_sample
+from stvg_r1_hub.video.sampling import plan_for
 from stvg_r1_hub.video.source import ArraySource, ImageFolderSource, VideoSource
-from stvg_r1_hub.video.writing import write_video
-
-__all__ = [
-    "SampleBuffer",
-    "VideoSource",
-    "open_video",
-    "plan_for",
-    "plan_sampling",
-    "read_frames",
-    "thin_sample",
-    "write_video",
-]
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray[Any, Any] | Sequence[Any]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")

@@ -144,11 +144,6 @@ def actions_and_unknown(words: list[str]) -> tuple[bool, tuple[str, ...]]:
     return bool(seen), tuple(unknown)
 
 
-def nouns_in(tags: list[Tag]) -> tuple[str, ...]:
-    """Class names of all nouns, groups as they are."""
-    return tuple(dict.fromkeys(t.value for t in tags if t.kind == "nouns"))
-
-
 def classes_of(noun: str) -> tuple[str, ...]:
     """The class names that a noun stands for: members of a group, both kinds of ball."""
     if noun in ("ball", "sports ball"):
