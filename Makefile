@@ -30,7 +30,7 @@ docs: $(VENV)/.installed-docs
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/tracking/test_ultralytics_open.py \
 		tests/segmentation \
-		tests/test_vlm_loading.py
+		tests/vlm/test_loading.py
 
 # gradio pins an older pydantic for its MCP server than everything else wants: an environment of its
 # own, which finds the other packages behind its own.

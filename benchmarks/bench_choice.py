@@ -28,9 +28,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stvg_r1_hub.evaluation.sprites.backdrops import photographed, smooth, textured
-from stvg_r1_hub.evaluation.sprites.clips import clip_scene, write_clip
 from stvg_r1_hub.hub import load_bundle
+from stvg_r1_hub.sprites.backdrops import photographed, smooth, textured
+from stvg_r1_hub.sprites.clips import clip_scene, write_clip
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, load_tracker
 from stvg_r1_hub.video import VideoSource, open_video

@@ -20,11 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.evaluation.sprites import clips
-from stvg_r1_hub.evaluation.sprites.motion import SceneObject
-from stvg_r1_hub.evaluation.sprites.question import BIGGER
-from stvg_r1_hub.evaluation.sprites.scene import KINDS, Scene
 from stvg_r1_hub.geometry import paired_iou
+from stvg_r1_hub.sprites import clips
+from stvg_r1_hub.sprites.motion import SceneObject
+from stvg_r1_hub.sprites.question import BIGGER
+from stvg_r1_hub.sprites.scene import KINDS, Scene
 from stvg_r1_hub.structures import Tracks
 
 MATCHED = 0.3

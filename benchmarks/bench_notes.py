@@ -22,11 +22,11 @@ from benchmarks.bench_real import RealClip, part_of, read_people, true_tracks
 from benchmarks.motion_queries import LEFT, RIGHT, STILL, UNCLEAR, motions, runs
 from stvg_r1_hub.config import SamplingConfig, TrackingConfig
 from stvg_r1_hub.evaluation.metrics import temporal_iou
-from stvg_r1_hub.evaluation.sprites import clips as sprites
-from stvg_r1_hub.evaluation.sprites.levels import LEVELS
 from stvg_r1_hub.geometry import paired_iou
 from stvg_r1_hub.notes import take_notes
 from stvg_r1_hub.reading import read_once
+from stvg_r1_hub.sprites import clips as sprites
+from stvg_r1_hub.sprites.levels import LEVELS
 from stvg_r1_hub.structures import Frames, ObjectNote, Tracks
 from stvg_r1_hub.tracking import load_tracker
 from stvg_r1_hub.video import open_video

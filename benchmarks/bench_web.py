@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.evaluation.sprites.clips import clip_scene, write_clip
+from stvg_r1_hub.sprites.clips import clip_scene, write_clip
 from stvg_r1_hub.video import open_video, write_video
 
 QUERY = "the dog jumping"

@@ -16,9 +16,9 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from train.policy import Policy
-from train.question import Question
-from train.rollout import Asked, Rollout, SamplingSettings
+from train.grpo.policy import Policy
+from train.grpo.question import Question
+from train.grpo.rollout import Asked, Rollout, SamplingSettings
 
 GRID = (20, 14, 26)
 TEXT_TOKENS, GENERATIONS, PROMPTS = 260, 8, 4

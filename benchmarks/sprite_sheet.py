@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.evaluation.sprites.benchmark import score_result
-from stvg_r1_hub.evaluation.sprites.clips import SIDE, clip_scene, frame_times, write_clip
-from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
+from stvg_r1_hub.evaluation.sprite_benchmark import score_result
+from stvg_r1_hub.sprites.clips import SIDE, clip_scene, frame_times, write_clip
+from stvg_r1_hub.sprites.render import render, true_boxes
 
 COLUMNS = 4
 

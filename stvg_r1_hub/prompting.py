@@ -67,7 +67,7 @@ PROMPTS: dict[str, str] = {
     ),
     # Short form for the bundled small models, which are trained from scratch.
     "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
-    # Without numbers on the video, to compare with: see train/written_boxes.py.
+    # Without numbers on the video, to compare with: see train/miniature/written_boxes.py.
     "sprites-boxes-v1": 'Find "[EVENT]". Give its first and last box and time.',
 }
 """Prompt templates by id; `[EVENT]` stands for the query."""

@@ -32,6 +32,7 @@ STAGES: dict[str, set[str]] = {
     "smaller_sample": set(),
     "progress_bars": set(),
     "examples": set(),
+    "sprites": {"video"},
 }
 # The rooms that put stages together, each with what it may import besides the base.
 ASSEMBLING: dict[str, set[str]] = {
@@ -39,10 +40,10 @@ ASSEMBLING: dict[str, set[str]] = {
     "result": {"video", "visual"},
     "clip": {"result", "video", "pipeline", "smaller_sample", "vlm"},
     "parts": {"hub", "prompting", "tracking", "segmentation", "vlm"},
-    "pipeline": {*STAGES, "reading", "result", "clip", "parts"} - {"visual", "examples"},
+    "pipeline": {*STAGES, "reading", "result", "clip", "parts"} - {"visual", "examples", "sprites"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
-        *{"visual", "progress_bars"},
+        *{"visual", "progress_bars", "sprites"},
     },
     "web": {
         *{"pipeline", "result", "visual", "video", "hub", "tracking", "segmentation", "examples"},

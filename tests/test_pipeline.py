@@ -599,7 +599,7 @@ def test_sampling_comes_from_the_config(clip: Path) -> None:
 def test_saved_random_model_gives_the_same_text(clip: Path, tmp_path: Path) -> None:
     import torch
 
-    from train.tiny_model import build_model, build_processor, save_bundle
+    from train.bundled.tiny_model import build_model, build_processor, save_bundle
 
     torch.manual_seed(0)
     processor = build_processor()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stvg_r1_hub.structures import Frames, MarkedFrames
-from train.tiny_model import CHAT_TEMPLATE, build_tokenizer
+from train.bundled.tiny_model import CHAT_TEMPLATE, build_tokenizer
 
 TEXT = {
     "hidden_size": 32,

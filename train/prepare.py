@@ -8,7 +8,7 @@ Each process takes its share of the videos. A finished video is a folder that ap
 killed run goes on where it was when started again. A video that cannot be used is listed in
 `failed.jsonl` with its reason and does not stop the run; a wrong annotation, or a sentence whose
 object no track follows, is listed in `set_aside.jsonl`. The format is described in
-`train/samples.py`.
+`train/data/samples.py`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from stvg_r1_hub.evaluation.samples import Annotations, SetAside
 from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.pipeline import load_tracker
 from stvg_r1_hub.tracking import Tracker
-from train.preparer import Preparation, Preparer, Work, aside_line, divide, write_json
-from train.samples import FAILED, RECORD, SAMPLES, SET_ASIDE, SETTINGS
+from train.data.preparer import Preparation, Preparer, Work, aside_line, divide, write_json
+from train.data.samples import FAILED, RECORD, SAMPLES, SET_ASIDE, SETTINGS
 
 DATASETS: dict[str, Callable[..., Annotations]] = {"hcstvg": read_hcstvg, "vidstg": read_vidstg}
 LONGEST_WAIT = timedelta(days=7)

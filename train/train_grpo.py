@@ -19,16 +19,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from train.command_line import run_training
-from train.grpo import group_advantages, grpo_loss
-from train.loop import SHARDED
-from train.policy import Policy, split_ragged
-from train.question import Question, QuestionBuilder
+from train.data.samples import TrainingSample
+from train.grpo.objective import group_advantages, grpo_loss
+from train.grpo.policy import Policy, split_ragged
+from train.grpo.question import Question, QuestionBuilder
+from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError
 from train.rewards import REWARDS, Completion, Reward
-from train.rollout import Asked, Rollout, SamplingSettings, TrainingError
-from train.samples import TrainingSample
-from train.start_model import StartModel, load_weights
-from train.training_config import TrainingConfig
+from train.run.command_line import run_training
+from train.run.loop import SHARDED
+from train.run.start_model import StartModel, load_weights
+from train.run.training_config import TrainingConfig
 
 TABLE_ROWS = 4
 

@@ -14,11 +14,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from train.command_line import run_training
-from train.question import Question, QuestionBuilder
-from train.samples import TrainingSample
-from train.start_model import StartModel
-from train.training_config import TrainingConfig
+from train.data.samples import TrainingSample
+from train.grpo.question import Question, QuestionBuilder
+from train.run.command_line import run_training
+from train.run.start_model import StartModel
+from train.run.training_config import TrainingConfig
 
 
 @dataclass

@@ -312,7 +312,7 @@ def _print_figures(options: argparse.Namespace, settings: Any, lines: Any) -> No
 
 def _sprite_figures(options: argparse.Namespace) -> int:
     """Figures alone, without results folder and report."""
-    from stvg_r1_hub.evaluation.sprites.benchmark import run_sprites
+    from stvg_r1_hub.evaluation.sprite_benchmark import run_sprites
     from stvg_r1_hub.result import write_json
 
     for name, usual in _NEEDS_OUT.items():

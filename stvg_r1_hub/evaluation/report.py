@@ -30,9 +30,9 @@ from stvg_r1_hub.evaluation.results import (
     read_set_aside,
     scores_of,
 )
-from stvg_r1_hub.evaluation.sprites.true_tracker import TRUE_TRACKS
 from stvg_r1_hub.evaluation.summary import oracle_means, shown_names, summary_of
 from stvg_r1_hub.outputs import make_folder, replacing
+from stvg_r1_hub.sprites.true_tracker import TRUE_TRACKS
 
 GALLERY_CASES = 12
 MOST_ROWS = 40

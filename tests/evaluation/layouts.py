@@ -4,15 +4,15 @@ import json
 
 import numpy as np
 
-from stvg_r1_hub.evaluation.sprites.clips import (
+from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.sprites.clips import (
     SIDE,
     clip_scene,
     frame_times,
     true_tube,
     write_clip,
 )
-from stvg_r1_hub.evaluation.sprites.render import render, true_boxes
-from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.sprites.render import render, true_boxes
 from stvg_r1_hub.structures import Track, Tracks
 from stvg_r1_hub.tracking import save_tracks
 

@@ -17,8 +17,8 @@ from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.protocols import protocols_for
 from stvg_r1_hub.evaluation.results import digest_of
-from stvg_r1_hub.evaluation.sprites.clips import SIDE, clip_scene, true_tube
 from stvg_r1_hub.geometry import mask_area
+from stvg_r1_hub.sprites.clips import SIDE, clip_scene, true_tube
 from stvg_r1_hub.structures import Track, Tracks
 from tests.evaluation.layouts import (
     charades_json,
@@ -30,7 +30,7 @@ from tests.evaluation.layouts import (
     vidstg,
     write_json,
 )
-from train.ground_truth import best_overlapping_id
+from train.data.ground_truth import best_overlapping_id
 
 SCENES = [clip_scene("easy", 21, i) for i in range(3)]
 
@@ -271,7 +271,7 @@ def test_stalign(tmp_path):
 
 
 def test_stalign_takes_its_rate_from_the_video(tmp_path):
-    from stvg_r1_hub.evaluation.sprites.clips import write_clip
+    from stvg_r1_hub.sprites.clips import write_clip
 
     write_clip(SCENES[0], tmp_path / "0_clip.mp4")
     sample = read_stalign(write_json(tmp_path / "s.json", stalign(SCENES[:1])), tmp_path).samples[0]

@@ -29,9 +29,9 @@ from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_lines
 from stvg_r1_hub.evaluation.runner import run
-from stvg_r1_hub.evaluation.sprites.clips import true_tracks
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.sprites.clips import true_tracks
 from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.evaluation import layouts

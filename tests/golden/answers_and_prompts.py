@@ -9,7 +9,7 @@ from pathlib import Path
 from stvg_r1_hub.answer import ID_TOO_LONG, parse_answer
 from stvg_r1_hub.prompting import PROMPTS, build_prompt
 from tests.golden.compare import cases_of, differences, need, unwrap
-from train.dataset import load_examples
+from train.data.dataset import load_examples
 from train.rewards import format_reward, localization_reward
 
 

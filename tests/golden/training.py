@@ -4,8 +4,8 @@ import torch
 
 from stvg_r1_hub.geometry import decode_mask
 from tests.golden.compare import cases_of, differences, need
-from train.ground_truth import frame_winners, official_object_id, official_record
-from train.grpo import completion_mask, group_advantages, grpo_loss, per_token_kl
+from train.data.ground_truth import frame_winners, official_object_id, official_record
+from train.grpo.objective import completion_mask, group_advantages, grpo_loss, per_token_kl
 
 
 def check_object_ids(data, folder, where):

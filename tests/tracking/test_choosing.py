@@ -12,10 +12,10 @@ from PIL import Image
 
 from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import Cancelled
-from stvg_r1_hub.evaluation.sprites.clips import clip_scene, frame_times
-from stvg_r1_hub.evaluation.sprites.render import render
 from stvg_r1_hub.hub import BUNDLED, load_bundle
 from stvg_r1_hub.pipeline import STVGPipeline, track_video
+from stvg_r1_hub.sprites.clips import clip_scene, frame_times
+from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, DetectionTracker, Tracker, load_tracker
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER

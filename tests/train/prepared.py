@@ -8,7 +8,7 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.structures import Track, Tracks
 from stvg_r1_hub.tracking import save_tracks
 from tests.train.tiny import BUNDLE
-from train.samples import FRAMES, MIRRORED, SAMPLES, SETTINGS, TRACKS, write_frames
+from train.data.samples import FRAMES, MIRRORED, SAMPLES, SETTINGS, TRACKS, write_frames
 
 
 def write_prepared(folder, *, n=6, object_id=None, mirrored=False, query=None, frames=4):

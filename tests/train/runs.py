@@ -11,8 +11,8 @@ from accelerate.state import AcceleratorState, GradientState
 
 from stvg_r1_hub.config import STVGConfig
 from tests.train import tiny
-from train.command_line import run_training
 from train.rewards import REWARDS
+from train.run.command_line import run_training
 from train.train_grpo import GrpoObjective
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from accelerate.utils import DistributedType
 
 import train
 from tests.train import runs
-from train.command_line import run_training
+from train.run.command_line import run_training
 
 CONFIG = Path(train.__path__[0]) / "configs" / "accelerate" / "fsdp.yaml"
 LAUNCHED = {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}

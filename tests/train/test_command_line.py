@@ -8,7 +8,7 @@ from stvg_r1_hub.hub.training_record import load_training
 from tests.train.prepared import write_prepared
 from tests.train.runs import forget_launch, metrics, write_base, write_config
 from train import train_grpo, train_sft
-from train.command_line import WORLDS
+from train.run.command_line import WORLDS
 
 TITLES = {
     "folder": "data",

@@ -5,7 +5,7 @@ import pytest
 
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.structures import Track, Tracks
-from train.ground_truth import (
+from train.data.ground_truth import (
     best_overlapping_id,
     boxes_by_frame,
     official_object_id,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from train.grpo import completion_mask, group_advantages, grpo_loss, per_token_kl
+from train.grpo.objective import completion_mask, group_advantages, grpo_loss, per_token_kl
 
 
 def test_completion_ends_with_its_first_end_token():

@@ -5,9 +5,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.train import tiny
-from train.grpo import grpo_loss
-from train.policy import Policy, packed_owners, split_ragged
-from train.rollout import Asked, Rollout, SamplingSettings, TrainingError
+from train.grpo.objective import grpo_loss
+from train.grpo.policy import Policy, packed_owners, split_ragged
+from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError
 
 RAGGED = (5, 1, 9, 3)
 

@@ -12,21 +12,22 @@ import pytest
 
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.errors import AnnotationError, OutputError
-from stvg_r1_hub.evaluation.sprites.clips import (
+from stvg_r1_hub.geometry import box_iou
+from stvg_r1_hub.sprites.clips import (
     clip_scene,
     frame_times,
     true_tracks,
     true_tube,
     write_clip,
 )
-from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.vlm.resizing import model_frames
 from tests.tiny_detectors import save_grounding_dino
 from tests.train.runs import start
-from train import prepare, preparer
-from train.samples import PreparedSamples, read_frames, write_frames
+from train import prepare
+from train.data import preparer
+from train.data.samples import PreparedSamples, read_frames, write_frames
 
 MODEL = ("--model", "tiny")
 

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.errors import ConfigError
+from train.data.samples import sample_order
+from train.miniature.sprite_questions import (
+    SpriteQuestions,
+    answerable_scene,
+    question_scene,
+    size_of,
+)
 from train.rewards import REWARDS, Completion
-from train.samples import sample_order
-from train.sprite_questions import SpriteQuestions, answerable_scene, question_scene, size_of
 
 
 @pytest.mark.parametrize("level", ["easy", "medium"])

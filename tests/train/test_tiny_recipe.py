@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from stvg_r1_hub.evaluation.sprites.clips import true_tube
+from stvg_r1_hub.sprites.clips import true_tube
 from tests.train import tiny
-from train import tiny_recipe
-from train.sprite_questions import answerable_scene
-from train.written_boxes import BoxQuestions, read_answer, score, written_answer
+from train.miniature import recipe as tiny_recipe
+from train.miniature.sprite_questions import answerable_scene
+from train.miniature.written_boxes import BoxQuestions, read_answer, score, written_answer
 
 
 def test_the_recipe_leaves_out_each_reward_once():

@@ -10,8 +10,8 @@ import train
 from stvg_r1_hub.errors import ConfigError
 from tests.train.runs import write_base, write_config
 from train import train_grpo
-from train.dry_run import describe_run
-from train.training_config import TrainingConfig
+from train.run.dry_run import describe_run
+from train.run.training_config import TrainingConfig
 
 CONFIGS = Path(train.__path__[0]) / "configs"
 
@@ -154,7 +154,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.command_line.open_samples", interrupted)
+    monkeypatch.setattr("train.run.command_line.open_samples", interrupted)
     path = write_config(tmp_path / "c.yaml", "base")
     arguments = ["--config", path, "--data", "x", "--out", tmp_path / "x"]
     assert train_grpo.main([*map(str, arguments)]) == 130

@@ -24,12 +24,12 @@ from tests.train.runs import (
     write_config,
 )
 from train import train_grpo
-from train.loop import TrainingLoop
-from train.rollout import TrainingError
-from train.samples import PreparedSamples, sample_order
+from train.data.samples import PreparedSamples, sample_order
+from train.grpo.rollout import TrainingError
+from train.run.loop import TrainingLoop
+from train.run.training_config import TrainingConfig
 from train.train_grpo import GrpoObjective
 from train.train_sft import SupervisedObjective
-from train.training_config import TrainingConfig
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train.question import QuestionBuilder
+from train.grpo.question import QuestionBuilder
 
-BUNDLE = Path(__file__).parents[2] / "train" / "easy_base"
+BUNDLE = Path(__file__).parents[2] / "train" / "bundled" / "easy_base"
 
 
 def processor():

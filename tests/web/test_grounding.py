@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.errors import Cancelled, VideoError
-from stvg_r1_hub.evaluation.sprites.benchmark import score_result
-from stvg_r1_hub.evaluation.sprites.clips import clip_scene
+from stvg_r1_hub.evaluation.sprite_benchmark import score_result
 from stvg_r1_hub.examples import FOLDER, bundled_examples
 from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.sprites.clips import clip_scene
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web import grounding, markup
 from stvg_r1_hub.web.grounding import Grounder, _example_questions, sweep

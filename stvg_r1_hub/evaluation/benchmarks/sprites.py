@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
-from stvg_r1_hub.evaluation.sprites.benchmark import traits
-from stvg_r1_hub.evaluation.sprites.clips import (
+from stvg_r1_hub.sprites.clips import (
     SIDE,
     check_request,
     clip_scene,
@@ -17,8 +16,8 @@ from stvg_r1_hub.evaluation.sprites.clips import (
     record,
     write_clip,
 )
-from stvg_r1_hub.evaluation.sprites.scene import Scene
-from stvg_r1_hub.evaluation.sprites.true_tracker import TrueTracker
+from stvg_r1_hub.sprites.scene import Scene, traits
+from stvg_r1_hub.sprites.true_tracker import TrueTracker
 
 
 def read_sprites(level: str, seed: int, n: int, folder: str | Path) -> list[AnnotatedSample]:

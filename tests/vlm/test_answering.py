@@ -1,0 +1,177 @@
+"""The language model backend, on a random model of the bundled architecture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
+from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.vlm.local import LocalVLM
+from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from train.bundled.sizes import SMALL, bundle_config
+from train.bundled.tiny_model import build_model, build_processor, save_bundle
+
+CONFIG = bundle_config(SMALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("random-model")
+    processor = build_processor()
+    save_bundle(build_model(processor.tokenizer), processor, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def vlm(folder: Path) -> LocalVLM:
+    return LocalVLM.from_pretrained(folder, config=CONFIG)
+
+
+def clip(seed: int = 0, n: int = 8, sample_fps: float = 4.0, size: int = 140) -> MarkedFrames:
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+    indices = np.arange(n) * 6
+    frames = Frames(pixels, indices, indices / 24, sample_fps, 140, 140)
+    return MarkedFrames(frames, (frozenset({1}),) * n)
+
+
+def logits(vlm: LocalVLM, video: MarkedFrames, prompt: str = "the dog") -> torch.Tensor:
+    with torch.inference_mode():
+        inputs = vlm.model_inputs([prompt], vlm.encode(video))
+        inputs.pop("input_ids")
+        return vlm.model(**inputs).logits[0, -1]
+
+
+def test_pixels_change_the_logits(vlm: LocalVLM) -> None:
+    assert torch.equal(logits(vlm, clip(0)), logits(vlm, clip(0)))
+    assert (logits(vlm, clip(0)) - logits(vlm, clip(1))).abs().max() > 1e-4
+
+
+def test_equals_the_library_path_where_positions_are_the_librarys(folder: Path) -> None:
+    """Same logits as processor and model called the documented way."""
+    own = LocalVLM.from_pretrained(
+        folder, config=STVGConfig(**{**CONFIG.__dict__, "position_rule": "installed"})
+    )
+    video = clip(2)
+    prompt = "the dog that is jumping"
+    content = [{"type": "text", "text": prompt}, {"type": "video"}]
+    text = own.processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    inputs = own.processor(
+        text=[text],
+        videos=[torch.from_numpy(video.frames.pixels).permute(0, 3, 1, 2)],
+        do_resize=False,
+        do_sample_frames=False,
+        video_metadata=[{"fps": 4.0, "total_num_frames": 8, "frames_indices": list(range(8))}],
+        return_tensors="pt",
+    )
+    with torch.inference_mode():
+        expected = own.model(**inputs).logits[0, -1]
+    assert torch.allclose(logits(own, video, prompt), expected, atol=1e-4)
+
+
+def test_seconds_per_grid_reach_the_positions(vlm: LocalVLM) -> None:
+    slow = vlm.model_inputs(["x"], vlm.encode(clip(sample_fps=1.0)))["position_ids"]
+    fast = vlm.model_inputs(["x"], vlm.encode(clip(sample_fps=4.0)))["position_ids"]
+    video = (
+        vlm.model_inputs(["x"], vlm.encode(clip()))["input_ids"] == vlm.model.config.video_token_id
+    )
+    start = fast[0][video].min()
+    assert (fast[0][video] - start).unique().tolist() == [0, 1, 2, 3]
+    assert (slow[0][video] - start).unique().tolist() == [0, 4, 8, 12]
+    assert fast[:, 0, -1].unique().numel() == 1  # text is the same on all three axes
+
+
+def test_generation_continues_at_the_next_position(vlm: LocalVLM) -> None:
+    """Greedy decoding with a cache says the same as scoring the whole text again each time."""
+    video = vlm.encode(clip(3))
+    vlm_text = vlm.generate(["the pig"], video, max_new_tokens=6)[0]
+    with torch.inference_mode():
+        inputs = vlm.model_inputs(["the pig"], video)
+        ids = inputs.pop("input_ids")
+        start = ids.shape[1]
+        for _ in range(6):
+            token = vlm.model(**inputs).logits[:, -1:].argmax(-1)
+            ids = torch.cat([ids, token], 1)
+            inputs["inputs_embeds"] = torch.cat(
+                [inputs["inputs_embeds"], vlm.model.get_input_embeddings()(token)], 1
+            )
+            inputs["attention_mask"] = torch.ones_like(ids)
+            places = inputs["position_ids"]
+            inputs["position_ids"] = torch.cat([places, places[..., -1:] + 1], -1)
+    assert vlm.processor.batch_decode(ids[:, start:], skip_special_tokens=True)[0] == vlm_text
+
+
+def test_a_batch_says_what_single_questions_say(vlm: LocalVLM) -> None:
+    video = vlm.encode(clip(4))
+    prompts = ["the dog", "a much longer question about the penguin that is shaking", "pig"]
+    alone = [vlm.generate([p], video, max_new_tokens=5)[0] for p in prompts]
+    assert vlm.generate(prompts, video, max_new_tokens=5) == alone
+    many = vlm.generate(prompts * 4, video, max_new_tokens=5)
+    assert many == alone * 4
+
+
+def test_resizing_is_antialiased_and_to_the_planned_size(vlm: LocalVLM) -> None:
+    encoded = vlm.encode(clip(size=336))
+    assert encoded.grid_thw == (4, 10, 10)
+    assert encoded.features.shape == (4 * 25, 192)
+
+
+def test_progress_can_cancel(vlm: LocalVLM) -> None:
+    def stop(stage: str, done: int, total: int | None) -> None:
+        assert stage == "answer"
+        if done >= 2:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        vlm.generate(["x"], vlm.encode(clip()), max_new_tokens=50, progress=stop)
+
+
+def test_other_architectures_and_broken_folders_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ModelError, match="bert"):
+        LocalVLM.from_pretrained(tmp_path, config=CONFIG)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in folder.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match=r"model\.safetensors of .* is damaged"):
+        LocalVLM.from_pretrained(broken, config=CONFIG)
+
+
+def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError):
+        LocalVLM.from_pretrained(tmp_path, config=CONFIG)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "nonsense"])
+def test_unknown_dtype(folder: Path, dtype: str) -> None:
+    with pytest.raises(ConfigError, match=dtype):
+        LocalVLM.from_pretrained(folder, config=CONFIG, dtype=dtype)
+
+
+def test_unknown_quantization(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="3bit"):
+        LocalVLM.from_pretrained(folder, config=CONFIG, quantization="3bit")
+
+
+def test_scripted_model() -> None:
+    vlm = ScriptedVLM(["a b c", "d"])
+    assert vlm.generate(["1", "2", "3"], vlm.encode(clip()), max_new_tokens=2) == [
+        "a b",
+        "d",
+        "a b",
+    ]
+    assert ScriptedVLM(str.upper).generate(["x"], clip(), max_new_tokens=9) == ["X"]
+    with pytest.raises(ValueError, match="at least one"):
+        ScriptedVLM([])

@@ -1,0 +1,161 @@
+"""Who answers: the reader of the notes, or the model that sees; and what is said about it."""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stvg_r1_hub import STVGConfig, STVGPipeline
+from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.prompting import build_prompt
+from stvg_r1_hub.sprites.clips import clip_scene
+from stvg_r1_hub.sprites.levels import LEVELS
+from stvg_r1_hub.sprites.scene import KINDS
+from stvg_r1_hub.structures import Frames, MarkedFrames, Notes, Prompt
+from stvg_r1_hub.vlm.reader import BY_NOTES, BY_SIGHT, NotesReader
+from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from tests.media import write_clip
+from tests.test_pipeline import COUNT, FPS, HEIGHT, WIDTH, FixedTracker, make_track
+
+SEEN = "<think>it jumps</think><answer>Target ID: 2, Time range: 0.50 to 1.50</answer>"
+
+
+class ClassTracker(FixedTracker):
+    """Says what it can tell apart."""
+
+    def __init__(self, *names: str, known: Sequence[str]) -> None:
+        tracks = [
+            replace(make_track(i, 10 + 60 * i), class_name=name) for i, name in enumerate(names, 1)
+        ]
+        faster = np.arange(COUNT, dtype=np.float32)[:, None] * [1, 0, 1, 0]
+        super().__init__(*(replace(t, boxes=(t.boxes + faster).astype("f4")) for t in tracks))
+        self.class_names = tuple(known)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("media") / "clip.mp4"
+    return write_clip(path, COUNT, fps=FPS, size=(WIDTH, HEIGHT))
+
+
+def make_pipeline(
+    *names: str, known: Sequence[str], answer: str = SEEN, seen: Sequence[str] = ("dog", "cat")
+) -> tuple[STVGPipeline, ScriptedVLM]:
+    sight = ScriptedVLM([answer])
+    reader = NotesReader(lambda: sight, seen_classes=seen)
+    config = STVGConfig(reads_notes=True)
+    return STVGPipeline(config, ClassTracker(*names, known=known), reader), sight
+
+
+def test_what_boxes_say_is_read_and_the_rest_is_seen(clip: Path) -> None:
+    pipeline, sight = make_pipeline("dog", "cat", known=("dog", "cat"))
+    read, seen, moved = pipeline(["the cat", "the cat jumping", "the dog moving right"], clip)
+    assert (read.object_ids, read.start_seconds, read.end_seconds) == ((2,), 0.0, 4.0)
+    assert read.reasoning.startswith(BY_NOTES)
+    assert (seen.object_ids, seen.start_seconds) == ((2,), 0.5)
+    assert seen.reasoning == f"{BY_SIGHT} it jumps"
+    assert moved.object_ids == (1,) and moved.reasoning.startswith(BY_NOTES)
+    assert len(sight.prompts) == 1 and "the cat jumping" in sight.prompts[0]
+    assert read.notes[1].startswith("2 cat: ")
+
+
+def test_elsewhere_sight_is_not_asked_and_the_word_is_named(clip: Path) -> None:
+    pipeline, sight = make_pipeline("dog", "person", known=("person", "dog", "cat"))
+    (result,) = pipeline(["the dog that jumps"], clip)
+    assert not result.found and not sight.prompts and not sight.videos
+    assert 'This word is not understood: "jumps".' in result.warnings[-1]
+    assert 'Not understood: "jumps"' in result.reasoning
+
+
+@pytest.mark.parametrize("word", ["juggling", "bearded", "xyzzyx"])
+def test_a_word_that_nobody_knows_is_not_answered(clip: Path, word: str) -> None:
+    for known in (("dog", "cat"), ("person", "dog")):
+        pipeline, sight = make_pipeline("dog", known=known)
+        result = pipeline(f"the {word} dog", clip)
+        assert not result.found and not sight.prompts
+        assert f'"{word}"' in result.warnings[-1]
+
+
+def test_another_language_gets_a_sentence(clip: Path) -> None:
+    pipeline, _ = make_pipeline("dog", known=("dog",), seen=())
+    result = pipeline("собака справа", clip)
+    assert result.warnings[-1].endswith("The reader knows English only; ask in English.")
+
+
+def test_others_that_fit_are_listed_with_their_times(clip: Path) -> None:
+    pipeline, _ = make_pipeline("dog", "dog", "dog", known=("person", "dog"))
+    result = pipeline("a dog", clip)
+    assert result.found and result.object_ids == (1,)
+    assert result.warnings == (
+        "This fits too: object 2, 0.00 to 4.00 s; object 3, 0.00 to 4.00 s; the longest is "
+        "answered.",
+    )
+
+
+def test_questions_about_time_alone_are_of_sight(clip: Path) -> None:
+    pipeline, sight = make_pipeline("dog", known=("dog",), answer="<answer>1.0 to 2.0</answer>")
+    result = pipeline("the dog", clip, markers=False)
+    assert (result.start_seconds, result.end_seconds) == (1.0, 2.0)
+    assert len(sight.prompts) == 1
+
+
+def test_more_objects_than_the_weights_can_number_are_read(clip: Path) -> None:
+    names = ["person"] * 12 + ["dog"]
+    pipeline, _ = make_pipeline(*names, known=("person", "dog"))
+    few = replace(pipeline.config, tracking=replace(pipeline.config.tracking, max_objects=9))
+    pipeline.config = few
+    assert pipeline("the dog", clip).object_ids == (13,)
+
+
+@pytest.mark.parametrize("level", sorted(LEVELS))
+def test_every_question_of_the_sprite_benchmark_is_of_sight(level: str) -> None:
+    """What the small model was trained on stays its own, wordings and synonyms included."""
+    sight = ScriptedVLM([SEEN])
+    reader = NotesReader(lambda: sight, seen_classes=KINDS)
+    frames = Frames(np.zeros((2, 8, 8, 3), np.uint8), np.arange(2), np.arange(2) / 2, 2.0, 28, 28)
+    notes = Notes((), KINDS, 8, 8, 1.0)
+    video = reader.encode(MarkedFrames(frames, (frozenset(), frozenset()), notes))
+    queries = [clip_scene(level, 5, number).query for number in range(80)]
+    prompts = [build_prompt(query, "sprites-v1") for query in queries]
+    texts = reader.generate(prompts, video, max_new_tokens=99)
+    read = [q for q, text in zip(queries, texts, strict=True) if BY_SIGHT not in text]
+    assert not read
+
+
+def test_an_answer_of_another_class_is_withdrawn(clip: Path) -> None:
+    pipeline, _ = make_pipeline("cat", "dog", known=("cat", "dog"))
+    result = pipeline("the cat jumping", clip)
+    assert not result.found and result.boxes == ()
+    assert result.warnings[-1] == (
+        "The tracker takes object 2 for a dog, and the question names a cat. "
+        "The answer is withdrawn."
+    )
+
+
+def test_a_large_models_answer_of_another_class_is_kept_with_a_warning(clip: Path) -> None:
+    tracker = ClassTracker("cat", "dog", known=("cat", "dog"))
+    pipeline = STVGPipeline(STVGConfig(), tracker, ScriptedVLM([SEEN]))
+    kept, fine, unknown = pipeline(["the cat jumping", "the puppy", "the hat on the bed"], clip)
+    assert kept.object_ids == fine.object_ids == unknown.object_ids == (2,)
+    assert (
+        kept.warnings[-1] == "The tracker takes object 2 for a dog, and the question names a cat."
+    )
+    assert not fine.warnings and not unknown.warnings
+
+
+def test_what_stands_after_an_answer_is_its_remark() -> None:
+    answer = parse_answer(f"{SEEN}\n This fits\ttoo. ")
+    assert answer.object_ids == (2,) and answer.remark == "This fits too."
+    assert parse_answer(SEEN).remark == ""
+    assert parse_answer(f"{SEEN} x", strict=True).remark == ""
+    assert len(parse_answer(SEEN + "y" * 9999).remark) == 500
+
+
+def test_a_prompt_knows_its_query_also_in_another_process() -> None:
+    prompt = build_prompt("the dog", "sprites-v1")
+    assert prompt == 'Find "the dog". Give its ID and time.'
+    again = pickle.loads(pickle.dumps(prompt))
+    assert isinstance(again, Prompt) and again.query == "the dog" and again == prompt

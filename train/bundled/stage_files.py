@@ -1,0 +1,133 @@
+"""What a stage of training leaves and finds: processor, state, weights, log; whole or not there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from stvg_r1_hub.errors import OutputError
+from stvg_r1_hub.outputs import replacing
+from train.bundled.recipes import Recipe
+from train.bundled.tiny_model import build_processor
+from train.bundled.trainee import Trainee
+
+
+def run_processor(recipe: Recipe, out: Path, warm_start: Path | None = None) -> Any:
+    """The run's own processor, built or taken over once and kept in `out/processor`.
+
+    Its vocabulary follows from the world's text. Built anew for each stage, an edit of that text
+    in between would give every word another number, and the weights would read nonsense.
+    """
+    from transformers import Qwen2_5_VLProcessor
+
+    folder = out / "processor"
+    if not folder.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / "processor.tmp"
+        if recipe.keeps_vocabulary:
+            if warm_start is None:
+                sys.exit("This recipe goes on from a finished model; give its --warm-start folder.")
+            Qwen2_5_VLProcessor.from_pretrained(warm_start).save_pretrained(temporary)
+        else:
+            build_processor(recipe.size).save_pretrained(temporary)
+        temporary.replace(folder)
+    return Qwen2_5_VLProcessor.from_pretrained(folder)
+
+
+def save_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any], step: int) -> None:
+    """Write all that an interrupted stage needs to go on behind `step` steps.
+
+    Args:
+        path: of the state file.
+        fingerprint: of the recipe's settings; `load_state` refuses another one.
+        trainee: the model.
+        opts: its optimizers.
+        step: how many steps are done.
+
+    Raises:
+        SystemExit: the disk is full; the last state is kept.
+    """
+    state = {
+        "recipe": fingerprint,
+        "model": trainee.state_dict(),
+        "opts": [o.state_dict() for o in opts],
+        "step": step,
+    }
+    with _whole_or_not(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any]) -> int:
+    """Bring back what `save_state` wrote; how many steps were done.
+
+    Raises:
+        SystemExit: the state is of other settings.
+    """
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    if state["recipe"] != fingerprint:
+        sys.exit(
+            f"{path} was saved under other settings; start again with them, or delete the file "
+            "to begin this stage anew."
+        )
+    trainee.load_state_dict(state["model"])
+    for optimizer, saved in zip(opts, state["opts"], strict=True):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])
+
+
+def cut_log(path: Path, first: int) -> None:
+    """Drop the lines of steps that are going to be repeated."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[:first]), encoding="utf-8")
+
+
+def save_weights(trainee: Trainee, path: Path) -> None:
+    """Write a finished stage's weights, read-outs included, without the tied output matrix.
+
+    Raises:
+        SystemExit: the disk is full; an older file is kept.
+    """
+    state = {
+        k: v.contiguous().cpu()
+        for k, v in trainee.state_dict().items()
+        if k != "qwen.lm_head.weight"
+    }
+    with _whole_or_not(path) as temporary:
+        save_file(state, temporary)
+
+
+def load_stage(trainee: Trainee, path: Path, stage: str) -> None:
+    """Load a finished stage's weights.
+
+    Raises:
+        SystemExit: they are missing, or of another model.
+    """
+    if not path.exists():
+        sys.exit(
+            f"{path} is missing; run first: "
+            f"python -m train.bundled.pretrain {stage} --out {path.parent}"
+        )
+    state = load_file(path)
+    state["qwen.lm_head.weight"] = state["qwen.model.language_model.embed_tokens.weight"]
+    try:
+        trainee.load_state_dict(state)
+    except RuntimeError as error:
+        sys.exit(f"{path} holds weights of another model than this recipe's: {error}")
+
+
+@contextmanager
+def _whole_or_not(path: Path) -> Iterator[Path]:
+    """A place to write a file that then takes its place; a full disk leaves the old file."""
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except (OutputError, RuntimeError) as error:  # torch and safetensors wrap what the disk says
+        kept = "the last saved one is kept" if path.exists() else "nothing was saved before"
+        sys.exit(f"Could not write {path} ({error}); {kept}. Make room and start again.")

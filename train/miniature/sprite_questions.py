@@ -1,0 +1,106 @@
+"""Sprite-world questions as training samples for GRPO and supervised training.
+
+Clips are rendered when asked for, at the model's own size, as in pre-training. Some questions of
+the medium and hard level are answered by nothing in the clip; saying so earns the whole reward.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.sprites.clips import check_request
+from stvg_r1_hub.sprites.levels import sample_scene
+from stvg_r1_hub.sprites.scene import Scene
+from train.bundled.sizes import SIZES, SMALL, ModelSize, bundle_config
+from train.bundled.sprite_samples import draw_sample
+from train.data.samples import TrainingSample
+from train.rewards import Truth
+
+WORLD = 41
+"""First part of the seeds: scenes of pre-training and of evaluation have other ones."""
+DURATIONS = (3.0, 4.0, 5.0)
+
+
+class SpriteQuestions:
+    """`count` questions about clips of a level; the same arguments give the same ones."""
+
+    world = "sprite world"
+
+    def __init__(
+        self, level: str, seed: int = 0, count: int = 10_000, *, size: ModelSize = SMALL
+    ) -> None:
+        """Check the request.
+
+        Raises:
+            ConfigError: an unknown level, or a number that is not allowed.
+        """
+        check_request(level, seed, count)
+        self.title = f"{self.world}, level {level}, seed {seed}"
+        self.level = level
+        self.seed = seed
+        self.count = count
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> TrainingSample:
+        scene = question_scene(self.level, self.seed, index)
+        key, duration = scene.seed, scene.duration_seconds
+        drawn = draw_sample(self.level, key, duration_seconds=duration, dense=False, size=self.size)
+        return TrainingSample(
+            sample_id=f"{self.level}-{self.seed}-{index}",
+            query=scene.query,
+            prompt=drawn.dialogue.prompt,
+            frames=drawn.frames,
+            sample_fps=bundle_config(self.size).sampling.fps,
+            truth=told_truth(drawn.dialogue.answer, duration),
+            target=drawn.dialogue.answer,
+        )
+
+
+def told_truth(answer: str, duration_seconds: float) -> Truth:
+    """What a taught answer says, as ground truth."""
+    right = parse_answer(answer, strict=True)
+    if not right.object_ids:
+        return Truth((), 0.0, 0.0, duration_seconds)
+    assert right.start_seconds is not None and right.end_seconds is not None
+    return Truth(right.object_ids, right.start_seconds, right.end_seconds, duration_seconds)
+
+
+def question_scene(level: str, seed: int, index: int, attempt: int = 0) -> Scene:
+    """The scene of question `index`; the same arguments give the same one."""
+    key = (WORLD, seed, index, attempt)
+    duration = float(np.random.default_rng(key).choice(DURATIONS))
+    return sample_scene(level, key, duration_seconds=duration)
+
+
+def answerable_scene(level: str, seed: int, index: int) -> Scene:
+    """The first scene at `index` that something answers, for questions about boxes.
+
+    Raises:
+        ConfigError: the level has only questions that nothing answers.
+    """
+    for attempt in range(100):
+        scene = question_scene(level, seed, index, attempt)
+        if scene.target_id is not None:
+            return scene
+    raise ConfigError(f"The level {level} has no answerable question at {index}.")
+
+
+def size_of(max_pixels: int | None) -> ModelSize:
+    """The model size whose frames have at most so many pixels; None: a config without that limit.
+
+    Raises:
+        ConfigError: sprite world is not rendered at that size.
+    """
+    for size in SIZES.values():
+        if max_pixels is not None and size.side**2 <= max_pixels <= size.most_pixels:
+            return size
+    sides = ", ".join(f"{size.side}x{size.side}" for size in SIZES.values())
+    raise ConfigError(
+        f"The model's config says sampling.max_pixels = {max_pixels}; sprite world is rendered at "
+        f"{sides} only, so start from the bundled model, or train on a prepared folder."
+    )

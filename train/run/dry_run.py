@@ -1,0 +1,220 @@
+"""What a run would take, before it takes it: parameters, tokens, memory of one GPU.
+
+The model is built on torch's meta device, so nothing is loaded and no memory is used. Memory is an
+estimate from the sizes of what must exist at the same time; its parts are printed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stvg_r1_hub import hub
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import ConfigError, STVGError
+from stvg_r1_hub.video.sampling import plan_sampling
+from train.grpo.policy import LOGITS_AT_ONCE
+from train.run.start_model import LANGUAGE_LAYERS, check_trainable
+from train.run.training_config import TrainingConfig
+
+GB = 1e9
+PROMPT_TEXT_TOKENS = 260
+"""Text tokens of the official prompt with an ordinary query and the chat template."""
+TYPICAL_CLIP = (600, 30.0, 1280, 720)
+"""Frames, frames per second, width and height: a clip of HC-STVG, 20 s."""
+RESERVE = 1.1
+"""For fragmentation and what is not counted."""
+CONTEXT_GB = 1.0
+"""Of the CUDA context and libraries."""
+
+# Sizes of the published checkpoints (their config.json on the Hugging Face Hub), for a dry run
+# without network. Qwen2.5-VL's vision tower is the same in both but for its output.
+_VISION = {
+    "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
+    "patch_size": 14, "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31],
+}  # fmt: skip
+_SIZES: dict[str, dict[str, Any]] = {
+    "7b": {
+        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064,
+    },
+    "3b": {
+        "hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36,
+        "num_attention_heads": 16, "num_key_value_heads": 2, "vocab_size": 151936,
+        "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+KNOWN = re.compile(r"(?:qwen/qwen2\.5-vl-(\d+b)-instruct|xiaowenzhang/stvg-r1-model-(\d+b))", re.I)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What was found out; `text` is for people."""
+
+    parameters: int
+    trained: int
+    prompt_tokens: int
+    packed_tokens: int
+    """Tokens of one loss pass in the layout that the config asks for."""
+    plain_tokens: int
+    """The same when prompt and video are repeated for each completion."""
+    memory: dict[str, float]
+    """Bytes on one GPU, by part."""
+    limit_gb: float
+
+    @property
+    def total_gb(self) -> float:
+        """Estimated peak of one GPU."""
+        return sum(self.memory.values()) / GB * RESERVE + CONTEXT_GB
+
+    @property
+    def fits(self) -> bool:
+        """Whether the estimate is within one GPU's memory."""
+        return self.total_gb <= self.limit_gb
+
+    def text(self) -> str:
+        """The report, one fact a line."""
+        lines = [
+            f"parameters          {self.parameters / 1e6:,.1f} M, "
+            f"trained {self.trained / 1e6:,.1f} M",
+            f"prompt and video    {self.prompt_tokens:,} tokens a sample",
+            f"loss pass           {self.packed_tokens:,} tokens a group "
+            f"({self.plain_tokens:,} with the prefix repeated)",
+            "memory of one GPU, estimated:",
+            *(f"  {part:<18}{size / GB:8.2f} GB" for part, size in self.memory.items()),
+            f"  {'in all':<18}{self.total_gb:8.2f} GB, "
+            f"with {RESERVE - 1:.0%} and {CONTEXT_GB:.0f} GB in reserve",
+        ]
+        if self.fits:
+            lines.append(f"This fits into {self.limit_gb:.0f} GB.")
+        else:
+            lines.append(
+                f"This does not fit into {self.limit_gb:.0f} GB; use sharding, method: lora, fewer "
+                "num_generations or max_completion_tokens, or gradient_checkpointing."
+            )
+        return "\n".join(lines) + "\n"
+
+
+def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
+    """Sizes and memory of a run.
+
+    Args:
+        config: of the run.
+        groups: GRPO; False is supervised training with one answer a sample.
+
+    Raises:
+        ConfigError: the model's config is neither here nor known.
+        ModelError: a model of another architecture.
+    """
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    shape, settings = _shape(config)
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(shape)
+    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
+    parameters = sum(sizes.values())
+    trained = sum(n for name, n in sizes.items() if not (config.freeze_vision and "visual" in name))
+    if config.method == "lora":
+        trained = sum(
+            config.lora_rank * (layer.in_features + layer.out_features)
+            for name, layer in model.named_modules()
+            if re.fullmatch(LANGUAGE_LAYERS, name)
+        )
+    visual = _visual_tokens(shape, settings)
+    prompt = visual + PROMPT_TEXT_TOKENS
+    n, length = (config.num_generations if groups else 1), config.max_completion_tokens
+    packed, plain = prompt + n * length, n * (prompt + length)
+    tokens = packed if config.share_prefix else plain
+    return RunReport(
+        parameters,
+        trained,
+        prompt,
+        tokens,
+        plain,
+        {
+            **_memory(config, shape, parameters, trained, tokens, groups),
+            "vision activations": _vision_memory(config, shape, visual, n),
+        },
+        _gpu_gb() or config.gpu_memory_gb,
+    )
+
+
+def _memory(
+    config: TrainingConfig, shape: Any, parameters: int, trained: int, tokens: int, groups: bool
+) -> dict[str, float]:
+    """Bytes on one GPU of what exists at the same time, by part."""
+    text = shape.text_config
+    width = 2 if config.dtype == "bfloat16" else 4
+    shards = config.processes if config.sharding != "none" else 1
+    on_gpu = 0.0 if config.sharding == "full-offload" else 1.0
+    layer = text.hidden_size * (2 * text.hidden_size + 3 * text.intermediate_size)
+    gathered = layer * 2 * width if shards > 1 or not on_gpu else 0
+    # Adapters and float32 weights are their own float32 copies; bfloat16 weights need one more.
+    trained_width = 4 if config.method == "lora" else width
+    master = 4 if config.method == "full" and width == 2 else 0
+    kv = text.hidden_size // text.num_attention_heads * text.num_key_value_heads
+    # What one decoder layer keeps for its backward pass: norms, q, k, v, attention, the MLP.
+    kept = tokens * width * (10 * text.hidden_size + 4 * text.intermediate_size + 4 * kv)
+    inputs = tokens * width * text.hidden_size * text.num_hidden_layers
+    backward = inputs + kept if config.gradient_checkpointing else kept * text.num_hidden_layers
+    cache = 2 * tokens * kv * width * text.num_hidden_layers if groups else 0
+    has_copy = groups and config.needs_reference and config.method == "full"
+    return {
+        "weights": parameters * width / shards * on_gpu + gathered,
+        "reference model": parameters * width / shards * on_gpu if has_copy else 0,
+        "gradients": trained * trained_width / shards * on_gpu,
+        "optimizer": trained * (8 + master) / shards * on_gpu,
+        "activations or KV": float(max(backward, cache)),
+        "logits": 3.0 * 4 * min(LOGITS_AT_ONCE, tokens) * text.vocab_size,
+    }
+
+
+def _vision_memory(config: TrainingConfig, shape: Any, tokens: int, n: int) -> float:
+    """Bytes that a trained vision tower keeps for its backward pass, for `n` completions."""
+    if config.freeze_vision or config.method == "lora":
+        return 0.0
+    vision = shape.vision_config
+    width = 2 if config.dtype == "bfloat16" else 4
+    patches = tokens * vision.spatial_merge_size**2 * (1 if config.share_prefix else n)
+    inputs = patches * width * vision.hidden_size * vision.depth
+    kept = patches * width * (10 * vision.hidden_size + 4 * vision.intermediate_size)
+    return float(inputs + kept if config.gradient_checkpointing else kept * vision.depth)
+
+
+def _shape(config: TrainingConfig) -> tuple[Any, STVGConfig]:
+    """The model's config and how its clips are sampled."""
+    from transformers import AutoConfig, Qwen2_5_VLConfig
+
+    known = KNOWN.fullmatch(config.model)
+    if known and not Path(config.model).exists():
+        size = dict(_SIZES[(known[1] or known[2]).lower()])
+        tied = size.pop("tie_word_embeddings", False)
+        vision = {**_VISION, "out_hidden_size": size["hidden_size"]}
+        shape = Qwen2_5_VLConfig(text_config=size, vision_config=vision, tie_word_embeddings=tied)
+        return shape, STVGConfig()
+    try:
+        bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
+        shape = AutoConfig.from_pretrained(str(bundle.folder), trust_remote_code=False)
+    except (STVGError, OSError, ValueError) as error:
+        raise ConfigError(f"Cannot find out the sizes of {config.model}: {error}") from error
+    check_trainable(config, shape.model_type)
+    return shape, bundle.config
+
+
+def _visual_tokens(shape: Any, settings: STVGConfig) -> int:
+    frames, fps, width, height = TYPICAL_CLIP
+    plan = plan_sampling(frames, fps, width, height, settings.sampling)
+    vision = shape.vision_config
+    side = vision.patch_size * vision.spatial_merge_size
+    steps = len(plan.frame_indices) // vision.temporal_patch_size
+    return int(steps * (plan.model_height // side) * (plan.model_width // side))
+
+
+def _gpu_gb() -> float | None:
+    if not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory) / GB

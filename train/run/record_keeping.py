@@ -1,0 +1,143 @@
+"""What a run shows: progress bar, metrics.jsonl, trackers, tables of completions, curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from stvg_r1_hub.errors import require_package
+from stvg_r1_hub.outputs import replacing
+from train.run.training_config import TrainingConfig
+
+METRICS = "metrics.jsonl"
+SHOWN = ("reward", "loss", "kl", "length")
+"""Figures beside the progress bar; the parts of the reward come with them."""
+
+
+def require_trackers(config: TrainingConfig) -> None:
+    """Find out before a model is loaded whether the trackers are there.
+
+    Raises:
+        MissingPackageError: one is not; says how to add it.
+    """
+    for tracker in config.trackers:
+        require_package(tracker, "train" if tracker == "tensorboard" else tracker)
+
+
+class RunLog:
+    """Writes from the main process only; use as a context manager."""
+
+    def __init__(
+        self, out: Path, config: TrainingConfig, accelerator: Accelerator, *, first_step: int
+    ) -> None:
+        self.out = out
+        self.config = config
+        self.accelerator = accelerator
+        self.main = accelerator.is_main_process
+        self.bar: Any = None
+        if self.main:
+            out.mkdir(parents=True, exist_ok=True)
+            _forget_after(out / METRICS, first_step)
+            with replacing(out / "config.yaml") as temporary:
+                temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+        if config.trackers:
+            flat = {k: v if isinstance(v, int | float | str) else str(v)
+                    for k, v in config.to_dict().items()}  # fmt: skip
+            accelerator.init_trackers("stvg-r1", config=flat)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        if self.config.trackers and kind is None:
+            self.accelerator.end_training()
+
+    def steps(self, first: int, total: int) -> Iterator[int]:
+        """The steps still to do, with a progress bar in the main process."""
+        self.bar = tqdm(
+            range(first, total), initial=first, total=total, desc="train", disable=not self.main
+        )
+        yield from self.bar
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Figures of one step."""
+        if self.config.trackers:
+            self.accelerator.log(figures, step=step)
+        if not self.main:
+            return
+        with (self.out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+        shown = {name: figures[name] for name in SHOWN if name in figures}
+        shown |= {
+            name.removeprefix("reward/"): value
+            for name, value in figures.items()
+            if name.startswith("reward/")
+        }
+        self.bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
+
+    def table(self, step: int, rows: Sequence[dict[str, str]]) -> None:
+        """Sample completions as a Markdown table, in a file and in trackers that take text."""
+        if not self.main or not rows:
+            return
+        text = _markdown(rows)
+        folder = self.out / "tables"
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / f"step-{step + 1:06d}.md") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        columns, values = list(rows[0]), [list(row.values()) for row in rows]
+        for tracker in self.accelerator.trackers:
+            if tracker.name == "tensorboard":
+                tracker.writer.add_text("completions", text, step)
+            elif tracker.name == "wandb":
+                tracker.log_table("completions", columns=columns, data=values, step=step)
+            elif tracker.name == "trackio":
+                import trackio
+
+                shown = trackio.Table(columns=columns, data=values)
+                tracker.log({"completions": shown}, step=step)
+
+    def curves(self) -> None:
+        """Redraw `curves.png`."""
+        if self.main:
+            from train.run.curves import draw_metrics
+
+            draw_metrics(self.out / METRICS, self.out / "curves.png")
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop lines of steps that a resumed run does again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] < step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):
+            continue  # the line that was being written when the run was killed
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _markdown(rows: Sequence[dict[str, str]]) -> str:
+    def cell(text: str) -> str:
+        shown = text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
+        return shown.replace("\n", " ")
+
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header), *([cell(row[k]) for k in header] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
