@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
+from stvg_r1_hub.vlm.inputs import InputBuilder, VideoGrid, padded
 from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
 from stvg_r1_hub.vlm.packed_attention import (
     grid_inputs,
     use_packed_attention,
     use_product_for_patches,
 )
-from stvg_r1_hub.vlm.processing import load_processor
-from stvg_r1_hub.vlm.resizing import model_frames
-from stvg_r1_hub.vlm.sequence import EncodedVideo, asked_text, positions, token_ids
+from stvg_r1_hub.vlm.processing import chat_text, load_processor
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,17 @@ if TYPE_CHECKING:
 PROMPTS_AT_ONCE = 16
 """Questions about one clip that share a batch; more are asked in turns."""
 _NO_MEMORY = ("out of memory", "can't allocate memory")
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """A clip after the vision tower."""
+
+    features: torch.Tensor
+    """`(tokens, hidden)`, ordered by time, row, column."""
+    grid: VideoGrid
+    deepstack: tuple[torch.Tensor, ...] = ()
+    """`(tokens, hidden)` for each early decoder layer that sees the video too; Qwen3-VL only."""
 
 
 class LocalVLM:
@@ -51,6 +62,7 @@ class LocalVLM:
         self.model = model.eval()
         self.processor = processor
         self.config = config
+        self.inputs = InputBuilder.of(model, processor, config.position_rule)
         use_packed_attention(self.model.model.visual)
         use_product_for_patches(self.model.model.visual)
 
@@ -110,7 +122,7 @@ class LocalVLM:
             found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
             check_architecture(name, found.model_type, config.position_rule)
             processor = load_processor(name, found.model_type, **where)
-            asked_text(processor, "")  # A template that cannot ask is found out before tracking.
+            chat_text(processor, "")  # A template that cannot ask is found out before tracking.
             with within_memory(device, "choose a smaller model"):
                 model, warnings = load_model(
                     name,
@@ -137,31 +149,18 @@ class LocalVLM:
         """Run the vision tower once over a clip."""
         import torch
 
-        frames = video.frames
-        inputs = self.processor.video_processor(
-            [torch.from_numpy(model_frames(frames)).permute(0, 3, 1, 2)],
-            do_resize=False,
-            do_sample_frames=False,
-            cap_pixels_per_frame=False,
-            return_tensors="pt",
-        )
-        grid = inputs["video_grid_thw"]
+        clip = self.inputs.video(video.frames)
         visual = self.model.model.visual
-        t, h, w = grid[0].tolist()
         with self._within_memory(), torch.inference_mode():
             output = self.model.model.get_video_features(
-                inputs["pixel_values_videos"].to(visual.device),
-                grid.to(visual.device),
-                **grid_inputs(visual, (t, h, w)),
+                clip.pixel_values.to(visual.device),
+                torch.tensor([clip.grid.thw], device=visual.device),
+                **grid_inputs(visual, clip.grid.thw),
             )
-        per_step = self.model.config.vision_config.temporal_patch_size
-        times = frames.times_seconds.reshape(t, per_step)
         return EncodedVideo(
-            features=torch.cat(list(output.pooler_output)),
-            grid_thw=(t, h, w),
-            second_per_grid=per_step / frames.sample_fps,
-            step_seconds=tuple(((times[:, 0] + times[:, -1]) / 2).tolist()),
-            deepstack=tuple(
+            torch.cat(list(output.pooler_output)),
+            clip.grid,
+            tuple(
                 torch.cat(list(layer))
                 for layer in getattr(output, "deepstack_features", None) or ()
             ),
@@ -205,33 +204,20 @@ class LocalVLM:
             `inputs_embeds` `(B, L, hidden)` with the visual tokens in their places. Qwen3-VL
             takes `mm_encoder_outputs` instead of the last.
         """
-        import torch
-
-        rule = self.config.position_rule
-        rows = [token_ids(self.processor, prompt, video, rule) for prompt in prompts]
-        length = max(map(len, rows))
-        # Padding repeats the first token instead of a pad token, so that a repetition penalty
-        # sees the same set of tokens as it would without the other questions.
-        ids = torch.full((len(rows), length), rows[0][0], dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        places = torch.ones(3, len(rows), length, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, length - len(row) :] = torch.tensor(row)
-            mask[i, length - len(row) :] = 1
-            places[:, i, length - len(row) :] = positions(self.model, row, video, rule)
+        batch = padded([self.inputs.tokens(prompt, video.grid) for prompt in prompts], "left")
         embed = self.model.get_input_embeddings()
         device = embed.weight.device
-        ids = ids.to(device)
+        ids = batch.input_ids.to(device)
         inputs: dict[str, Any] = {
             "input_ids": ids,
-            "attention_mask": mask.to(device),
-            "position_ids": places.to(device),
+            "attention_mask": batch.attention_mask.to(device),
+            "position_ids": batch.position_ids.to(device),
         }
         if video.deepstack:
-            return {**inputs, "mm_encoder_outputs": {"video": _repeated(video, len(rows))}}
+            return {**inputs, "mm_encoder_outputs": {"video": _repeated(video, len(prompts))}}
         embeds = embed(ids)
         is_video = (ids == self.model.config.video_token_id).unsqueeze(-1)
-        features = video.features.to(embeds.device, embeds.dtype).repeat(len(rows), 1)
+        features = video.features.to(embeds.device, embeds.dtype).repeat(len(prompts), 1)
         return {**inputs, "inputs_embeds": embeds.masked_scatter(is_video, features)}
 
     def _generate_batch(

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub.errors import ModelError
+from stvg_r1_hub.errors import ConfigError, ModelError, first_line
 
+VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 _CLASSES = {
     "qwen2_vl": ("Qwen2VLProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor"),
     "qwen2_5_vl": ("Qwen2_5_VLProcessor", "Qwen2VLImageProcessor", "Qwen2VLVideoProcessor"),
@@ -51,3 +52,30 @@ def load_processor(folder_or_id: str | Path, model_type: str, **where: Any) -> A
         videos.from_pretrained(name, **where),
         chat_template=template,
     )
+
+
+def chat_text(processor: Any, prompt: str) -> str:
+    """One question as the chat template writes it; the text comes before the video.
+
+    Raises:
+        ConfigError: the template cannot be used, or does not write the video's place exactly once.
+    """
+    from jinja2 import TemplateError
+
+    content = [{"type": "text", "text": prompt}, {"type": "video"}]
+    try:
+        text: str = processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+    except (TemplateError, TypeError) as error:
+        raise ConfigError(
+            f"The chat template cannot write a question about a video ({first_line(error)[:100]}); "
+            "take the one of the model it was made from."
+        ) from error
+    n_places = text.count(VIDEO_PAD)
+    if n_places != 1:
+        raise ConfigError(
+            f"The chat template made {n_places} video places of one video; the model's "
+            f"chat template must write {VIDEO_PAD} exactly once."
+        )
+    return text

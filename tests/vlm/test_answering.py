@@ -118,7 +118,7 @@ def test_a_batch_says_what_single_questions_say(vlm: LocalVLM) -> None:
 
 def test_resizing_is_antialiased_and_to_the_planned_size(vlm: LocalVLM) -> None:
     encoded = vlm.encode(clip(size=336))
-    assert encoded.grid_thw == (4, 10, 10)
+    assert encoded.grid.thw == (4, 10, 10)
     assert encoded.features.shape == (4 * 25, 192)
 
 

@@ -11,7 +11,7 @@ from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.structures import MarkedFrames
 from stvg_r1_hub.vlm.local import LocalVLM
 from stvg_r1_hub.vlm.packed_attention import grid_inputs
-from stvg_r1_hub.vlm.sequence import VIDEO_PAD, VISION_END, VISION_START, token_ids
+from stvg_r1_hub.vlm.processing import VIDEO_PAD, VISION_END, VISION_START
 from tests.tiny_checkpoints import build_model, build_processor, noise_clip, save_checkpoint
 from train.bundled.tiny_model import CHAT_TEMPLATE
 
@@ -56,7 +56,7 @@ def test_vision_tower_equals_the_stock_one(name: str, vlms: dict[str, LocalVLM])
     with torch.inference_mode():
         output = stock.model.get_video_features(**inputs)
     torch.testing.assert_close(ours.features, output.pooler_output[0], atol=1e-5, rtol=0)
-    assert ours.grid_thw == tuple(inputs["video_grid_thw"][0].tolist())
+    assert ours.grid.thw == tuple(inputs["video_grid_thw"][0].tolist())
     for mine, theirs in zip(ours.deepstack, getattr(output, "deepstack_features", ()), strict=True):
         torch.testing.assert_close(mine, theirs[0], atol=1e-5, rtol=0)
     assert (len(ours.deepstack) > 0) == (name == "qwen3_vl")
@@ -120,8 +120,8 @@ def test_tokens_and_logits_equal_the_librarys(name: str, vlms: dict[str, LocalVL
 def test_qwen3_reads_the_times_as_text(vlms: dict[str, LocalVLM]) -> None:
     vlm = vlms["qwen3_vl"]
     encoded = vlm.encode(clip_for("qwen3_vl", n=6, sample_fps=4.0))
-    assert encoded.step_seconds == (0.125, 0.625, 1.125)
-    ids = token_ids(vlm.processor, "x", encoded, "timestamps")
+    assert encoded.grid.step_seconds == (0.125, 0.625, 1.125)
+    ids = vlm.inputs.tokens("x", encoded.grid).input_ids
     text = vlm.processor.tokenizer.decode(ids)
     pads = VIDEO_PAD * (len(encoded.features) // 3)
     steps = "".join(f"<{t} seconds>{VISION_START}{pads}{VISION_END}" for t in ("0.1", "0.6", "1.1"))
