@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.vlm.positions import mrope_positions
-from stvg_r1_hub.vlm.sequence import asked_text
+from stvg_r1_hub.vlm.processing import chat_text
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class QuestionBuilder:
 
     def token_ids(self, prompt: str, n_visual: int) -> list[int]:
         """The chat-template tokens of a prompt, text before video, as in the official run."""
-        ids: list[int] = self.processor.tokenizer(asked_text(self.processor, prompt)).input_ids
+        ids: list[int] = self.processor.tokenizer(chat_text(self.processor, prompt)).input_ids
         pad = self.config.video_token_id
         place = ids.index(pad)
         return [*ids[:place], *[pad] * n_visual, *ids[place + 1 :]]
