@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
 from tests.train import tiny
 from train.grpo.objective import grpo_loss
@@ -15,6 +14,8 @@ RAGGED = (5, 1, 9, 3)
 def policy_with(*, lora):
     model = tiny.model()
     if lora:
+        from peft import LoraConfig, get_peft_model
+
         config = LoraConfig(r=4, lora_alpha=8, target_modules=r".*language_model.*_proj")
         model = get_peft_model(model, config)
         torch.manual_seed(1)

@@ -14,7 +14,7 @@ from stvg_r1_hub.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.sprites.scene import KINDS
 from stvg_r1_hub.video import plan_sampling
 from stvg_r1_hub.vlm.resizing import resized
-from train.bundled import detector, pretrain, stage_files
+from train.bundled import pretrain, stage_files
 from train.bundled.collate import Collator
 from train.bundled.dialogue import dense_dialogue
 from train.bundled.fast_forward import patchify, text_forward, vision_forward
@@ -326,6 +326,8 @@ def test_words_and_numbers_are_single_tokens_and_answers_fit(size, processor) ->
 @pytest.mark.slow
 def test_the_detector_trains_and_its_file_says_the_same(tmp_path: Path) -> None:
     import onnxruntime
+
+    from train.bundled import detector
 
     model = detector.train(tmp_path, steps=2, batch_size=2, workers=0)
     detector.train(tmp_path, 1, 2, workers=0, start_from=tmp_path / "detector.pt")

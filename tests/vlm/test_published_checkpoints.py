@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.vlm.loading import check_architecture
@@ -20,6 +19,8 @@ SHARDS = 3
 
 def on_meta(config: Any, names: dict[str, tuple[int, ...]]) -> tuple[Any, dict[str, Any]]:
     """transformers' own loading and renaming, of tensors without content."""
+    import transformers
+
     state = {n: torch.empty(s, dtype=torch.bfloat16, device="meta") for n, s in names.items()}
     loaded = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
         None,
@@ -30,6 +31,12 @@ def on_meta(config: Any, names: dict[str, tuple[int, ...]]) -> tuple[Any, dict[s
         output_loading_info=True,
     )
     return loaded[0], loaded[1]
+
+
+def read_config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder)
 
 
 def counts(report: dict[str, Any]) -> dict[str, int]:
@@ -44,7 +51,7 @@ def test_every_published_tensor_has_its_place_and_no_place_is_empty(
     names = published_weights(values)
     assert sum(math.prod(shape) for shape in names.values()) == PARAMETERS[size]
     (tmp_path / "config.json").write_text(json.dumps(values))
-    config = transformers.AutoConfig.from_pretrained(tmp_path)
+    config = read_config(tmp_path)
     check_architecture(size, config.model_type, STVGConfig().position_rule)
     model, report = on_meta(config, names)
     assert set(counts(report).values()) == {0}, report
@@ -57,7 +64,7 @@ def test_another_name_or_shape_would_be_seen(tmp_path: Path) -> None:
     """The test above can fail."""
     values = published_config("7B", num_hidden_layers=1, vision_config={"depth": 1})
     (tmp_path / "config.json").write_text(json.dumps(values))
-    config = transformers.AutoConfig.from_pretrained(tmp_path)
+    config = read_config(tmp_path)
     names = published_weights(values)
     names["visual.blocks.0.attn.qkv2.weight"] = names.pop("visual.blocks.0.attn.qkv.weight")
     _, report = on_meta(config, names)
