@@ -165,8 +165,10 @@ def bench_frame_steps() -> None:
     segmenter = _Boxes()
     info = VideoInfo("late", 420, 60, np.arange(n_frames) / 30, n_frames / 30)
     blank = np.zeros((60, 420, 3), np.uint8)
-    stream = (TimedFrame(i, i / 30, blank) for i in range(n_frames))
-    tracks = PaperTracker(_LateObjects(), segmenter, TrackingConfig()).track(stream, info)
+    session = PaperTracker(_LateObjects(), segmenter, TrackingConfig()).start(info)
+    for i in range(n_frames):
+        session.update(TimedFrame(i, i / 30, blank))
+    tracks = session.finish()
     starts = [int(track.frame_indices[0]) for track in tracks.tracks]
     restarts = sum((k + 1) * (n_frames - start) for k, start in enumerate(starts))
     print(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
 from stvg_r1_hub.geometry import frames_in_range, paired_iou
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Track, Tracks, VideoInfo
+from stvg_r1_hub.tracking import GivenTracks
 from stvg_r1_hub.video import open_video, write_video
 
 STEP_SECONDS = 0.5
@@ -109,22 +110,6 @@ def true_tracks(clip: RealClip, info: VideoInfo) -> Tracks:
         for number, p in enumerate(ordered, start=1)
     )
     return Tracks(info.width, info.height, info.frame_times, tracks)
-
-
-class Given:
-    """A tracker that reports tracks made before."""
-
-    name = "given tracks"
-
-    def __init__(self, tracks: Tracks) -> None:
-        self.tracks = tracks
-
-    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
-        return ()
-
-    def track(self, stream: Any, info: VideoInfo, *, query: Any = None) -> Tracks:
-        list(stream)
-        return self.tracks
 
 
 def truth_of(clip: RealClip, query: MotionQuery) -> dict[int, Any]:
@@ -214,7 +199,7 @@ def main() -> None:
                 )
             with open_video(path) as source:
                 given = true_tracks(clip, source.info)
-            with_truth = STVGPipeline(pipeline.config, Given(given), pipeline.vlm)
+            with_truth = STVGPipeline(pipeline.config, GivenTracks(given), pipeline.vlm)
             for name, asked in (("by default", pipeline), ("true tracks", with_truth)):
                 results = asked([query.text for query in clip.queries], path)
                 for query, result in zip(clip.queries, results, strict=True):

@@ -23,7 +23,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.evaluation.window import WindowSource
 from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.segmentation import Segmenter, TransformersSam2, masks_of_tube
-from stvg_r1_hub.structures import Pixels, TimedFrame, Tracks, Tube, VideoInfo
-from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.structures import Pixels, Tracks, Tube, VideoInfo
+from stvg_r1_hub.tracking import GivenTracks, Tracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.video import VideoSource, open_video, write_video
 
@@ -95,14 +95,13 @@ class FramesOnly:
     """A tracker that takes the frames of another and tracks nothing: what is left is decoding."""
 
     name = "frames only"
+    class_names = ()
 
     def __init__(self, tracker: Tracker) -> None:
         self.frames_wanted = tracker.frames_wanted
 
-    def track(self, stream: Iterable[TimedFrame], info: VideoInfo, **_: object) -> Tracks:
-        for _frame in stream:
-            pass
-        return Tracks(info.width, info.height, info.frame_times, ())
+    def start(self, info: VideoInfo, query: object = None) -> GivenTracks:
+        return GivenTracks(Tracks(info.width, info.height, info.frame_times, ()))
 
 
 class TimedSegmenter:

@@ -21,7 +21,7 @@ import numpy as np
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.structures import Detections, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.structures import Detections, Tracks, VideoInfo
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER, OnnxDetector
 from stvg_r1_hub.video import open_video
@@ -184,8 +184,10 @@ def main() -> None:
     import trackers  # noqa: F401  # its import takes seconds and is no part of a frame's cost
 
     begin = time.perf_counter()
-    stream: Iterable[TimedFrame] = source.stream(wanted)
-    tracks = tracker.track(stream, info)
+    session = tracker.start(info)
+    for frame in source.stream(wanted):
+        session.update(frame)
+    tracks = session.finish()
     seconds = time.perf_counter() - begin
     class_id = detector.class_names.index(options.class_name)
     rate = 1 / float(np.median(np.diff(info.frame_times[wanted])))

@@ -18,7 +18,7 @@ from typing import Any, overload
 from stvg_r1_hub import hub, marking, prompting
 from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.clip import Clip
-from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub.publishing import Publishing
@@ -30,7 +30,7 @@ from stvg_r1_hub.segmentation import Segmenter, masks_of_tube
 from stvg_r1_hub.structures import Answer, Frames, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.tracking import TRACKERS, Tracker, save_tracks, tracks_to_dict
+from stvg_r1_hub.tracking import TRACKERS, PrecomputedTracks, Tracker, save_tracks, tracks_to_dict
 from stvg_r1_hub.tube import build_time_range, build_tube
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm import VLM
@@ -291,9 +291,7 @@ class STVGPipeline(Publishing):
                 progress=progress,
                 timings=timings,
             )
-            if not self._reads_all(tracks):
-                tracks = keep_most_visible(tracks, self.config.tracking.max_objects, say=True)
-            tracks = keep_most_visible(tracks, max_objects)
+            tracks = self._considered(tracks, max_objects)
             if masks and any(track.masks is None for track in tracks.tracks):
                 self.segmenter()  # Before the questions: it may be missing.
             with timed(timings, "mark"):
@@ -310,9 +308,12 @@ class STVGPipeline(Publishing):
             if source is not video:
                 source.close()
 
-    def _reads_all(self, tracks: Tracks) -> bool:
-        """Whether the notes are read, however many objects there are."""
-        return isinstance(self.vlm, NotesReader) and not self.vlm.knows(tracks.class_names)
+    def _considered(self, tracks: Tracks, max_objects: int | None = None) -> Tracks:
+        """No more objects than the model can tell apart, and than are asked for."""
+        reads = isinstance(self.vlm, NotesReader) and not self.vlm.knows(tracks.class_names)
+        limit = (TrackingConfig if reads else self.config.tracking).max_objects
+        given = isinstance(self.tracker, PrecomputedTracks)
+        return keep_most_visible(tracks, min(limit, max_objects or limit), renumber=not given)
 
     def read(
         self,
@@ -331,9 +332,10 @@ class STVGPipeline(Publishing):
             timings: gets the seconds of `"decode"` and `"track"` added.
 
         Returns:
-            The sample for the language model, and all objects.
+            The sample for the language model, and the objects, at most `max_objects` of the
+            settings.
         """
-        return read_once(
+        frames, tracks = read_once(
             source,
             self.config.sampling,
             self.tracker,
@@ -341,6 +343,7 @@ class STVGPipeline(Publishing):
             progress=progress,
             timings=timings,
         )
+        return frames, self._considered(tracks)
 
     def track(
         self,
@@ -349,8 +352,9 @@ class STVGPipeline(Publishing):
         query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> Tracks:
-        """Find all objects of a video without asking the language model."""
-        return track_video(video, self.tracker, query=query, progress=progress)
+        """Find the objects of a video without asking the language model."""
+        tracks = track_video(video, self.tracker, query=query, progress=progress)
+        return self._considered(tracks)
 
     def mark(self, frames: Frames, tracks: Tracks) -> MarkedFrames:
         """Draw every object's number, in the style the weights were trained with."""

@@ -5,15 +5,14 @@ Before it, a tracker that depends on the footage is shown a dozen frames.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.structures import Frames, Progress, TimedFrame, Tracks
 from stvg_r1_hub.timings import timed
-from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, Tracker
+from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, GivenTracks, Tracker, check_tracker
 from stvg_r1_hub.video import SampleBuffer, VideoSource, open_video, plan_for
 
 
@@ -38,40 +37,15 @@ def read_once(
 
     Returns:
         The sample for the language model, and all objects.
+
+    Raises:
+        TrackerError: the tracker lacks what a tracker needs, or cannot do its work.
     """
-    timings = {} if timings is None else timings
     info = source.info
-    plan = plan_for(info, sampling)
-    sampled = set(plan.frame_indices)
-    started = time.perf_counter()
-    chosen, said = _chosen(tracker, source, progress) if tracker else (None, ())
-    tracked = {int(i) for i in chosen.frames_wanted(info)} if chosen else set()
-    sample = SampleBuffer(plan, info)
-
-    def decoded() -> Iterator[TimedFrame]:
-        wanted = sorted(sampled | tracked)
-        frames = source.stream(wanted)
-        for done in range(1, len(wanted) + 1):
-            with timed(timings, "decode"):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            if progress is not None:
-                progress("decode/track", done, len(wanted))
-            if frame.frame_index in sampled:
-                with timed(timings, "decode"):
-                    sample.add(frame.frame_index, source.sample_pixels(frame, plan))
-            if frame.frame_index in tracked:
-                yield frame
-
-    stream = decoded()
-    if chosen is not None:
-        tracks = _credited(chosen.track(stream, info, query=query), chosen, said)
-    else:
-        tracks = Tracks(info.width, info.height, info.frame_times, ())
-    for _ in stream:
-        pass  # The sample may reach further than what the tracker wanted.
-    timings["track"] = time.perf_counter() - started - timings.get("decode", 0.0)
+    if tracker is None:
+        tracker = GivenTracks(Tracks(info.width, info.height, info.frame_times, ()), name="")
+    sample = SampleBuffer(plan_for(info, sampling), info)
+    tracks = _one_pass(source, tracker, query, progress, timings, sample)
     return sample.frames(), tracks
 
 
@@ -92,16 +66,53 @@ def track_video(
 
     Raises:
         VideoError: the video cannot be used.
+        TrackerError: the tracker lacks what a tracker needs, or cannot do its work.
     """
     source = video if isinstance(video, VideoSource) else open_video(video)
     try:
-        chosen, said = _chosen(tracker, source, progress)
-        wanted = [int(i) for i in chosen.frames_wanted(source.info)]
-        stream = _reported(source.stream(wanted), len(wanted), progress) if wanted else iter(())
-        return _credited(chosen.track(stream, source.info, query=query), chosen, said)
+        return _one_pass(source, tracker, query, progress)
     finally:
         if source is not video:
             source.close()
+
+
+def _one_pass(
+    source: VideoSource,
+    tracker: Tracker,
+    query: str | Sequence[str] | None,
+    progress: Progress | None,
+    timings: dict[str, float] | None = None,
+    sample: SampleBuffer | None = None,
+) -> Tracks:
+    """Feed the tracker, and the sample where there is one."""
+    timings = {} if timings is None else timings
+    with timed(timings, "track"):
+        chosen, why = _chosen(check_tracker(tracker), source, progress)
+        session = chosen.start(source.info, query)
+        tracked = {int(i) for i in chosen.frames_wanted(source.info)}
+    sampled = set(sample.plan.frame_indices) if sample else set()
+    wanted = sorted(sampled | tracked)
+    frames = source.stream(wanted)
+    for done in range(1, len(wanted) + 1):
+        with timed(timings, "decode"):
+            frame = next(frames, None)
+            if frame is None:
+                break
+            if sample is not None and frame.frame_index in sampled:
+                sample.add(frame.frame_index, source.sample_pixels(frame, sample.plan))
+        if progress is not None:
+            progress("decode/track", done, len(wanted))
+        if frame.frame_index in tracked:
+            with timed(timings, "track"):
+                session.update(frame)
+    with timed(timings, "track"):
+        tracks = session.finish()
+    return replace(
+        tracks,
+        tracker=tracks.tracker or chosen.name,
+        class_names=tracks.class_names or tuple(chosen.class_names),
+        warnings=(*why, *tracks.warnings),
+    )
 
 
 def _chosen(
@@ -118,21 +129,5 @@ def _chosen(
                 progress("decode/track", 0, total)
             yield frame
 
-    chosen, said = tracker.choose(looked_at())
-    return chosen, (said,)
-
-
-def _credited(tracks: Tracks, tracker: Tracker, said: tuple[str, ...]) -> Tracks:
-    """The tracks with the name of what found them, and what it can tell apart."""
-    classes = tuple(getattr(tracker, "class_names", ()))
-    warnings = (*said, *tracks.warnings)
-    return replace(tracks, tracker=tracker.name, class_names=classes, warnings=warnings)
-
-
-def _reported(
-    frames: Iterable[TimedFrame], total: int, progress: Progress | None
-) -> Iterator[TimedFrame]:
-    for done, frame in enumerate(frames, start=1):
-        if progress is not None:
-            progress("decode/track", done, total)
-        yield frame
+    chosen, why = tracker.choose(looked_at())
+    return chosen, (why,)

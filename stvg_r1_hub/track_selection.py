@@ -1,4 +1,4 @@
-"""Tracks in, fewer or smaller tracks out; IDs never change."""
+"""Tracks in, fewer or smaller tracks out."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from stvg_r1_hub.geometry import box_area, decode_mask, encode_mask
 from stvg_r1_hub.structures import RLE, Frames, Track, Tracks
 
 
-def keep_most_visible(tracks: Tracks, max_objects: int | None, *, say: bool = False) -> Tracks:
+def keep_most_visible(tracks: Tracks, max_objects: int, *, renumber: bool = True) -> Tracks:
     """At most `max_objects` tracks: those largest, surest and seen in most frames.
 
     Args:
         tracks: all objects.
-        max_objects: how many to keep; None keeps all.
-        say: add a warning when some were dropped.
+        max_objects: how many to keep.
+        renumber: number what is left anew, 1, 2, ... in its old order; False keeps the numbers,
+            for tracks that somebody else numbered.
+
+    Returns:
+        The same tracks when they are few enough; else those kept, with a warning.
     """
-    if max_objects is None or len(tracks) <= max_objects:
+    if len(tracks) <= max_objects:
         return tracks
     ranked = sorted(tracks.tracks, key=lambda t: -t.score * float(np.sqrt(box_area(t.boxes)).sum()))
-    kept = {track.object_id for track in ranked[:max_objects]}
+    best = {track.object_id for track in ranked[:max_objects]}
+    kept = [track for track in tracks.tracks if track.object_id in best]
+    if renumber:
+        kept = [replace(track, object_id=i) for i, track in enumerate(kept, start=1)]
     warning = (
         f"{len(tracks)} objects were tracked and the {max_objects} most visible are kept, by "
-        "size, score and time; a model cannot read more numbers."
+        "size, score and time."
     )
-    return replace(
-        tracks,
-        tracks=tuple(t for t in tracks.tracks if t.object_id in kept),
-        warnings=(*tracks.warnings, warning) if say else tracks.warnings,
-    )
+    return replace(tracks, tracks=tuple(kept), warnings=(*tracks.warnings, warning))
 
 
 def fit_to_sample(tracks: Tracks, frames: Frames) -> Tracks:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import (
     Frames,
     MarkedFrames,
-    Progress,
     TimedFrame,
     Track,
     Tracks,
@@ -67,6 +66,7 @@ class FixedTracker:
     """Knows the tracks, watches some frames, and remembers what it saw."""
 
     name = "fixed"
+    class_names = ()
 
     def __init__(self, *tracks: Track, wanted: Sequence[int] = ()) -> None:
         self.tracks = tracks
@@ -77,17 +77,16 @@ class FixedTracker:
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         return self.wanted
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | list[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
+    def start(self, info: VideoInfo, query: str | list[str] | None = None) -> "FixedTracker":
         self.queries.append(query)
-        self.seen += list(stream)
-        return Tracks(info.width, info.height, info.frame_times, self.tracks)
+        self.info = info
+        return self
+
+    def update(self, frame: TimedFrame) -> None:
+        self.seen.append(frame)
+
+    def finish(self) -> Tracks:
+        return Tracks(self.info.width, self.info.height, self.info.frame_times, self.tracks)
 
 
 class WatchedVLM(ScriptedVLM):
@@ -392,7 +391,7 @@ def test_max_objects_keeps_the_most_visible(clip: Path) -> None:
     tracker = FixedTracker(make_track(1, 10, score=0.3), make_track(2, 90, score=0.9))
     pipeline, _, vlm = make_pipeline(tracker=tracker)
     assert pipeline("the dog", clip, max_objects=1).found
-    assert vlm.shown[0].offered_ids == {2}
+    assert vlm.shown[0].offered_ids == {1}
     with pytest.raises(ConfigError, match="max_objects"):
         pipeline("the dog", clip, max_objects=0)
 
@@ -550,15 +549,21 @@ def test_tracks_alone(clip: Path) -> None:
     assert vlm.shown == []
 
 
-def test_selection_keeps_ids_and_scales_to_a_smaller_sample() -> None:
+def test_selection_numbers_anew_and_scales_to_a_smaller_sample() -> None:
     tracks = Tracks(
         WIDTH,
         HEIGHT,
         np.arange(COUNT) / FPS,
         (make_track(3, 10, score=0.2), make_track(7, 40, masks=True)),
     )
-    assert keep_most_visible(tracks, None) is tracks
-    assert keep_most_visible(tracks, 1).object_ids == (7,)
+    assert keep_most_visible(tracks, 2) is tracks
+    fewer = keep_most_visible(tracks, 1)
+    assert fewer.object_ids == (1,)
+    assert np.array_equal(fewer.tracks[0].boxes, tracks.tracks[1].boxes)
+    assert fewer.warnings == (
+        "2 objects were tracked and the 1 most visible are kept, by size, score and time.",
+    )
+    assert keep_most_visible(tracks, 1, renumber=False).object_ids == (7,)
     indices = np.array([0, 10])
     half = np.zeros((2, HEIGHT // 2, WIDTH // 2, 3), np.uint8)
     fitted = fit_to_sample(tracks, Frames(half, indices, indices / FPS, 1.0, 56, 84))

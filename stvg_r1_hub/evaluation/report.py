@@ -16,6 +16,7 @@ import numpy as np
 
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.evaluation.benchmarks.mevis import NOMINAL_FPS
+from stvg_r1_hub.evaluation.benchmarks.sprites import TRUE_TRACKS
 from stvg_r1_hub.evaluation.gallery import draw_case
 from stvg_r1_hub.evaluation.page_text import TEXT_COLUMNS, Markdown, render
 from stvg_r1_hub.evaluation.plots import draw_plots
@@ -32,7 +33,6 @@ from stvg_r1_hub.evaluation.results import (
 )
 from stvg_r1_hub.evaluation.summary import oracle_means, shown_names, summary_of
 from stvg_r1_hub.outputs import make_folder, replacing
-from stvg_r1_hub.sprites.true_tracker import TRUE_TRACKS
 
 GALLERY_CASES = 12
 MOST_ROWS = 40

@@ -23,12 +23,13 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.sprites.clips import (
     check_request,
     clip_scene,
+    true_tracks,
     true_tube,
     write_clip,
 )
 from stvg_r1_hub.sprites.scene import Scene, traits
-from stvg_r1_hub.sprites.true_tracker import TrueTracker
 from stvg_r1_hub.structures import SAYS_NOTHING, Progress, Tracks
+from stvg_r1_hub.tracking import GivenTracks
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ def _ask(
 
 
 def _oracle_score(pipeline: STVGPipeline, scene: Scene, path: Path) -> Score:
-    with_truth = STVGPipeline(pipeline.config, TrueTracker(scene), pipeline.vlm)
+    with_truth = STVGPipeline(pipeline.config, GivenTracks(true_tracks(scene)), pipeline.vlm)
     result, _ = _ask(with_truth, scene, path)
     return score_result(scene, result) if result else no_answer(scene)
 
@@ -291,7 +292,7 @@ def run_with_true_tracks(model: Path, level: str, *, seed: int, n: int) -> dict[
         ConfigError: a level, seed or number that is not allowed.
     """
     check_request(level, seed, n)
-    tracker = TrueTracker(clip_scene(level, seed, 0))
+    tracker = GivenTracks(true_tracks(clip_scene(level, seed, 0)))
     pipeline = STVGPipeline.from_pretrained(model, tracker=tracker)
     scores = []
     with tempfile.TemporaryDirectory() as folder:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import Pixels, Progress, TimedFrame, Track, Tracks, VideoInfo
-from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.structures import Pixels, Track, VideoInfo
+from stvg_r1_hub.tracking import GivenTracks, Tracker
 from stvg_r1_hub.video import VideoSource
 
 
@@ -59,7 +59,7 @@ class WholeVideoTracks:
 
     def __init__(self, tracker: Tracker, whole: VideoInfo, first_frame: int) -> None:
         """Wrap a tracker that needs no pixels, such as precomputed tracks."""
-        self.name = tracker.name
+        self.name, self.class_names = tracker.name, tracker.class_names
         self._tracker = tracker
         self._whole = whole
         self._first = first_frame
@@ -68,19 +68,12 @@ class WholeVideoTracks:
         """No pixel is needed."""
         return ()
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> GivenTracks:
         """The tracks, cut to the window and counted from its first frame."""
-        tracks = self._tracker.track(iter(()), self._whole, query=query)
+        tracks = self._tracker.start(self._whole, query).finish()
         cut = (_cut(track, self._first, info.n_frames) for track in tracks.tracks)
         kept = tuple(track for track in cut if track is not None)
-        return replace(tracks, frame_times=info.frame_times, tracks=kept)
+        return GivenTracks(replace(tracks, frame_times=info.frame_times, tracks=kept))
 
 
 def _cut(track: Track, first: int, n_frames: int) -> Track | None:

@@ -15,12 +15,19 @@ from stvg_r1_hub.tracking.official_masks import is_official_folder, save_officia
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import (
+    GivenTracks,
     PrecomputedTracks,
     load_tracks,
     save_tracks,
     tracks_to_dict,
 )
-from stvg_r1_hub.tracking.protocols import Detector, OpenDetector, Tracker
+from stvg_r1_hub.tracking.protocols import (
+    Detector,
+    OpenDetector,
+    Tracker,
+    TrackingSession,
+    check_tracker,
+)
 from stvg_r1_hub.tracking.transformers_open import TransformersOpenDetector
 from stvg_r1_hub.tracking.ultralytics_detector import UltralyticsDetector
 from stvg_r1_hub.tracking.ultralytics_open import UltralyticsOpenDetector
@@ -31,16 +38,19 @@ __all__ = [
     "ChoosingTracker",
     "DetectionTracker",
     "Detector",
+    "GivenTracks",
     "OnnxDetector",
     "OpenDetector",
     "OpenVocabularyTracker",
     "PaperTracker",
     "PrecomputedTracks",
     "Tracker",
+    "TrackingSession",
     "TransformersDetector",
     "TransformersOpenDetector",
     "UltralyticsDetector",
     "UltralyticsOpenDetector",
+    "check_tracker",
     "is_official_folder",
     "load_tracker",
     "load_tracks",

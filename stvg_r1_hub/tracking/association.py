@@ -1,23 +1,22 @@
 """Detector + association: `DetectionTracker`, the tracker for any video.
 
-One pass over the stream detects and looks; then, with the whole clip known, boxes are linked to
-short tracklets by ByteTrack (roboflow `trackers`), joined to objects (`stitching`) and finished
-(`finishing`). All state belongs to one call of `track`, so nothing is shared between videos.
+Every frame is detected and looked at as it comes; then, with the whole clip known, boxes are linked
+to short tracklets by ByteTrack (roboflow `trackers`), joined to objects (`stitching`) and finished
+(`finishing`). All state belongs to the session, so nothing is shared between videos.
 Objects are associated within a scene and within a group of classes that are easily confused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import box_area
-from stvg_r1_hub.structures import Detections, Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.structures import Detections, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking.appearance import cut_patches, find_cuts, looks_of, thumbnail
 from stvg_r1_hub.tracking.class_groups import class_groups, wanted_classes
 from stvg_r1_hub.tracking.detectors import suppress
@@ -64,127 +63,129 @@ class Sighting:
 
 
 class DetectionTracker:
-    """Tracks every object that a detector can see."""
+    """Tracks every object that a detector can see.
 
-    def __init__(self, detector: Detector, config: TrackingConfig, *, name: str) -> None:
+    Attributes:
+        detector: gives boxes for frames.
+        class_names: all that the detector knows, also what is not wanted.
+        groups: `(C,)`, the group of each class; classes of two groups are never one object.
+        sure_score: an object begins with a detection of at least this score.
+    """
+
+    def __init__(
+        self, detector: Detector, config: TrackingConfig, *, name: str, remark: str = ""
+    ) -> None:
         """Wrap a detector.
 
         Args:
             detector: gives boxes for frames.
-            config: detection rate, threshold, classes, number of objects.
+            config: detection rate, threshold, classes.
             name: for messages, such as `"coco"`.
+            remark: a sentence for the warnings of everything that is tracked.
 
         Raises:
             UnknownClassError: a class is wanted that the detector does not know.
         """
         self.name = name
         self.detector = detector
+        self.class_names = detector.class_names
+        self.remark = remark
         self._config = config
-        self._groups = class_groups(detector.class_names)
+        self.groups = class_groups(detector.class_names)
         self._wanted = wanted_classes(config.class_mode, detector.class_names)
-        self._weak, self._sure = score_limits(detector, config)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes that the detector knows, also those that are not wanted."""
-        return self.detector.class_names
+        self._weak, self.sure_score = score_limits(detector, config)
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         """Every k-th native frame, k as near as possible to the configured rate, and the last."""
-        return self.frames_at(self._config.fps, info)
+        return frames_at(self._config.fps, info)
 
-    @staticmethod
-    def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:
-        """As `frames_wanted`, at so many frames a second."""
-        step = max(1, round(info.fps / fps))
-        wanted = list(range(0, info.n_frames, step))
-        if wanted[-1] != info.n_frames - 1:
-            wanted.append(info.n_frames - 1)
-        return wanted
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> DetectionSession:
+        """Begin a video; the query is not used, every object is tracked."""
+        return DetectionSession(self, info)
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """Track the objects of one video.
-
-        Args:
-            stream: the frames of `frames_wanted`, in order.
-            info: of the same video.
-            query: not used, every object is tracked.
-            progress: called with `("track", done, total)`.
-
-        Returns:
-            Tracks with IDs 1..N by first appearance; none when nothing was seen.
-        """
-        sightings, shots = self._look(stream, len(self.frames_wanted(info)), progress)
-        cuts = find_cuts(np.array(shots)) if len(shots) > 1 else []
-        objects: list[Tracklet] = []
-        for first, stop in zip([0, *cuts], [*cuts, len(sightings)], strict=True):
-            scene = sightings[first:stop]
-            found = self._associate(scene, info, self._sure)
-            objects += drop_false(found, min_score=self._sure, n_detected_frames=len(scene))
-        return finish(
-            [smooth(t) for t in objects],
-            info,
-            self.detector.class_names,
-            np.array([s.frame for s in sightings], dtype=np.int64),
-            max_objects=self._config.max_objects,
-        )
-
-    def _look(
-        self, stream: Iterable[TimedFrame], total: int, progress: Progress | None
-    ) -> tuple[list[Sighting], list[NDArray[np.uint8]]]:
-        """The only pass that touches pixels."""
-        sightings: list[Sighting] = []
-        shots: list[NDArray[np.uint8]] = []
-        for batch in _batches(stream):
-            raw = self.detector.detect([frame.pixels for frame in batch])
-            clean = [self._without_doubles(*both) for both in zip(batch, raw, strict=True)]
-            patches = [
-                cut_patches(timed.pixels, found.boxes)
-                for timed, found in zip(batch, clean, strict=True)
-            ]
-            # One computation for all boxes of the batch: NumPy's cost is by the call.
-            looks = np.split(
-                looks_of(np.concatenate(patches)), np.cumsum([len(p) for p in patches])[:-1]
-            )
-            for timed, found, seen in zip(batch, clean, looks, strict=True):
-                boxes = found.boxes.astype(np.float64)
-                sightings.append(
-                    Sighting(
-                        frame=timed.frame_index,
-                        time=timed.time_seconds,
-                        boxes=boxes,
-                        scores=found.scores.astype(np.float64),
-                        class_ids=found.class_ids,
-                        looks=seen,
-                        clear=_clear_share(boxes),
-                    )
-                )
-                shots.append(thumbnail(timed.pixels))
-                if progress is not None:
-                    progress("track", len(sightings), total)
-        return sightings, shots
+    def detect(self, frames: Sequence[TimedFrame]) -> list[Detections]:
+        """What is to be tracked in each frame: the wanted classes, each object once."""
+        raw = self.detector.detect([frame.pixels for frame in frames])
+        return [self._without_doubles(*both) for both in zip(frames, raw, strict=True)]
 
     def _without_doubles(self, timed: TimedFrame, found: Detections) -> Detections:
         """Detections of wanted classes above the threshold, each object once."""
         keep = np.flatnonzero((found.scores >= self._weak) & self._wanted[found.class_ids])
         # Groups far apart from one another: doubles are removed within a group only.
-        apart = self._groups[found.class_ids[keep]] * (max(timed.pixels.shape) + 1)
+        apart = self.groups[found.class_ids[keep]] * (max(timed.pixels.shape) + 1)
         moved = found.boxes[keep] + apart[:, None].astype(np.float32)
         keep = keep[suppress(moved, found.scores[keep], _DOUBLE_IOU)]
         return Detections(found.boxes[keep], found.scores[keep], found.class_ids[keep])
 
-    def _associate(self, scene: list[Sighting], info: VideoInfo, start: float) -> list[Tracklet]:
+
+class DetectionSession:
+    """One video of a `DetectionTracker`: frames are looked at as they come, linked at the end."""
+
+    def __init__(self, tracker: DetectionTracker, info: VideoInfo) -> None:
+        """Use `DetectionTracker.start`."""
+        self._tracker = tracker
+        self._info = info
+        self._batch: list[TimedFrame] = []
+        self._sightings: list[Sighting] = []
+        self._shots: list[NDArray[np.uint8]] = []
+
+    def update(self, frame: TimedFrame) -> None:
+        """See the next frame; detectors are asked about a few at a time."""
+        self._batch.append(frame)
+        if len(self._batch) == _BATCH:
+            self._look()
+
+    def finish(self) -> Tracks:
+        """Tracks with IDs 1..N by first appearance; none when nothing was seen."""
+        self._look()
+        sightings, sure = self._sightings, self._tracker.sure_score
+        cuts = find_cuts(np.array(self._shots)) if len(self._shots) > 1 else []
+        objects: list[Tracklet] = []
+        for first, stop in zip([0, *cuts], [*cuts, len(sightings)], strict=True):
+            scene = sightings[first:stop]
+            found = self._associate(scene)
+            objects += drop_false(found, min_score=sure, n_detected_frames=len(scene))
+        tracks = finish(
+            [smooth(t) for t in objects], self._info, self._tracker.class_names, len(sightings)
+        )
+        remarks = (self._tracker.remark,) if self._tracker.remark else ()
+        return replace(tracks, warnings=(*tracks.warnings, *remarks))
+
+    def _look(self) -> None:
+        """Detect and describe the waiting frames: the only step that touches pixels."""
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        detected = self._tracker.detect(batch)
+        patches = [
+            cut_patches(timed.pixels, found.boxes)
+            for timed, found in zip(batch, detected, strict=True)
+        ]
+        # One computation for all boxes of the batch: NumPy's cost is by the call.
+        looks = np.split(
+            looks_of(np.concatenate(patches)), np.cumsum([len(p) for p in patches])[:-1]
+        )
+        for timed, found, seen in zip(batch, detected, looks, strict=True):
+            boxes = found.boxes.astype(np.float64)
+            self._sightings.append(
+                Sighting(
+                    frame=timed.frame_index,
+                    time=timed.time_seconds,
+                    boxes=boxes,
+                    scores=found.scores.astype(np.float64),
+                    class_ids=found.class_ids,
+                    looks=seen,
+                    clear=_clear_share(boxes),
+                )
+            )
+            self._shots.append(thumbnail(timed.pixels))
+
+    def _associate(self, scene: list[Sighting]) -> list[Tracklet]:
         times = np.array([s.time for s in scene])
         # The slower parts of a video with a variable frame rate set the patience.
         step = float(np.quantile(np.diff(times), 0.9)) if len(times) > 1 else 1.0
-        seen = [self._groups[s.class_ids] for s in scene]
+        seen = [self._tracker.groups[s.class_ids] for s in scene]
+        info, start = self._info, self._tracker.sure_score
         objects: list[Tracklet] = []
         for group in np.unique(np.concatenate([*seen, np.zeros(0, np.int64)])).tolist():
             own = [s.part(g == group) for s, g in zip(scene, seen, strict=True)]
@@ -193,10 +194,13 @@ class DetectionTracker:
         return objects
 
 
-def _batches(stream: Iterable[TimedFrame]) -> Iterator[list[TimedFrame]]:
-    rest = iter(stream)
-    while batch := list(islice(rest, _BATCH)):
-        yield batch
+def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:
+    """Every k-th native frame, k as near as possible to so many a second, and the last."""
+    step = max(1, round(info.fps / fps))
+    wanted = list(range(0, info.n_frames, step))
+    if wanted[-1] != info.n_frames - 1:
+        wanted.append(info.n_frames - 1)
+    return wanted
 
 
 def _clear_share(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

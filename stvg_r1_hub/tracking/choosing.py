@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.structures import Detections, Pixels, Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking.association import DetectionTracker
+from stvg_r1_hub.tracking.protocols import TrackingSession
 
 LOOKS = 12
 """Frames of a video that are looked at, spread over it."""
@@ -44,6 +44,7 @@ class ChoosingTracker:
             coco: of the bundled COCO detector.
         """
         self.name = f"{own.name} or {coco.name}"
+        self.class_names = (*own.class_names, *coco.class_names)
         self.own = own
         self.coco = coco
 
@@ -51,20 +52,9 @@ class ChoosingTracker:
         """As both trackers want them."""
         return self.coco.frames_wanted(info)
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """Track with the one that fits the beginning; who can read a video twice asks `choose`."""
-        frames = iter(stream)
-        first = list(islice(frames, LOOKS))
-        chosen, said = self.choose(first)
-        tracks = chosen.track(chain(first, frames), info, query=query, progress=progress)
-        return replace(tracks, warnings=(said, *tracks.warnings))
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> TrackingSession:
+        """A session that decides by the beginning; who can read a video twice asks `choose`."""
+        return _UndecidedSession(self, info)
 
     def choose(self, frames: Iterable[TimedFrame]) -> tuple[DetectionTracker, str]:
         """The tracker for a video.
@@ -95,13 +85,50 @@ class ChoosingTracker:
                 f"Tracker: the bundled COCO detector, because it sees more in this video "
                 f"({coco_things}) than the model's own detector, which sees {own_things}."
             )
-        said = (
+        why = (
             f"Tracker: the model's own detector, because it recognises its world ({own_things}) in "
             f"{n_sure} of {len(own)} frames of this video."
         )
         if coco_things:
-            said += f" COCO's detector also sees {coco_things}, which only tracker 'coco' follows."
-        return self.own, said
+            why += f" COCO's detector also sees {coco_things}, which only tracker 'coco' follows."
+        return self.own, why
+
+
+class _UndecidedSession:
+    """Keeps the first frames until they say whose the video is."""
+
+    def __init__(self, tracker: ChoosingTracker, info: VideoInfo) -> None:
+        self._tracker = tracker
+        self._info = info
+        self._first: list[TimedFrame] = []
+        self._chosen: tuple[DetectionTracker, str] | None = None
+        self._session: TrackingSession
+
+    def update(self, frame: TimedFrame) -> None:
+        if self._chosen is not None:
+            self._session.update(frame)
+            return
+        self._first.append(frame)
+        if len(self._first) == LOOKS:
+            self._decide()
+
+    def _decide(self) -> tuple[DetectionTracker, str]:
+        self._chosen = self._tracker.choose(self._first)
+        self._session = self._chosen[0].start(self._info)
+        for frame in self._first:
+            self._session.update(frame)
+        self._first.clear()
+        return self._chosen
+
+    def finish(self) -> Tracks:
+        chosen, why = self._chosen or self._decide()
+        tracks = self._session.finish()
+        return replace(
+            tracks,
+            warnings=(why, *tracks.warnings),
+            tracker=chosen.name,
+            class_names=chosen.class_names,
+        )
 
 
 def _seen(tracker: DetectionTracker, pixels: Pixels, sure: float) -> Detections:

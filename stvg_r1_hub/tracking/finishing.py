@@ -123,9 +123,7 @@ def finish(
     objects: Sequence[Tracklet],
     info: VideoInfo,
     class_names: Sequence[str],
-    detected_frames: NDArray[np.int64],
-    *,
-    max_objects: int,
+    n_detected_frames: int,
 ) -> Tracks:
     """Numbered tracks with a box for every native frame between detections.
 
@@ -136,26 +134,18 @@ def finish(
         objects: whole objects.
         info: of the video.
         class_names: of the detector.
-        detected_frames: native frames that the detector saw.
-        max_objects: the objects with the most detections are kept.
+        n_detected_frames: how many frames the detector saw.
 
     Returns:
-        The tracks, with warnings when objects were cut or none was seen.
+        The tracks, with a warning when none was seen.
     """
-    warnings = []
-    if len(objects) > max_objects:
-        warnings.append(
-            f"{len(objects)} objects were tracked and the {max_objects} most visible are kept; "
-            "a model cannot read more numbers."
-        )
-        objects = sorted(objects, key=lambda t: (-len(t), int(t.frames[0])))[:max_objects]
-    elif not objects:
-        warnings.append(f"No object was found in {len(detected_frames)} detected frames.")
     ordered = sorted(objects, key=lambda t: (int(t.frames[0]), -float(t.scores.mean())))
     tracks = [
         _finish_one(number, t, info, class_names) for number, t in enumerate(ordered, start=1)
     ]
-    return Tracks(info.width, info.height, info.frame_times, tuple(tracks), tuple(warnings))
+    nothing = f"No object was found in {n_detected_frames} detected frames."
+    warnings = () if tracks else (nothing,)
+    return Tracks(info.width, info.height, info.frame_times, tuple(tracks), warnings)
 
 
 def _finish_one(

@@ -6,7 +6,6 @@ import difflib
 import importlib.util
 import re
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
-from stvg_r1_hub.tracking.protocols import Detector, Tracker
+from stvg_r1_hub.tracking.protocols import Detector, Tracker, check_tracker
 from stvg_r1_hub.tracking.transformers_open import (
     OPEN_MODEL,
     OPEN_MODEL_TYPES,
@@ -85,7 +84,7 @@ def load_tracker(
             weights (`.pt`), of a tracks file or of an official mask folder; a Hub id of a
             transformers detector, with fixed classes or open vocabulary; or a ready `Tracker`.
             A path that exists wins over a Hub id.
-        config: detection rate, threshold, classes, number of objects.
+        config: detection rate, threshold, classes.
         bundle: folder of the loaded checkpoint, searched for the detector it names.
         device: torch device; ONNX detectors use CUDA where ONNX Runtime has it.
         local_files_only: never ask the Hub.
@@ -102,11 +101,7 @@ def load_tracker(
         MissingPackageError: ultralytics is needed and not installed.
     """
     if not isinstance(tracker, str | Path):
-        if not isinstance(tracker, Tracker):
-            raise TrackerError(
-                f"{type(tracker).__name__} is no tracker: it needs name, frames_wanted and track"
-            )
-        return tracker, f"Tracker: {tracker.name}, as given."
+        return check_tracker(tracker), f"Tracker: {tracker.name}, as given."
     hub: dict[str, Any] = {
         "device": device,
         "local_files_only": local_files_only,
@@ -173,8 +168,6 @@ def _or_coco(own: Tracker, said: str, config: TrackingConfig, device: str) -> tu
     """A bundle's own ONNX detector beside COCO's, unless one knows all that is wanted of both."""
     if not (isinstance(own, DetectionTracker) and isinstance(own.detector, OnnxDetector)):
         return own, said
-    # The model's own limit is for its own world; the notes of any other take them all.
-    config = replace(config, max_objects=TrackingConfig.max_objects)
     try:
         coco = DetectionTracker(OnnxDetector(COCO_FOLDER, device=device), config, name="coco")
     except UnknownClassError:

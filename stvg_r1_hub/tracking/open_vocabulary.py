@@ -7,27 +7,29 @@ behind it are in `transformers_open` and `ultralytics_open`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.structures import Progress, TimedFrame, Tracks, VideoInfo
-from stvg_r1_hub.tracking.association import DetectionTracker
+from stvg_r1_hub.structures import VideoInfo
+from stvg_r1_hub.tracking.association import DetectionTracker, frames_at
 from stvg_r1_hub.tracking.class_groups import named_classes
-from stvg_r1_hub.tracking.protocols import OpenDetector
+from stvg_r1_hub.tracking.protocols import OpenDetector, TrackingSession
 from stvg_r1_hub.tracking.query_nouns import query_nouns
 
 
 class OpenVocabularyTracker:
     """Tracks the things that the queries name."""
 
+    class_names: tuple[str, ...] = ()
+
     def __init__(self, detector: OpenDetector, config: TrackingConfig, *, name: str) -> None:
         """Wrap a detector.
 
         Args:
             detector: finds what it is given words for.
-            config: detection rate, threshold, classes, number of objects.
+            config: detection rate, threshold, classes.
             name: for messages, such as `"open"`.
         """
         self.name = name
@@ -36,17 +38,10 @@ class OpenVocabularyTracker:
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         """As `DetectionTracker`."""
-        return DetectionTracker.frames_at(self._config.fps, info)
+        return frames_at(self._config.fps, info)
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """Track, once, what all queries name; see `DetectionTracker.track`.
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> TrackingSession:
+        """Begin a video in which what all queries name is tracked, once.
 
         Raises:
             TrackerError: there is no query.
@@ -60,7 +55,6 @@ class OpenVocabularyTracker:
                 "such as 'coco'"
             )
         config = self._config if mode == "non-person" else replace(self._config, class_mode="all")
-        tracker = DetectionTracker(self._detector.looking_for(words), config, name=self.name)
-        tracks = tracker.track(stream, info, query=query, progress=progress)
-        said = f"Only what the words say was looked for: {', '.join(words)}."
-        return replace(tracks, warnings=(*tracks.warnings, said))
+        detector = self._detector.looking_for(words)
+        remark = f"Only what the words say was looked for: {', '.join(words)}."
+        return DetectionTracker(detector, config, name=self.name, remark=remark).start(info)

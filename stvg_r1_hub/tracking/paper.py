@@ -10,7 +10,7 @@ there; in the official code its masks may come back later.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
-from stvg_r1_hub.structures import RLE, Pixels, Progress, TimedFrame, Track, Tracks, VideoInfo
+from stvg_r1_hub.structures import RLE, Detections, Pixels, TimedFrame, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.class_groups import wanted_classes
 from stvg_r1_hub.tracking.matching import match_new_objects
 from stvg_r1_hub.tracking.protocols import Detector
@@ -71,97 +71,106 @@ class PaperTracker:
             UnknownClassError: a class is wanted that the detector does not know.
         """
         self.name = name
+        self.class_names = detector.class_names
+        self.segmenter = segmenter
+        self.backward = backward
         self._detector = detector
-        self._segmenter = segmenter
         self._wanted = wanted_classes(config.class_mode, detector.class_names)
-        self._backward = backward
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
         """Every native frame."""
         return range(info.n_frames)
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """Track the objects of one video.
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> PaperSession:
+        """Begin a video; the query is not used, every object of the wanted classes is tracked."""
+        return PaperSession(self, info)
 
-        Args:
-            stream: every native frame, in order; none is kept longer than to the next key frame.
-            info: of the same video.
-            query: not used, every object of the wanted classes is tracked.
-            progress: called with `("track", done, total)`.
-
-        Returns:
-            Tracks with masks, disjoint in every frame; IDs 1, 2, ... as found, by detector order.
-        """
-        session = self._segmenter.open(info.height, info.width, info.n_frames)
-        objects: dict[int, _Seen] = {}
-        recent: deque[Pixels] = deque(maxlen=KEY_FRAME_STEP - 1)
-        for timed in stream:
-            frame = timed.frame_index
-            shown = _disjoint(session.next_frame(timed.pixels))
-            if frame % KEY_FRAME_STEP == 0:
-                new = self._find_new(session, timed.pixels, shown, objects)
-                shown = _disjoint({**shown, **new})
-                if self._backward and recent:
-                    self._follow_back(frame, timed.pixels, new, recent, objects, info)
-            for object_id, mask in shown.items():
-                objects[object_id].show(frame, mask)
-            if self._backward:
-                recent.append(timed.pixels)
-            if progress is not None:
-                progress("track", frame + 1, info.n_frames)
-        return _finished(objects, info)
-
-    def _find_new(
-        self,
-        session: MaskSession,
-        pixels: Pixels,
-        shown: dict[int, Mask],
-        objects: dict[int, _Seen],
-    ) -> dict[int, Mask]:
-        """Start what is new on a key frame, and end what it replaces; `shown` is updated."""
+    def find(self, pixels: Pixels) -> Detections:
+        """What is to be tracked in a key frame, in the detector's order."""
         (found,) = self._detector.detect([pixels])
-        names = [self._detector.class_names[i] for i in found.class_ids.tolist()]
-        wanted = np.flatnonzero(
-            (found.scores >= SCORE_THRESHOLD) & self._wanted[found.class_ids]
-        ).tolist()
-        masks = session.masks_of_boxes(found.boxes[wanted])
+        keep = (found.scores >= SCORE_THRESHOLD) & self._wanted[found.class_ids]
+        return Detections(found.boxes[keep], found.scores[keep], found.class_ids[keep])
+
+
+class PaperSession:
+    """One video of a `PaperTracker`; no frame is kept longer than to the next key frame."""
+
+    def __init__(self, tracker: PaperTracker, info: VideoInfo) -> None:
+        """Use `PaperTracker.start`."""
+        self._tracker = tracker
+        self._info = info
+        self._masks = self._open()
+        self._objects: dict[int, _Seen] = {}
+        self._recent: deque[Pixels] = deque(maxlen=KEY_FRAME_STEP - 1)
+
+    def _open(self) -> MaskSession:
+        return self._tracker.segmenter.open(
+            self._info.height, self._info.width, self._info.n_frames
+        )
+
+    def update(self, frame: TimedFrame) -> None:
+        """Follow every object into the next frame; on a key frame also look for new ones."""
+        number, pixels = frame.frame_index, frame.pixels
+        shown = _disjoint(self._masks.next_frame(pixels))
+        if number % KEY_FRAME_STEP == 0:
+            new = self._find_new(pixels, shown)
+            shown = _disjoint({**shown, **new})
+            if self._tracker.backward and self._recent:
+                self._follow_back(number, pixels, new)
+        for object_id, mask in shown.items():
+            self._objects[object_id].show(number, mask)
+        if self._tracker.backward:
+            self._recent.append(pixels)
+
+    def finish(self) -> Tracks:
+        """Tracks with masks, disjoint in every frame; IDs as found, by detector order."""
+        tracks = []
+        for object_id, seen in self._objects.items():
+            frames = sorted(seen.masks)
+            if frames:
+                tracks.append(
+                    Track(
+                        object_id=object_id,
+                        class_name=seen.class_name,
+                        score=round(seen.score, 4),
+                        frame_indices=np.array(frames, dtype=np.int64),
+                        boxes=np.array([seen.boxes[f] for f in frames], dtype=np.float32),
+                        interpolated=np.zeros(len(frames), dtype=bool),
+                        masks=tuple(seen.masks[f] for f in frames),
+                    )
+                )
+        info = self._info
+        n_keys = len(range(0, info.n_frames, KEY_FRAME_STEP))
+        warnings = () if tracks else (f"No object was found in {n_keys} key frames.",)
+        return Tracks(info.width, info.height, info.frame_times, tuple(tracks), warnings)
+
+    def _find_new(self, pixels: Pixels, shown: dict[int, Mask]) -> dict[int, Mask]:
+        """Start what is new on a key frame, and end what it replaces; `shown` is updated."""
+        found = self._tracker.find(pixels)
+        masks = self._masks.masks_of_boxes(found.boxes)
         kept, given_up = match_new_objects(shown, masks)
         for object_id in given_up:
-            session.drop(object_id)
+            self._masks.drop(object_id)
             del shown[object_id]
         new = {}
         for i in kept:
-            object_id = len(objects) + 1
-            new[object_id] = session.add(object_id, mask=masks[i])
-            objects[object_id] = _Seen(names[wanted[i]], float(found.scores[wanted[i]]))
+            object_id = len(self._objects) + 1
+            new[object_id] = self._masks.add(object_id, mask=masks[i])
+            name = self._tracker.class_names[int(found.class_ids[i])]
+            self._objects[object_id] = _Seen(name, float(found.scores[i]))
         return new
 
-    def _follow_back(
-        self,
-        frame: int,
-        pixels: Pixels,
-        new: dict[int, Mask],
-        recent: Sequence[Pixels],
-        objects: dict[int, _Seen],
-        info: VideoInfo,
-    ) -> None:
+    def _follow_back(self, frame: int, pixels: Pixels, new: dict[int, Mask]) -> None:
         """Masks of new objects in the frames since the key frame before, latest frame first."""
         if not new:
             return
-        session = self._segmenter.open(info.height, info.width, info.n_frames)
+        session = self._open()
         session.next_frame(pixels)
         for object_id, mask in new.items():
             session.add(object_id, mask=mask)
-        for back, earlier in enumerate(reversed(recent), start=1):
+        for back, earlier in enumerate(reversed(self._recent), start=1):
             for object_id, mask in _disjoint(session.next_frame(earlier)).items():
-                objects[object_id].show(frame - back, mask)
+                self._objects[object_id].show(frame - back, mask)
 
 
 def _disjoint(masks: dict[int, Mask]) -> dict[int, Mask]:
@@ -173,24 +182,3 @@ def _disjoint(masks: dict[int, Mask]) -> dict[int, Mask]:
         shown[object_id] = mask if taken is None else mask & ~taken
         taken = mask if taken is None else taken | mask
     return {object_id: shown[object_id] for object_id in sorted(shown)}
-
-
-def _finished(objects: dict[int, _Seen], info: VideoInfo) -> Tracks:
-    tracks = []
-    for object_id, seen in objects.items():
-        frames = sorted(seen.masks)
-        if frames:
-            tracks.append(
-                Track(
-                    object_id=object_id,
-                    class_name=seen.class_name,
-                    score=round(seen.score, 4),
-                    frame_indices=np.array(frames, dtype=np.int64),
-                    boxes=np.array([seen.boxes[f] for f in frames], dtype=np.float32),
-                    interpolated=np.zeros(len(frames), dtype=bool),
-                    masks=tuple(seen.masks[f] for f in frames),
-                )
-            )
-    n_keys = len(range(0, info.n_frames, KEY_FRAME_STEP))
-    warnings = () if tracks else (f"No object was found in {n_keys} key frames.",)
-    return Tracks(info.width, info.height, info.frame_times, tuple(tracks), warnings)

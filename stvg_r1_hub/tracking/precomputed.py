@@ -8,7 +8,7 @@ Compact file: `{"fps", "width", "height", "tracks": [{"id", "class", "score", "f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,21 +17,49 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.outputs import replacing
-from stvg_r1_hub.structures import RLE, Progress, TimedFrame, Track, Tracks, VideoInfo
+from stvg_r1_hub.structures import RLE, TimedFrame, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.file_checks import need, read_json, read_mask
 from stvg_r1_hub.tracking.official_masks import is_official_folder, read_official
+
+
+class GivenTracks:
+    """A tracker that knows its tracks before it sees the video; it is its own session."""
+
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, tracks: Tracks, *, name: str = "given tracks") -> None:
+        """Keep the tracks."""
+        self.name = name
+        self._tracks = tracks
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """None: no pixel is needed."""
+        return ()
+
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> GivenTracks:
+        """Nothing of one video has to be kept apart from the next."""
+        return self
+
+    def update(self, frame: TimedFrame) -> None:
+        """Not called, since no frame is wanted."""
+
+    def finish(self) -> Tracks:
+        """The tracks."""
+        return self._tracks
 
 
 class PrecomputedTracks:
     """A tracker that reads its answer from a compact file or an official folder."""
 
+    name = "precomputed"
+    class_names: tuple[str, ...] = ()
+
     def __init__(self, path: str | Path) -> None:
-        """Remember the path; it is read by `track`, when the video is known.
+        """Remember the path; it is read by `start`, when the video is known.
 
         Raises:
             TrackerError: nothing of either form is there.
         """
-        self.name = "precomputed"
         self._path = Path(path)
         if not (self._path.is_file() or is_official_folder(self._path)):
             raise TrackerError(
@@ -43,22 +71,14 @@ class PrecomputedTracks:
         """None: no pixel is needed."""
         return ()
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> GivenTracks:
         """The stored tracks, checked against the video.
 
         Raises:
             TrackerError: a record contradicts itself or the video; the message names it.
         """
-        if self._path.is_dir():
-            return read_official(self._path, info)
-        return _read_compact(self._path, info)
+        read = read_official if self._path.is_dir() else _read_compact
+        return GivenTracks(read(self._path, info), name=self.name)
 
 
 def tracks_to_dict(tracks: Tracks) -> dict[str, Any]:

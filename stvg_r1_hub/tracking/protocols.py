@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from stvg_r1_hub.structures import Detections, Pixels, Progress, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, VideoInfo
 
 
 @runtime_checkable
@@ -32,27 +33,58 @@ class OpenDetector(Protocol):
         ...
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """A stream of frames -> tracks."""
+class TrackingSession(Protocol):
+    """One video while it is tracked; all that is known of it lives here, nothing in the tracker."""
 
-    name: str
-
-    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
-        """Ascending native frames that `track` needs; may be none."""
+    def update(self, frame: TimedFrame) -> None:
+        """See the next of the frames that the tracker wanted."""
         ...
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """Tracks of one video; the stream yields exactly the `frames_wanted`, in order.
+    def finish(self) -> Tracks:
+        """All objects, once the last frame was seen; called once."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Frames, fed one by one -> tracks. One tracker serves many videos, also at once."""
+
+    name: str
+    class_names: tuple[str, ...]
+    """All that it can tell apart; empty where that depends on the query or the file."""
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """Ascending native frames that a session needs; may be none."""
+        ...
+
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> TrackingSession:
+        """Begin a video; the session is then fed exactly the `frames_wanted`, in order.
 
         `query`, one text or several, is a hint for trackers that look for what is asked; others
         ignore it.
         """
         ...
+
+
+def check_tracker(tracker: object) -> Tracker:
+    """The same object, when it has all that a tracker needs.
+
+    Raises:
+        TrackerError: it has not; the message says what is missing.
+    """
+    if isinstance(tracker, Tracker):
+        return tracker
+    needed = ("name", "class_names", "frames_wanted", "start")
+    missing = [name for name in needed if not hasattr(tracker, name)]
+    old = (
+        ""
+        if not hasattr(tracker, "track")
+        else (
+            " track(stream, info) is no longer called: start(info, query) returns a session, which "
+            "is fed by update(frame) and gives its tracks by finish()."
+        )
+    )
+    raise TrackerError(
+        f"{type(tracker).__name__} is not a tracker: it has no {', no '.join(missing)}; a tracker "
+        f"needs {', '.join(needed[:-1])} and {needed[-1]}.{old} See docs/trackers.md."
+    )

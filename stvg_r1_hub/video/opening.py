@@ -67,7 +67,7 @@ class SampleBuffer:
 
     def __init__(self, plan: SamplingPlan, info: VideoInfo) -> None:
         """Take what was planned for a video."""
-        self._plan = plan
+        self.plan = plan
         self._info = info
         self._indices = np.array(plan.frame_indices, dtype=np.int64)
         self._missing = set(plan.frame_indices)
@@ -110,9 +110,9 @@ class SampleBuffer:
             pixels=self._pixels,
             frame_indices=self._indices,
             times_seconds=self._info.frame_times[self._indices],
-            sample_fps=self._plan.sample_fps,
-            model_height=self._plan.model_height,
-            model_width=self._plan.model_width,
+            sample_fps=self.plan.sample_fps,
+            model_height=self.plan.model_height,
+            model_width=self.plan.model_width,
         )
 
 

@@ -106,12 +106,11 @@ def _track_on_gpu(
     query: str | Sequence[str] | None,
 ) -> Generator[Any, None, None]:
     def work(progress: Progress) -> Tracks:
-        def stream() -> Iterable[TimedFrame]:
-            for done, frame in enumerate(frames, start=1):
-                progress("decode/track", done, len(frames))
-                yield frame
-
-        return _tracker(key).track(stream(), info, query=query)
+        session = _tracker(key).start(info, query)
+        for done, frame in enumerate(frames, start=1):
+            progress("decode/track", done, len(frames))
+            session.update(frame)
+        return session.finish()
 
     yield from collect(work)
 
@@ -121,8 +120,7 @@ class BorrowedTracker:
 
     def __init__(self, tracker: Tracker, key: TrackerKey) -> None:
         """Use a tracker that the GPU process can load by its key."""
-        self.name = tracker.name
-        self.class_names = tuple(getattr(tracker, "class_names", ()))
+        self.name, self.class_names = tracker.name, tracker.class_names
         self._tracker = tracker
         self._key = key
         _TRACKERS.setdefault(key, tracker)
@@ -131,40 +129,61 @@ class BorrowedTracker:
         """As the tracker itself wants them."""
         return self._tracker.frames_wanted(info)
 
-    def track(
-        self,
-        stream: Iterable[TimedFrame],
-        info: VideoInfo,
-        *,
-        query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
-    ) -> Tracks:
-        """Collect the frames, track them on the GPU, and bring the tracks to full size.
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> BorrowedSession:
+        """Begin a video."""
+        return BorrowedSession(self._key, info, query)
+
+
+class BorrowedSession:
+    """Frames that wait for their one call."""
+
+    def __init__(self, key: TrackerKey, info: VideoInfo, query: str | Sequence[str] | None) -> None:
+        """Use `BorrowedTracker.start`."""
+        scale = min(1.0, MAX_SIDE / max(info.width, info.height))
+        width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
+        self._key, self._info, self._query = key, info, query
+        self._small = replace(info, width=width, height=height)
+        self._frames: list[TimedFrame] = []
+
+    def update(self, frame: TimedFrame) -> None:
+        """Keep the frame, no larger than it may cross.
 
         Raises:
             TrackerError: more frames than can cross.
+        """
+        self._frames.append(_fitted(frame, self._small.width, self._small.height))
+        _check_bytes(self._frames)
+
+    def finish(self) -> Tracks:
+        """Track the frames on the GPU, and bring the tracks to full size.
+
+        Raises:
             ModelError: no GPU can be had, said in one sentence.
         """
-        scale = min(1.0, MAX_SIDE / max(info.width, info.height))
-        width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
-        frames = _gathered(stream, width, height)
-        small = replace(info, width=width, height=height)
-        tracks: Tracks = run(_track_on_gpu(self._key, frames, small, query), progress)
-        return tracks if scale == 1.0 else _full_size(tracks, info)
+        call = _track_on_gpu(self._key, self._frames, self._small, self._query)
+        tracks: Tracks = run(call, None)
+        return tracks if self._small.width == self._info.width else _full_size(tracks, self._info)
 
 
-def _gathered(stream: Iterable[TimedFrame], width: int, height: int) -> list[TimedFrame]:
+def _fitted(frame: TimedFrame, width: int, height: int) -> TimedFrame:
+    if frame.pixels.shape[:2] == (height, width):
+        return frame
+    return replace(frame, pixels=resize(frame.pixels, height, width))
+
+
+def _check_bytes(frames: Sequence[TimedFrame]) -> None:
+    if frames and len(frames) * frames[-1].pixels.nbytes > MAX_BYTES:
+        raise TrackerError(
+            "The video is too long for this choice here: use a shorter one, or the 'coco' "
+            "tracker and no masks."
+        )
+
+
+def _gathered(stream: Iterable[TimedFrame]) -> list[TimedFrame]:
     frames: list[TimedFrame] = []
     for frame in stream:
-        pixels = frame.pixels
-        if pixels.shape[:2] != (height, width):
-            pixels = resize(pixels, height, width)
-        frames.append(replace(frame, pixels=pixels))
-        if len(frames) * pixels.nbytes > MAX_BYTES:
-            raise TrackerError(
-                "The video is too long for this choice here: use a shorter one, or the 'coco' "
-                "tracker and no masks."
-            )
+        frames.append(frame)
+        _check_bytes(frames)
     return frames
 
 
@@ -225,7 +244,7 @@ class BorrowedMasks:
         """The tube with a mask for every box; only its own frames are decoded and cross."""
         info = source.info
         wanted = sorted({box.frame_index for box in tube.boxes})
-        frames = _gathered(source.stream(wanted), info.width, info.height)
+        frames = _gathered(source.stream(wanted))
         call = _segment_on_gpu(self.name, tube, frames, info.height, info.width)
         masked: Tube = run(call, None)
         return masked

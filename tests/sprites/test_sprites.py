@@ -39,8 +39,8 @@ from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.sprites.scene import KINDS as ALL_KINDS
 from stvg_r1_hub.sprites.scene import TIME_STEP, Scene
 from stvg_r1_hub.sprites.statistics import level_statistics
-from stvg_r1_hub.sprites.true_tracker import TrueTracker
 from stvg_r1_hub.structures import Tracks
+from stvg_r1_hub.tracking import GivenTracks
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 
@@ -336,7 +336,7 @@ def test_none_must_be_said_outright(text: str, right: bool, tmp_path: Path) -> N
     scene = next(s for i in range(50) if not (s := clip_scene("medium", 2, i)).answer_range)
     path = tmp_path / "clip.mp4"
     write_clip(scene, path)
-    pipeline = STVGPipeline(STVGConfig(), TrueTracker(scene), ScriptedVLM([text]))
+    pipeline = STVGPipeline(STVGConfig(), GivenTracks(true_tracks(scene)), ScriptedVLM([text]))
     assert score_result(scene, pipeline(scene.query, path)).id_correct is right
 
 

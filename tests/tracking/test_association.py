@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.errors import Cancelled
 from stvg_r1_hub.structures import Tracks, VideoInfo
 from stvg_r1_hub.tracking import DetectionTracker, Tracker
 from stvg_r1_hub.tracking.class_groups import COCO_GROUPS, class_groups
-from tests.tracking.worlds import World, arrays, ids_along, info_of, moving
+from tests.tracking.worlds import World, arrays, ids_along, info_of, moving, tracked
 
 RED, BLUE, GREEN, WHITE = (220, 30, 30), (30, 30, 220), (30, 200, 30), (250, 250, 250)
 
@@ -16,7 +15,7 @@ RED, BLUE, GREEN, WHITE = (220, 30, 30), (30, 30, 220), (30, 200, 30), (250, 250
 def track(world: World, info: VideoInfo, **settings: float) -> tuple[Tracks, DetectionTracker]:
     tracker = DetectionTracker(world, TrackingConfig(**settings), name="world")  # type: ignore[arg-type]
     wanted = tracker.frames_wanted(info)
-    return tracker.track(world.stream(wanted, info), info), tracker
+    return tracked(tracker, world.stream(wanted, info), info), tracker
 
 
 def test_it_is_a_tracker() -> None:
@@ -123,20 +122,6 @@ def test_ids_follow_first_appearance_then_score() -> None:
     assert [t.score for t in tracks.tracks] == pytest.approx([0.95, 0.7, 0.9], abs=1e-3)
 
 
-def test_too_many_objects_are_reported() -> None:
-    world = World(
-        {
-            RED: moving(range(40), (20, 20), (0, 0)),
-            BLUE: moving(range(25), (120, 20), (0, 0)),
-            GREEN: moving(range(40), (220, 20), (0, 0)),
-        }
-    )
-    tracks, _ = track(world, info_of(40), max_objects=2)
-    assert tracks.object_ids == (1, 2)
-    assert {int(t.boxes[0, 0]) for t in tracks.tracks} == {20, 220}
-    assert any("3 objects" in w and "2 most visible" in w for w in tracks.warnings)
-
-
 @pytest.mark.parametrize("n_frames", [1, 2])
 def test_tiny_videos(n_frames: int) -> None:
     world = World({RED: moving(range(n_frames), (20, 20), (0, 0))})
@@ -171,38 +156,15 @@ def test_coco_classes_are_associated_within_supercategories() -> None:
 
 def test_same_input_same_output_and_no_state_is_shared() -> None:
     a = World({RED: moving(range(40), (20, 80), (4, 0))}, noise=1.0)
-    b = World({BLUE: moving(range(40), (20, 150), (3, 0))}, noise=1.0)
     info = info_of(40)
     alone, tracker = track(a, info)
-    again = tracker.track(a.stream(range(40), info), info)
+    again = tracked(tracker, a.stream(range(40), info), info)
     assert np.array_equal(arrays(alone)[0], arrays(again)[0])
 
-    # Two videos tracked at the same time, frame by frame in turn.
-    one, two = (DetectionTracker(w, TrackingConfig(), name="w") for w in (a, b))
-    other: list[Tracks] = []
-
-    def interleaved():  # type: ignore[no-untyped-def]
-        for n, frame in enumerate(a.stream(range(40), info)):
-            if n == 20:
-                other.append(two.track(b.stream(range(40), info), info))
-            yield frame
-
-    first = one.track(interleaved(), info)
-    assert np.array_equal(arrays(first)[0], arrays(alone)[0])
-    assert other[0].object_ids == (1,)
-
-
-def test_progress_is_told_and_can_cancel() -> None:
-    world = World({RED: moving(range(20), (20, 80), (4, 0))})
-    info = info_of(20)
-    told: list[tuple[str, int, int | None]] = []
-
-    def progress(stage: str, done: int, total: int | None) -> None:
-        told.append((stage, done, total))
-        if done == 15:
-            raise Cancelled("stopped")
-
-    tracker = DetectionTracker(world, TrackingConfig(), name="world")
-    with pytest.raises(Cancelled):
-        tracker.track(world.stream(range(20), info), info, progress=progress)
-    assert told[0] == ("track", 1, 20) and told[-1] == ("track", 15, 20)
+    # Two videos tracked at the same time by one tracker, frame by frame in turn.
+    one, two = tracker.start(info), tracker.start(info)
+    for frame in a.stream(range(40), info):
+        one.update(frame)
+        two.update(frame)
+    for session in (one, two):
+        assert np.array_equal(arrays(session.finish())[0], arrays(alone)[0])

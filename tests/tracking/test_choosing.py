@@ -23,6 +23,7 @@ from stvg_r1_hub.video import open_video
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.media import write_clip
 from tests.tracking.test_detectors import write_detector
+from tests.tracking.worlds import tracked
 
 BUNDLE = load_bundle("tiny", weights=False)
 PICTURES = BUNDLED / "backgrounds"
@@ -139,8 +140,8 @@ def test_every_kind_of_video_is_looked_at(
 def test_who_has_only_a_stream_is_judged_by_its_beginning(tracker: ChoosingTracker) -> None:
     with open_video(sprites("easy", 1), fps=10) as source:
         stream = source.stream(tracker.frames_wanted(source.info))
-        tracks = tracker.track(stream, source.info)
-        assert len(tracks) and "own detector, because" in tracks.warnings[0]
+        tracks = tracked(tracker, stream, source.info)
+        assert tracks.tracker == "detector" and "own detector, because" in tracks.warnings[0]
         assert len(tracks.tracks[0].frame_indices) > LOOKS  # The frames looked at are not lost.
 
 

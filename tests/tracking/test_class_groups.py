@@ -21,7 +21,7 @@ from stvg_r1_hub.tracking.score_scale import SURE_SCORES, score_limits
 from tests.media import write_clip
 from tests.tiny_detectors import save_fixed, save_grounding_dino
 from tests.tracking.test_detectors import write_detector
-from tests.tracking.worlds import World, info_of, moving
+from tests.tracking.worlds import World, info_of, moving, tracked
 
 RED, BLUE, GREEN = (220, 30, 30), (30, 30, 220), (30, 200, 30)
 VOC_NAMES = {
@@ -99,7 +99,7 @@ def world() -> World:
 
 def tracks_of(world: World, config: TrackingConfig) -> Tracks:
     tracker, info = DetectionTracker(world, config, name="world"), info_of(30)
-    return tracker.track(world.stream(tracker.frames_wanted(info), info), info)
+    return tracked(tracker, world.stream(tracker.frames_wanted(info), info), info)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
+from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.structures import TimedFrame, VideoInfo
 from stvg_r1_hub.tracking import ChoosingTracker, DetectionTracker, PrecomputedTracks, load_tracker
 from stvg_r1_hub.tracking.loading import automatic_choices
 from tests.tracking.test_detectors import figure, write_detector
 from tests.tracking.test_detectors import yolos as yolos
-from tests.tracking.worlds import World, info_of
+from tests.tracking.worlds import World, info_of, tracked
 
 
 def test_auto_is_the_bundled_coco_detector() -> None:
@@ -91,8 +93,28 @@ def test_paths(tmp_path: Path, yolos: Path) -> None:
 def test_a_ready_tracker_is_used_as_it_is() -> None:
     mine = DetectionTracker(World({}), TrackingConfig(), name="mine")
     assert load_tracker(mine, config=TrackingConfig()) == (mine, "Tracker: mine, as given.")
-    with pytest.raises(TrackerError, match="no tracker"):
+    with pytest.raises(TrackerError, match="int is not a tracker: it has no name, no class_names"):
         load_tracker(3, config=TrackingConfig())  # type: ignore[arg-type]
+
+
+class OldTracker:
+    """What a tracker was before sessions."""
+
+    name = "old"
+
+    def frames_wanted(self, info: VideoInfo) -> list[int]:
+        return []
+
+    def track(self, stream: object, info: VideoInfo) -> None:
+        raise AssertionError("it must not be called")
+
+
+def test_a_tracker_of_the_old_form_is_told_what_to_change() -> None:
+    said = r"OldTracker is not a tracker: it has no class_names, no start; .* start\(info, query\)"
+    with pytest.raises(TrackerError, match=said):
+        load_tracker(OldTracker(), config=TrackingConfig())  # type: ignore[arg-type]
+    with pytest.raises(TrackerError, match=said):
+        track_video([np.zeros((8, 8, 3), np.uint8)] * 2, OldTracker())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -125,9 +147,7 @@ def test_the_bundled_detector_tracks_a_rendered_video() -> None:
     tracker, _ = load_tracker(config=TrackingConfig())
     info = info_of(4)
     still = figure()
-    from stvg_r1_hub.structures import TimedFrame, VideoInfo
-
     info = VideoInfo("drawn", 640, 480, info.frame_times, info.duration_seconds)
     frames = (TimedFrame(i, i / 10, np.roll(still, 4 * i, axis=1)) for i in range(4))
-    tracks = tracker.track(frames, info)
+    tracks = tracked(tracker, frames, info)
     assert list(tracks.object_ids) == list(range(1, len(tracks) + 1))

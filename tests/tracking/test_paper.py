@@ -17,7 +17,7 @@ from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks
 from stvg_r1_hub.tracking import PaperTracker, load_tracker, paper
 from stvg_r1_hub.tracking.matching import match_new_objects
 from tests.tiny_sam2 import build_model, build_processor
-from tests.tracking.worlds import HEIGHT, WIDTH, World, info_of, moving
+from tests.tracking.worlds import HEIGHT, WIDTH, World, info_of, moving, tracked
 
 RED, BLUE, GREEN = (220, 30, 30), (30, 30, 220), (30, 220, 30)
 
@@ -74,7 +74,7 @@ def run(
     tracker = PaperTracker(world, segmenter, config, backward=backward)
     info = info_of(n_frames)
     assert list(tracker.frames_wanted(info)) == list(range(n_frames))
-    return tracker.track(world.stream(range(n_frames), info), info), segmenter.sessions
+    return tracked(tracker, world.stream(range(n_frames), info), info), segmenter.sessions
 
 
 def test_objects_are_found_on_key_frames_and_followed_between() -> None:
@@ -166,7 +166,7 @@ def test_a_part_is_given_up_for_the_whole() -> None:
     info = info_of(30)
     world = Growing({RED: moving(range(30), (20, 20), (2, 0))})
     tracker = PaperTracker(world, PartSegmenter(), TrackingConfig())
-    part, whole = tracker.track(world.stream(range(30), info), info).tracks
+    part, whole = tracked(tracker, world.stream(range(30), info), info).tracks
     assert part.frame_indices.tolist() == list(range(15))
     assert whole.frame_indices.tolist() == list(range(15, 30)) and whole.object_id == 2
 
@@ -262,7 +262,7 @@ def test_one_pass_gives_the_masks_of_the_official_restarts(
     monkeypatch.setattr(paper, "match_new_objects", everything_is_new)
     monkeypatch.setattr(sys.modules[__name__], "match_new_objects", everything_is_new)
     tracker = PaperTracker(Boxes(detected), Watched(model, processor), TrackingConfig())
-    tracks = tracker.track(stream(), info)
+    tracks = tracked(tracker, stream(), info)
     official, steps = official_masks(model, processor, frames, detected)
     assert opened[0].frame_steps == 36 + 21 + 6 < steps == 36 + 2 * 21 + 3 * 6
     painted = {

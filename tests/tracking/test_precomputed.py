@@ -68,7 +68,7 @@ def test_compact_file_round_trip(tmp_path: Path, masks: bool) -> None:
     tracker = PrecomputedTracks(path)
     assert isinstance(tracker, Tracker)
     assert list(tracker.frames_wanted(INFO)) == []
-    assert_same(tracker.track(iter(()), INFO), example(masks))
+    assert_same(tracker.start(INFO).finish(), example(masks))
 
 
 def test_the_minimal_compact_form_is_enough(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_minimal_compact_form_is_enough(tmp_path: Path) -> None:
     tracks = load_tracks(path)
     assert tracks.frame_times.tolist() == pytest.approx([0, 0.2, 0.4])
     assert tracks.tracks[0].interpolated.tolist() == [False]
-    assert len(PrecomputedTracks(path).track(iter(()), INFO).frame_times) == 6
+    assert len(PrecomputedTracks(path).start(INFO).finish().frame_times) == 6
 
 
 def test_official_folder_round_trip(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_official_folder_round_trip(tmp_path: Path) -> None:
     assert set(values["objects"]) == {"2"}
     assert set(values["objects"]["2"]) == {"rle", "class_name", "box"}
     for folder in (tmp_path, tmp_path / "mask_data"):
-        tracks = PrecomputedTracks(folder).track(iter(()), INFO)
+        tracks = PrecomputedTracks(folder).start(INFO).finish()
         assert tracks.object_ids == (2, 7)
         dog, cat = tracks.tracks
         assert dog.class_name == "dog" and dog.frame_indices.tolist() == [1, 4]
@@ -112,7 +112,7 @@ def test_official_folders_as_the_scripts_leave_them(tmp_path: Path) -> None:
     write_official(tmp_path, 0, None)
     write_official(tmp_path, 2, {"1": {"rle": rle, "class_name": None, "box": None}})
     write_official(tmp_path, 3, {"1": None, "4": {"rle": encode_mask(mask(0, 0, 0, 0))}})
-    tracks = PrecomputedTracks(tmp_path).track(iter(()), INFO)
+    tracks = PrecomputedTracks(tmp_path).start(INFO).finish()
     assert tracks.object_ids == (1,)
     assert tracks.tracks[0].class_name == "object"
     assert tracks.tracks[0].frame_indices.tolist() == [2]
@@ -132,7 +132,7 @@ def test_official_folders_as_the_scripts_leave_them(tmp_path: Path) -> None:
 def test_bad_official_files_are_named(tmp_path: Path, objects: Any, frame: int, said: str) -> None:
     write_official(tmp_path, frame, objects)
     with pytest.raises(TrackerError, match=said):
-        PrecomputedTracks(tmp_path).track(iter(()), INFO)
+        PrecomputedTracks(tmp_path).start(INFO).finish()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_bad_records_are_named(tmp_path: Path, change: dict[str, Any], said: str
     values = {"fps": 5, "width": 40, "height": 30, "tracks": [good | change]}
     path.write_text(json.dumps(values))
     with pytest.raises(TrackerError, match=said) as raised:
-        PrecomputedTracks(path).track(iter(()), INFO)
+        PrecomputedTracks(path).start(INFO).finish()
     assert "track 0" in str(raised.value)
 
 
@@ -176,7 +176,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     ]:
         path.write_text(json.dumps(values))
         with pytest.raises(TrackerError, match=said):
-            PrecomputedTracks(path).track(iter(()), INFO)
+            PrecomputedTracks(path).start(INFO).finish()
     path.write_text(json.dumps({"fps": 0, "width": 40, "height": 30, "tracks": [good]}))
     with pytest.raises(TrackerError, match="fps is 0"):
         load_tracks(path)

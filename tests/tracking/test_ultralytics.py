@@ -11,7 +11,7 @@ from stvg_r1_hub.errors import MissingPackageError, TrackerError, VideoError
 from stvg_r1_hub.structures import TimedFrame
 from stvg_r1_hub.tracking import DetectionTracker, UltralyticsDetector, load_tracker
 from stvg_r1_hub.video import open_video
-from tests.tracking.worlds import World, info_of, moving
+from tests.tracking.worlds import World, info_of, moving, tracked
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_a_weights_file_is_a_tracker(weights: Path) -> None:
     info = info_of(2)
     world = World({(220, 30, 30): moving(range(2), (20, 20), (2, 0))})
     frames = (TimedFrame(i, i / 10, world.picture(i)) for i in range(2))
-    assert len(tracker.track(frames, info).frame_times) == 2
+    assert len(tracked(tracker, frames, info).frame_times) == 2
 
 
 def test_unknown_weights_are_one_sentence(tmp_path: Path) -> None:

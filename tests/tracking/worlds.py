@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.geometry import paired_iou
 from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.tracking import Tracker
 
 WIDTH, HEIGHT = 320, 240
 Path = dict[int, tuple[float, float, float, float]]
@@ -90,6 +91,16 @@ class World:
             scores=np.array([self.scores.get(c, 0.9) for _, c in rows], dtype=np.float32),
             class_ids=np.array([self.classes.get(c, 0) for _, c in rows], dtype=np.int64),
         )
+
+
+def tracked(
+    tracker: Tracker, stream: Iterable[TimedFrame], info: VideoInfo, query: str | None = None
+) -> Tracks:
+    """What a tracker makes of a stream of frames."""
+    session = tracker.start(info, query)
+    for frame in stream:
+        session.update(frame)
+    return session.finish()
 
 
 def ids_along(tracks: Tracks, path: Path) -> list[int]:

@@ -14,10 +14,14 @@ from stvg_r1_hub.sprites.clips import (
     clip_scene,
     frame_times,
     record,
+    true_tracks,
     write_clip,
 )
 from stvg_r1_hub.sprites.scene import Scene, traits
-from stvg_r1_hub.sprites.true_tracker import TrueTracker
+from stvg_r1_hub.tracking import GivenTracks
+
+TRUE_TRACKS = "true tracks"
+"""What a run's settings call the tracker that knows the truth."""
 
 
 def read_sprites(level: str, seed: int, n: int, folder: str | Path) -> list[AnnotatedSample]:
@@ -63,9 +67,9 @@ def render_missing(samples: Sequence[AnnotatedSample]) -> None:
             write_clip(_scene(sample), sample.video)
 
 
-def true_tracker(sample: AnnotatedSample) -> TrueTracker:
-    """The true tracks of a sample's clip."""
-    return TrueTracker(_scene(sample))
+def true_tracker(sample: AnnotatedSample) -> GivenTracks:
+    """The true tracks of a sample's clip, to measure the language model alone."""
+    return GivenTracks(true_tracks(_scene(sample)), name=TRUE_TRACKS)
 
 
 def _scene(sample: AnnotatedSample) -> Scene:
