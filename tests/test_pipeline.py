@@ -232,7 +232,8 @@ def test_more_objects_than_a_model_can_read_are_cut_and_it_is_said(clip: Path) -
     pipeline, _, vlm = make_pipeline(tracker=tracker)
     result = pipeline("the dog", clip)
     assert "120 objects were tracked and the 99 most visible are kept" in result.warnings[0]
-    assert min(vlm.shown[0].offered_ids) > 20
+    assert vlm.shown[0].offered_ids == set(range(1, 100))
+    assert result.tracks is not None and min(t.score for t in result.tracks.tracks) > 20 / 200
 
 
 def test_one_pass_feeds_tracker_and_sample(clip: Path) -> None:
@@ -389,8 +390,10 @@ def test_a_lost_or_hidden_object_starts_anew_from_its_box(clip: Path) -> None:
 
 def test_max_objects_keeps_the_most_visible(clip: Path) -> None:
     tracker = FixedTracker(make_track(1, 10, score=0.3), make_track(2, 90, score=0.9))
-    pipeline, _, vlm = make_pipeline(tracker=tracker)
-    assert pipeline("the dog", clip, max_objects=1).found
+    pipeline, _, vlm = make_pipeline(GOOD.replace("ID: 2", "ID: 1"), tracker=tracker)
+    result = pipeline("the dog", clip, max_objects=1)
+    assert result.found and result.boxes[0].xyxy[0] > 90
+    assert pipeline.track(clip).object_ids == (1, 2)
     assert vlm.shown[0].offered_ids == {1}
     with pytest.raises(ConfigError, match="max_objects"):
         pipeline("the dog", clip, max_objects=0)

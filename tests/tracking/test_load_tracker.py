@@ -1,20 +1,22 @@
 """What a user may name as a tracker, and how the choice is said."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.pipeline import open_video, track_video
 from stvg_r1_hub.structures import TimedFrame, VideoInfo
 from stvg_r1_hub.tracking import ChoosingTracker, DetectionTracker, PrecomputedTracks, load_tracker
 from stvg_r1_hub.tracking.loading import automatic_choices
 from tests.tracking.test_detectors import figure, write_detector
 from tests.tracking.test_detectors import yolos as yolos
-from tests.tracking.worlds import World, info_of, tracked
+from tests.tracking.worlds import World, info_of, moving, tracked
 
 
 def test_auto_is_the_bundled_coco_detector() -> None:
@@ -113,8 +115,21 @@ def test_a_tracker_of_the_old_form_is_told_what_to_change() -> None:
     said = r"OldTracker is not a tracker: it has no class_names, no start; .* start\(info, query\)"
     with pytest.raises(TrackerError, match=said):
         load_tracker(OldTracker(), config=TrackingConfig())  # type: ignore[arg-type]
+    video = open_video([np.zeros((16, 16, 3), np.uint8)] * 2, fps=10)
     with pytest.raises(TrackerError, match=said):
-        track_video([np.zeros((8, 8, 3), np.uint8)] * 2, OldTracker())  # type: ignore[arg-type]
+        track_video(video, OldTracker())  # type: ignore[arg-type]
+
+
+def test_the_documented_tracker_tracks() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trackers.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    world = World({(255, 255, 255): moving(range(4), (20, 80), (30, 0))}, backgrounds={0: 10})
+    frames = [world.picture(i) for i in range(4)]
+    tracks = track_video(open_video(frames, fps=10), names["Brightest"]())
+    assert tracks.tracker == "brightest" and tracks.class_names == ("light",)
+    assert tracks.tracks[0].boxes[:, 0].tolist() == [12, 42, 72, 102]
 
 
 @pytest.mark.parametrize(
