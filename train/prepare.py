@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     config = bundle.config if bundle else STVGConfig()
     classes = _classes(args, config)
     tracking = config.tracking.of_classes(classes)
-    tracker, told = _tracker(args, tracking, bundle, str(state.device.type))
+    tracker, choice = _tracker(args, tracking, bundle, str(state.device.type))
     preparation = Preparation(
         dataset=args.dataset,
         annotations=hashlib.sha256(args.annotations.read_bytes()).hexdigest(),
@@ -202,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
         first_frame_number=args.first_frame,
     )
     if state.is_main_process:
-        sys.stderr.write("\n".join([told, *annotations.warnings()]) + "\n")
+        sys.stderr.write("\n".join([choice, *annotations.warnings()]) + "\n")
         begin(args.out, preparation, config)
         for work in works if args.retry_failed else ():
             work.failure(args.out).unlink(missing_ok=True)
@@ -216,8 +216,8 @@ def run(args: argparse.Namespace) -> int:
     state.wait_for_everyone()
     if state.is_main_process:
         counts = finish(args.out, works, annotations.set_aside)
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        sys.stderr.write(f"{told}; see {args.out / SAMPLES}, {SET_ASIDE}, {FAILED}\n")
+        summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+        sys.stderr.write(f"{summary}; see {args.out / SAMPLES}, {SET_ASIDE}, {FAILED}\n")
         return 0 if counts["usable"] else 2
     return 0
 

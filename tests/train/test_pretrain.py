@@ -18,6 +18,7 @@ from train.bundled import pretrain, stage_files
 from train.bundled.collate import Collator
 from train.bundled.dialogue import dense_dialogue
 from train.bundled.fast_forward import patchify, text_forward, vision_forward
+from train.bundled.model_with_heads import TinyModelWithHeads, take_over
 from train.bundled.recipes import RECIPES, Recipe
 from train.bundled.sizes import LARGE, SIZES, bundle_config
 from train.bundled.sprite_samples import (
@@ -30,7 +31,6 @@ from train.bundled.sprite_samples import (
 )
 from train.bundled.stage_files import load_stage, run_processor
 from train.bundled.tiny_model import build_model, build_processor
-from train.bundled.trainee import Trainee, take_over
 
 
 @pytest.fixture(scope="module")
@@ -286,13 +286,13 @@ def test_a_full_disk_leaves_the_last_good_weights(
 def test_a_finished_model_can_be_started_from(recipe: Recipe, tmp_path: Path, processor) -> None:
     pretrain.train_stage(recipe, "tok", tmp_path / "run", steps=1, workers=0)
     pretrain.export(recipe, tmp_path / "run", tmp_path / "bundle", stage="tok")
-    trainee = Trainee(processor)
-    said = take_over(trainee, processor.tokenizer, tmp_path / "bundle")
+    model = TinyModelWithHeads(processor)
+    said = take_over(model, processor.tokenizer, tmp_path / "bundle")
     n = len(processor.tokenizer)
     assert said.endswith(f"{n} of {n} tokens")
     with pytest.raises(SystemExit, match="Cannot start"):
-        take_over(trainee, processor.tokenizer, tmp_path / "nothing")
-    other = Trainee(processor, LARGE)
+        take_over(model, processor.tokenizer, tmp_path / "nothing")
+    other = TinyModelWithHeads(processor, LARGE)
     with pytest.raises(SystemExit, match="another model"):
         load_stage(other, tmp_path / "run" / "tok.safetensors", "tok")
 

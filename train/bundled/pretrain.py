@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from train.bundled.collate import Collator
+from train.bundled.model_with_heads import TinyModelWithHeads, losses, take_over
 from train.bundled.recipes import RECIPES, Recipe, Stage
 from train.bundled.sample_batches import SampleBatches
 from train.bundled.stage_files import (
@@ -41,7 +42,6 @@ from train.bundled.stage_files import (
     save_weights,
 )
 from train.bundled.tiny_model import save_bundle
-from train.bundled.trainee import Trainee, losses, take_over
 from train.run.curves import draw_stages
 
 HALF_IS_FAST = torch.cuda.is_available() or "AVX512" in torch.backends.cpu.get_cpu_capability()
@@ -52,11 +52,11 @@ SEEDS = {"tok": 1000, "dense": 1001, "mix": 1002, "read": 1003, "sharpen": 1004}
 """Of the training scenes; evaluation draws other ones."""
 
 
-def optimizers(trainee: Trainee, stage: Stage) -> list[torch.optim.Optimizer]:
+def optimizers(model: TinyModelWithHeads, stage: Stage) -> list[torch.optim.Optimizer]:
     """Muon for hidden matrices, AdamW for embeddings, norms, biases and read-outs."""
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
-    for name, weight in trainee.named_parameters():
+    for name, weight in model.named_parameters():
         hidden = weight.ndim == 2 and not name.startswith("heads") and "embed" not in name
         (matrices if hidden and "lm_head" not in name else rest).append(weight)
     return [
@@ -115,17 +115,17 @@ def train_stage(
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
     processor = run_processor(recipe, out, warm_start)
-    trainee = Trainee(processor, recipe.size)
+    model = TinyModelWithHeads(processor, recipe.size)
     state_path = out / f"{name}.state.pt"
     fingerprint = json.dumps([recipe.size.name, steps, dataclasses.asdict(stage)])
     if stage.previous and not state_path.exists():
-        load_stage(trainee, out / f"{stage.previous}.safetensors", stage.previous)
+        load_stage(model, out / f"{stage.previous}.safetensors", stage.previous)
     elif warm_start and not state_path.exists():
-        print(take_over(trainee, processor.tokenizer, warm_start))
-    trainee.to(device)
-    opts = optimizers(trainee, stage)
+        print(take_over(model, processor.tokenizer, warm_start))
+    model.to(device)
+    opts = optimizers(model, stage)
     rates = [o.param_groups[0]["lr"] for o in opts]
-    first = load_state(state_path, fingerprint, trainee, opts) if state_path.exists() else 0
+    first = load_state(state_path, fingerprint, model, opts) if state_path.exists() else 0
     stream = iter(_batches(recipe, name, processor, first, workers, pin_memory=device == "cuda"))
     log_path = out / f"{name}.jsonl"
     cut_log(log_path, first)
@@ -134,14 +134,14 @@ def train_stage(
         for step in bar:
             batch = {k: v.to(device, non_blocking=True) for k, v in next(stream).items()}
             share = schedule(step, stage, steps)
-            figures = _step(trainee, opts, rates, batch, stage, share) | {"step": step}
+            figures = _step(model, opts, rates, batch, stage, share) | {"step": step}
             log.write(json.dumps({k: round(v, 4) for k, v in figures.items()}) + "\n")
             if step % 20 == 0:
                 log.flush()
                 bar.set_postfix({k: f"{v:.3f}" for k, v in figures.items() if k != "step"})
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-                save_state(state_path, fingerprint, trainee, opts, step + 1)
-    save_weights(trainee, out / f"{name}.safetensors")
+                save_state(state_path, fingerprint, model, opts, step + 1)
+    save_weights(model, out / f"{name}.safetensors")
     state_path.unlink()
     draw_stages(out, list(recipe.stages))
     print(verdict(recipe, name, log_path))
@@ -174,7 +174,7 @@ def _batches(
 
 
 def _step(
-    trainee: Trainee,
+    model: TinyModelWithHeads,
     opts: list[torch.optim.Optimizer],
     rates: list[float],
     batch: dict[str, Tensor],
@@ -185,9 +185,9 @@ def _step(
     begun = time.perf_counter()
     device = batch["frames"].device.type
     with torch.autocast(device, torch.bfloat16, enabled=HALF_IS_FAST):
-        loss, figures = losses(trainee, batch, stage)
+        loss, figures = losses(model, batch, stage)
     loss.backward()
-    norm = float(nn.utils.clip_grad_norm_(trainee.parameters(), 1.0))
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), 1.0))
     for optimizer, rate in zip(opts, rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate * share
@@ -222,9 +222,9 @@ def check(recipe: Recipe, out: Path, stage: str, *, n: int = 40, level: str = ""
 def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str) -> None:
     """Write a stage's weights as the folder that `from_pretrained` loads."""
     processor = run_processor(recipe, out)
-    trainee = Trainee(processor, recipe.size)
-    load_stage(trainee, out / f"{stage}.safetensors", stage)
-    save_bundle(trainee.qwen, processor, bundle, recipe.size)
+    model = TinyModelWithHeads(processor, recipe.size)
+    load_stage(model, out / f"{stage}.safetensors", stage)
+    save_bundle(model.qwen, processor, bundle, recipe.size)
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from stvg_r1_hub.errors import OutputError
 from stvg_r1_hub.outputs import replacing
+from train.bundled.model_with_heads import TinyModelWithHeads
 from train.bundled.recipes import Recipe
 from train.bundled.tiny_model import build_processor
-from train.bundled.trainee import Trainee
 
 
 def run_processor(recipe: Recipe, out: Path, warm_start: Path | None = None) -> Any:
@@ -40,13 +40,15 @@ def run_processor(recipe: Recipe, out: Path, warm_start: Path | None = None) -> 
     return Qwen2_5_VLProcessor.from_pretrained(folder)
 
 
-def save_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any], step: int) -> None:
+def save_state(
+    path: Path, fingerprint: str, model: TinyModelWithHeads, opts: list[Any], step: int
+) -> None:
     """Write all that an interrupted stage needs to go on behind `step` steps.
 
     Args:
         path: of the state file.
         fingerprint: of the recipe's settings; `load_state` refuses another one.
-        trainee: the model.
+        model: the model in training.
         opts: its optimizers.
         step: how many steps are done.
 
@@ -55,7 +57,7 @@ def save_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any], 
     """
     state = {
         "recipe": fingerprint,
-        "model": trainee.state_dict(),
+        "model": model.state_dict(),
         "opts": [o.state_dict() for o in opts],
         "step": step,
     }
@@ -63,7 +65,7 @@ def save_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any], 
         torch.save(state, temporary)
 
 
-def load_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any]) -> int:
+def load_state(path: Path, fingerprint: str, model: TinyModelWithHeads, opts: list[Any]) -> int:
     """Bring back what `save_state` wrote; how many steps were done.
 
     Raises:
@@ -75,7 +77,7 @@ def load_state(path: Path, fingerprint: str, trainee: Trainee, opts: list[Any]) 
             f"{path} was saved under other settings; start again with them, or delete the file "
             "to begin this stage anew."
         )
-    trainee.load_state_dict(state["model"])
+    model.load_state_dict(state["model"])
     for optimizer, saved in zip(opts, state["opts"], strict=True):
         optimizer.load_state_dict(saved)
     return int(state["step"])
@@ -88,22 +90,20 @@ def cut_log(path: Path, first: int) -> None:
         path.write_text("".join(lines[:first]), encoding="utf-8")
 
 
-def save_weights(trainee: Trainee, path: Path) -> None:
+def save_weights(model: TinyModelWithHeads, path: Path) -> None:
     """Write a finished stage's weights, read-outs included, without the tied output matrix.
 
     Raises:
         SystemExit: the disk is full; an older file is kept.
     """
     state = {
-        k: v.contiguous().cpu()
-        for k, v in trainee.state_dict().items()
-        if k != "qwen.lm_head.weight"
+        k: v.contiguous().cpu() for k, v in model.state_dict().items() if k != "qwen.lm_head.weight"
     }
     with _whole_or_not(path) as temporary:
         save_file(state, temporary)
 
 
-def load_stage(trainee: Trainee, path: Path, stage: str) -> None:
+def load_stage(model: TinyModelWithHeads, path: Path, stage: str) -> None:
     """Load a finished stage's weights.
 
     Raises:
@@ -117,7 +117,7 @@ def load_stage(trainee: Trainee, path: Path, stage: str) -> None:
     state = load_file(path)
     state["qwen.lm_head.weight"] = state["qwen.model.language_model.embed_tokens.weight"]
     try:
-        trainee.load_state_dict(state)
+        model.load_state_dict(state)
     except RuntimeError as error:
         sys.exit(f"{path} holds weights of another model than this recipe's: {error}")
 

@@ -56,12 +56,12 @@ class SpriteQuestions:
             prompt=drawn.dialogue.prompt,
             frames=drawn.frames,
             sample_fps=bundle_config(self.size).sampling.fps,
-            truth=told_truth(drawn.dialogue.answer, duration),
+            truth=taught_truth(drawn.dialogue.answer, duration),
             target=drawn.dialogue.answer,
         )
 
 
-def told_truth(answer: str, duration_seconds: float) -> Truth:
+def taught_truth(answer: str, duration_seconds: float) -> Truth:
     """What a taught answer says, as ground truth."""
     right = parse_answer(answer, strict=True)
     if not right.object_ids:

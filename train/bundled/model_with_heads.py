@@ -28,7 +28,7 @@ _READ_OUTS = {"kind": 1.0, "id": 3.0, "action": 1.0}
 """What is read out at a visual token, with its weight in the loss."""
 
 
-class Trainee(nn.Module):
+class TinyModelWithHeads(nn.Module):
     """The model with its throw-away read-outs."""
 
     def __init__(self, processor: Any, size: ModelSize = SMALL) -> None:
@@ -38,30 +38,30 @@ class Trainee(nn.Module):
 
 
 def losses(
-    trainee: Trainee, batch: dict[str, Tensor], stage: Stage
+    model: TinyModelWithHeads, batch: dict[str, Tensor], stage: Stage
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted loss of a batch of `collate.Collator`, and the figures to log."""
-    model = trainee.qwen.model
+    visual = model.qwen.model.visual
     _, _, height, width, _ = batch["frames"].shape
     grid_size = (height // FACTOR, width // FACTOR)
-    tokens = vision_forward(model.visual, patchify(batch["frames"]), grid_size)
-    total, figures = _token_loss(trainee, tokens, batch["labels"])
+    tokens = vision_forward(visual, patchify(batch["frames"]), grid_size)
+    total, figures = _token_loss(model, tokens, batch["labels"])
     total = stage.token_weight * total
     if stage.text_weight:
-        hidden = trainee.qwen.get_input_embeddings()(batch["ids"])
-        is_video = (batch["ids"] == trainee.qwen.config.video_token_id).unsqueeze(-1)
-        visual = tokens.view(len(batch["labels"]), -1, tokens.shape[-1]).to(hidden.dtype)
+        hidden = model.qwen.get_input_embeddings()(batch["ids"])
+        is_video = (batch["ids"] == model.qwen.config.video_token_id).unsqueeze(-1)
+        seen = tokens.view(len(batch["labels"]), -1, tokens.shape[-1]).to(hidden.dtype)
         text_loss, text_figures = _text_loss(
-            trainee,
-            hidden.masked_scatter(is_video, visual),
+            model,
+            hidden.masked_scatter(is_video, seen),
             *(batch[name] for name in ("ids", "weights", "positions")),
         )
         total = total + stage.text_weight * text_loss
         figures |= text_figures
     if "read_ids" in batch:
         read_loss, read_figures = _text_loss(
-            trainee,
-            trainee.qwen.get_input_embeddings()(batch["read_ids"]),
+            model,
+            model.qwen.get_input_embeddings()(batch["read_ids"]),
             *(batch[f"read_{name}"] for name in ("ids", "weights", "positions")),
         )
         total = total + stage.text_weight * read_loss
@@ -70,12 +70,12 @@ def losses(
 
 
 def _token_loss(
-    trainee: Trainee, tokens: Tensor, labels: Tensor
+    model: TinyModelWithHeads, tokens: Tensor, labels: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
     """Cross entropy of the read-outs at the visual tokens, and the shares that were right."""
     total = torch.zeros((), device=tokens.device)
     figures: dict[str, float] = {}
-    logits = trainee.heads(tokens)
+    logits = model.heads(tokens)
     labels = labels.flatten(0, 1)
     for i, (name, weight) in enumerate(_READ_OUTS.items()):
         flat, wanted = logits[i].flatten(0, 1).float(), labels[..., i].flatten()
@@ -87,12 +87,12 @@ def _token_loss(
 
 
 def _text_loss(
-    trainee: Trainee, hidden: Tensor, ids: Tensor, weights: Tensor, positions: Tensor
+    model: TinyModelWithHeads, hidden: Tensor, ids: Tensor, weights: Tensor, positions: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
     """Cross entropy of the weighted tokens, and the shares that were right."""
-    hidden = text_forward(trainee.qwen.model.language_model, hidden, positions)
+    hidden = text_forward(model.qwen.model.language_model, hidden, positions)
     asked = weights[:, 1:] > 0
-    scores = trainee.qwen.lm_head(hidden[:, :-1][asked]).float()
+    scores = model.qwen.lm_head(hidden[:, :-1][asked]).float()
     wanted, weight = ids[:, 1:][asked], weights[:, 1:][asked]
     loss = (F.cross_entropy(scores, wanted, reduction="none") * weight).sum() / weight.sum()
     right = (scores.argmax(-1) == wanted).float()
@@ -102,7 +102,7 @@ def _text_loss(
     return loss, figures
 
 
-def take_over(trainee: Trainee, tokenizer: Any, folder: Path) -> str:
+def take_over(model: TinyModelWithHeads, tokenizer: Any, folder: Path) -> str:
     """Start from a finished model: equal shapes are copied, embeddings token by token.
 
     Returns:
@@ -118,7 +118,7 @@ def take_over(trainee: Trainee, tokenizer: Any, folder: Path) -> str:
         known = AutoTokenizer.from_pretrained(folder).get_vocab()
     except (OSError, ValueError) as error:
         sys.exit(f"Cannot start from {folder}: {error}")
-    state = trainee.qwen.state_dict()
+    state = model.qwen.state_dict()
     embedding = "model.language_model.embed_tokens.weight"
     shared = [(row, known[text]) for text, row in tokenizer.get_vocab().items() if text in known]
     new, there = (list(rows) for rows in zip(*shared, strict=True))
