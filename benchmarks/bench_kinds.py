@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.geometry import paired_iou
+from stvg_r1_hub.evaluation.metrics import best_track
 from stvg_r1_hub.sprites import clips
 from stvg_r1_hub.sprites.motion import SceneObject
 from stvg_r1_hub.sprites.question import BIGGER
@@ -56,15 +56,8 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str, Sc
 def track_of(tracks: Tracks, scene: Scene, thing: SceneObject) -> int | None:
     """The track that overlaps an object's true boxes most."""
     boxes, in_view = clips.object_boxes(scene, thing)
-    best, found = MATCHED, None
-    for track in tracks.tracks:
-        inside = np.isin(track.frame_indices, np.flatnonzero(in_view))
-        if inside.any():
-            frames = track.frame_indices[inside]
-            overlap = paired_iou(track.boxes[inside], boxes[frames]).sum() / in_view.sum()
-            if overlap > best:
-                best, found = float(overlap), track.object_id
-    return found
+    frames = np.flatnonzero(in_view)
+    return best_track(tracks, frames, boxes[frames], minimum_iou=MATCHED)
 
 
 def main() -> None:

@@ -21,8 +21,7 @@ import numpy as np
 from benchmarks.bench_real import RealClip, part_of, read_people, true_tracks
 from benchmarks.motion_queries import LEFT, RIGHT, STILL, UNCLEAR, motions, runs
 from stvg_r1_hub.config import SamplingConfig, TrackingConfig
-from stvg_r1_hub.evaluation.metrics import temporal_iou
-from stvg_r1_hub.geometry import paired_iou
+from stvg_r1_hub.evaluation.metrics import best_track, temporal_iou
 from stvg_r1_hub.notes import take_notes
 from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.sprites import clips as sprites
@@ -108,12 +107,8 @@ def note_of(
     tracks: Tracks, notes: dict[int, ObjectNote], frame: int, box: np.ndarray
 ) -> ObjectNote | None:
     """The note of the track that covers a true box best."""
-    there = [(t.object_id, b) for t in tracks.tracks if (b := t.box_at(frame)) is not None]
-    if not there:
-        return None
-    overlaps = paired_iou(np.stack([b for _, b in there]), np.repeat(box[None], len(there), axis=0))
-    best = int(np.argmax(overlaps))
-    return notes.get(there[best][0]) if overlaps[best] >= MATCHED else None
+    best = best_track(tracks, np.array([frame]), [box], minimum_iou=MATCHED)
+    return None if best is None else notes.get(best)
 
 
 def sprite_row(level: str, n: int) -> str:

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from benchmarks.motion_queries import MotionQuery, Trajectory, motion_queries
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
-from stvg_r1_hub.geometry import frames_in_range, paired_iou
+from stvg_r1_hub.evaluation.metrics import best_track, temporal_iou, tube_iou
+from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking import GivenTracks
@@ -120,16 +120,7 @@ def truth_of(clip: RealClip, query: MotionQuery) -> dict[int, Any]:
 
 def right_track(clip: RealClip, query: MotionQuery, tracks: Tracks) -> int | None:
     truth = truth_of(clip, query)
-    best, found = MATCHED, None
-    for track in tracks.tracks:
-        pairs = [(track.box_at(i), box) for i, box in truth.items()]
-        both = [(a, b) for a, b in pairs if a is not None]
-        if both:
-            ours, theirs = (np.stack(boxes) for boxes in zip(*both, strict=True))
-            overlap = float(paired_iou(ours, theirs).sum()) / len(truth)
-            if overlap >= best:
-                best, found = overlap, track.object_id
-    return found
+    return best_track(tracks, np.array(list(truth)), list(truth.values()), minimum_iou=MATCHED)
 
 
 def scores(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stvg_r1_hub.geometry import paired_iou
+from stvg_r1_hub.structures import Tracks
 
 
 def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -96,6 +97,42 @@ def frame_ious(
         boxes, true_boxes = np.asarray(boxes), np.asarray(true_boxes)
         iou[known] = paired_iou(boxes[places[known]], true_boxes[known])
     return iou
+
+
+def track_ious(
+    tracks: Tracks, true_frames: NDArray[np.int64], true_boxes: ArrayLike
+) -> dict[int, NDArray[np.float64]]:
+    """`frame_ious` of every track by its ID, all frames counted as the tracks count them."""
+    return {
+        track.object_id: frame_ious(track.frame_indices, track.boxes, true_frames, true_boxes)
+        for track in tracks.tracks
+    }
+
+
+def best_track(
+    tracks: Tracks,
+    true_frames: NDArray[np.int64],
+    true_boxes: ArrayLike,
+    *,
+    minimum_iou: float = 0.5,
+) -> int | None:
+    """ID of the track that matches the truth best: highest mean IoU over the true frames.
+
+    Frames where a track has no box count as IoU 0. The first of equals; None where no track
+    reaches the minimum, or none overlaps the truth at all.
+
+    Args:
+        tracks: the objects.
+        true_frames: `(T,)` frames of the true boxes, strictly ascending.
+        true_boxes: `(T, 4)` xyxy in pixels of the same video.
+        minimum_iou: 0..1.
+    """
+    means = {
+        object_id: float(iou.mean()) if len(iou) else 0.0
+        for object_id, iou in track_ious(tracks, true_frames, true_boxes).items()
+    }
+    best = max(means, key=means.__getitem__, default=None)
+    return best if best is not None and means[best] >= minimum_iou and means[best] > 0 else None
 
 
 def range_tube_iou(

@@ -7,7 +7,13 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.evaluation.metrics import frame_ious, range_tube_iou, temporal_iou
+from stvg_r1_hub.evaluation.metrics import (
+    best_track,
+    frame_ious,
+    range_tube_iou,
+    temporal_iou,
+    track_ious,
+)
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
@@ -31,19 +37,11 @@ def oracle_scores(
         return {}
     true_range = sample.frame_range
     own = frame_ious(prediction.frame_indices, prediction.boxes, sample.frame_indices, sample.boxes)
-    by_id = {
-        track.object_id: frame_ious(
-            track.frame_indices + prediction.first_frame,
-            track.boxes,
-            sample.frame_indices,
-            sample.boxes,
-        )
-        for track in prediction.tracks.tracks
-    }
-    nothing = np.zeros(len(sample.frame_indices))
-    best_id = max(by_id, key=lambda i: float(by_id[i].mean()), default=None)
-    best = nothing if best_id is None else by_id[best_id]
-    follows = best_id is not None and float(best.mean()) >= MATCH_IOU
+    shown_frames = sample.frame_indices - prediction.first_frame
+    by_id = track_ious(prediction.tracks, shown_frames, sample.boxes)
+    best_id = best_track(prediction.tracks, shown_frames, sample.boxes, minimum_iou=0.0)
+    best = np.zeros(len(sample.frame_indices)) if best_id is None else by_id[best_id]
+    follows = float(best.mean()) >= MATCH_IOU
     whole = prediction.first_frame, prediction.first_frame + len(prediction.frame_times)
 
     def viou(iou: NDArray[np.float64], frames: tuple[int, int]) -> float:

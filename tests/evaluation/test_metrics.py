@@ -14,6 +14,7 @@ from stvg_r1_hub.evaluation.mask_metrics import (
     score_objects,
 )
 from stvg_r1_hub.evaluation.metrics import (
+    best_track,
     frame_ious,
     range_tube_iou,
     recall,
@@ -23,6 +24,7 @@ from stvg_r1_hub.evaluation.metrics import (
 )
 from stvg_r1_hub.evaluation.official import hull_tiou, spatial_iou
 from stvg_r1_hub.geometry import decode_mask, encode_mask, union_of_masks
+from stvg_r1_hub.structures import Track, Tracks
 
 
 @pytest.mark.parametrize(
@@ -109,6 +111,23 @@ def test_frame_ious_without_predictions_are_0():
     boxes = [BOX] * 3
     assert frame_ious(np.zeros(0, int), np.zeros((0, 4)), frames, boxes).tolist() == [0, 0, 0]
     assert frame_ious(frames, boxes, np.zeros(0, int), np.zeros((0, 4))).tolist() == []
+
+
+def track(object_id, frames, box):
+    boxes = np.tile(np.float32(box), (len(frames), 1))
+    return Track(object_id, "dog", 1.0, np.array(frames), boxes, np.zeros(len(frames), bool))
+
+
+def test_the_best_track_is_the_one_of_the_highest_mean_over_the_true_frames():
+    # Track 1 covers half of the box in all frames, track 2 all of it in one of four.
+    two = track(1, range(4), (0, 0, 10, 10)), track(2, [2], (0, 0, 20, 10))
+    tracks = Tracks(100, 100, np.arange(4) / 10, two)
+    wide, elsewhere = (0, 0, 20, 10), (50, 50, 60, 60)
+    assert best_track(tracks, np.arange(4), [wide] * 4) == 1
+    assert best_track(tracks, np.arange(4), [wide] * 4, minimum_iou=0.51) is None
+    assert best_track(tracks, np.array([2]), [wide]) == 2
+    assert best_track(tracks, np.array([0]), [elsewhere], minimum_iou=0) is None
+    assert best_track(tracks, np.zeros(0, int), np.zeros((0, 4)), minimum_iou=0) is None
 
 
 def test_recall_at_the_threshold():

@@ -14,6 +14,7 @@ from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
 from stvg_r1_hub.evaluation.benchmarks.stalign import read_stalign
 from stvg_r1_hub.evaluation.benchmarks.temporal import read_charades, read_tvgbench
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
+from stvg_r1_hub.evaluation.metrics import best_track
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.protocols import protocols_for
 from stvg_r1_hub.evaluation.results import digest_of
@@ -30,7 +31,6 @@ from tests.evaluation.layouts import (
     vidstg,
     write_json,
 )
-from train.data.ground_truth import best_overlapping_id
 
 SCENES = [clip_scene("easy", 21, i) for i in range(3)]
 
@@ -192,7 +192,7 @@ def test_a_hundred_thousand_boxes(tmp_path):
     )  # fmt: skip
     scores = [protocol.score(sample, prediction) for protocol in protocols_for("tube")]
     assert all(0.5 < score["viou"] < 1 for score in scores)
-    assert best_overlapping_id(sample.tube, tracks) == 1
+    assert best_track(tracks, sample.frame_indices, sample.boxes) == 1
 
 
 def test_a_file_of_another_layout_is_refused(tmp_path):

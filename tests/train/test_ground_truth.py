@@ -6,7 +6,6 @@ import pytest
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.structures import Track, Tracks
 from train.data.ground_truth import (
-    best_overlapping_id,
     boxes_by_frame,
     official_object_id,
     official_record,
@@ -25,15 +24,6 @@ TRACKS = Tracks(
     np.arange(4) / 10,
     (track(1, [0, 1, 2, 3], [0, 0, 10, 10]), track(2, [2], [0, 0, 20, 10])),
 )
-
-
-def test_mean_over_the_tube_with_a_minimum():
-    truth = {frame: [0, 0, 20, 10] for frame in range(4)}
-    # Track 1 covers half of the box in all frames, track 2 all of it in one of four.
-    assert best_overlapping_id(truth, TRACKS) == 1
-    assert best_overlapping_id(truth, TRACKS, minimum_iou=0.51) is None
-    assert best_overlapping_id({2: [0, 0, 20, 10]}, TRACKS) == 2
-    assert best_overlapping_id({0: [50, 50, 60, 60]}, TRACKS, minimum_iou=0) is None
 
 
 def test_the_official_vote_has_no_minimum():

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.metrics import frame_ious
 from stvg_r1_hub.geometry import box_area, box_iou, mask_area
 from stvg_r1_hub.marking import kept_by_size, size_kind
 from stvg_r1_hub.structures import Tracks
@@ -83,29 +82,6 @@ def official_object_id(
     """The ID that wins most annotated frames, the earliest one of equals; None without any."""
     seen = [i for i in frame_winners(boxes_xywh, frames, objects) if i is not None]
     return Counter(seen).most_common(1)[0][0] if seen else None
-
-
-def best_overlapping_id(
-    truth: Mapping[int, ArrayLike], tracks: Tracks, *, minimum_iou: float = 0.5
-) -> int | None:
-    """The track with the highest mean IoU over the annotated tube, if it reaches the minimum.
-
-    Frames of the tube where a track has no box count as IoU 0.
-
-    Args:
-        truth: native frame to the annotated `(4,)` xyxy box.
-        tracks: objects in pixels of the same video.
-        minimum_iou: 0..1.
-    """
-    frames = np.array(list(truth), dtype=np.int64)
-    boxes = np.array(list(truth.values()), dtype=np.float64).reshape(-1, 4)
-    best_id, best = None, minimum_iou
-    for track in tracks.tracks:
-        iou = frame_ious(track.frame_indices, track.boxes.astype(np.float64), frames, boxes)
-        mean = float(iou.sum()) / max(len(frames), 1)
-        if mean > best or (best_id is None and mean >= best > 0):
-            best_id, best = track.object_id, mean
-    return best_id
 
 
 def official_record(

@@ -17,6 +17,7 @@ import numpy as np
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError, STVGError, first_line
+from stvg_r1_hub.evaluation.metrics import best_track
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, SetAside
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.geometry import decode_mask, encode_mask
@@ -30,7 +31,7 @@ from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from train.data.dataset import normalize_query
-from train.data.ground_truth import best_overlapping_id, boxes_by_frame, official_object_id
+from train.data.ground_truth import boxes_by_frame, official_object_id
 from train.data.samples import FORMAT_VERSION, FRAMES, MIRRORED, RECORD, TRACKS, write_frames
 from train.rewards import mirrored_query
 
@@ -221,8 +222,9 @@ class Preparer:
             objects = boxes_by_frame(tracks, min_area_ratio=self.config.marker.min_area_ratio)
             found = official_object_id(xywh.tolist(), frames.tolist(), objects)
         else:
-            truth = dict(zip(frames.tolist(), sample.boxes, strict=True))
-            found = best_overlapping_id(truth, tracks, minimum_iou=self.preparation.minimum_iou)
+            found = best_track(
+                tracks, frames, sample.boxes, minimum_iou=self.preparation.minimum_iou
+            )
         if found is None:
             return f"none of {len(tracks)} tracks follows the annotated object"
         if found not in marked.offered_ids:
