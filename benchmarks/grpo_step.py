@@ -16,8 +16,8 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stvg_r1_hub.vlm.inputs import PromptInputs, VideoGrid, VideoInputs
 from train.grpo.policy import Policy
-from train.grpo.question import Question
 from train.grpo.rollout import Asked, Rollout, SamplingSettings
 
 GRID = (20, 14, 26)
@@ -114,12 +114,13 @@ def build_question(policy, device, share_of_frames):
     ids = torch.full((TEXT_TOKENS + n_visual,), 7)
     ids[-n_visual - 8 : -8] = VIDEO_TOKEN
     patch = 3 * 2 * 14 * 14
-    return Question(
+    return PromptInputs(
         input_ids=ids,
         position_ids=torch.arange(len(ids)).expand(3, -1),
         next_position=len(ids),
-        pixel_values=torch.randn(grid[0] * grid[1] * grid[2], patch),
-        grid_thw=torch.tensor([grid]),
+        video=VideoInputs(
+            torch.randn(grid[0] * grid[1] * grid[2], patch), VideoGrid(grid, second_per_step=1.0)
+        ),
     ).to(device)
 
 

@@ -19,10 +19,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from train.data.samples import TrainingSample
+from stvg_r1_hub.vlm.inputs import PromptInputs
+from train.data.samples import TrainingSample, as_frames
 from train.grpo.objective import group_advantages, grpo_loss
 from train.grpo.policy import Policy, split_ragged
-from train.grpo.question import Question, QuestionBuilder
 from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError
 from train.rewards import REWARDS, Completion, Reward
 from train.run.command_line import run_training
@@ -38,7 +38,7 @@ class Group:
     """G completions of one sample, with all that the loss needs."""
 
     sample: TrainingSample
-    question: Question
+    inputs: PromptInputs
     completions: list[Tensor]
     texts: list[str]
     rewards: dict[str, list[float]]
@@ -76,9 +76,7 @@ class GrpoObjective:
         self.reward_functions = {name: rewards[name] for name in config.rewards}
         self.bare = start.policy
         self.vision_frozen = config.freeze_vision or self.bare.has_adapter
-        self.builder = QuestionBuilder(
-            start.processor, self.bare.qwen.config, start.config.position_rule
-        )
+        self.builder = start.inputs
         sharded = accelerator.distributed_type.value in SHARDED
         self.generating = policy if sharded else self.bare
         self.rollout = Rollout(
@@ -112,7 +110,7 @@ class GrpoObjective:
         """GRPO loss of one group, with its gradient."""
         config = self.config
         flat = self.policy(
-            "logps", group.question, group.completions, features=group.features,
+            "logps", group.inputs, group.completions, features=group.features,
             share_prefix=config.share_prefix, temperature=config.temperature or 1.0,
         )  # fmt: skip
         logps, mask = split_ragged(flat, group.completions)
@@ -163,13 +161,15 @@ class GrpoObjective:
 
     def _asked(self, sample: TrainingSample, place: int) -> Asked:
         device = self.accelerator.device
-        question = self.builder.build(sample.prompt, sample.frames, sample.sample_fps).to(device)
+        inputs = self.builder.prompt_inputs(
+            sample.prompt, as_frames(sample.frames, sample.sample_fps)
+        ).to(device)
         generator = torch.Generator(device).manual_seed(_seed(self.config.seed, place))
-        return Asked(question, self.generating("encode", question), generator)
+        return Asked(inputs, self.generating("encode", inputs), generator)
 
     def _group(self, sample: TrainingSample, prompt: Asked, drawn: Sequence[Tensor]) -> Group:
         config, device = self.config, self.accelerator.device
-        question, features = prompt.question, prompt.features
+        inputs, features = prompt.inputs, prompt.features
         completions = [ids.to(device) for ids in drawn]
         texts = self.processor.batch_decode(completions, skip_special_tokens=True)
         mirrored = None
@@ -183,14 +183,14 @@ class GrpoObjective:
         )  # fmt: skip
         return Group(
             sample=sample,
-            question=question,
+            inputs=inputs,
             completions=completions,
             texts=texts,
             rewards=rewards,
             totals=totals,
             advantages=group_advantages(totals, scale_by_std=config.scale_by_std),
             features=features if self.vision_frozen else None,
-            reference_logps=self._reference(question, completions, features),
+            reference_logps=self._reference(inputs, completions, features),
         )
 
     def _mirrored_text(self, sample: TrainingSample, generator: torch.Generator) -> str:
@@ -200,11 +200,11 @@ class GrpoObjective:
                 f"The reward 'mirror' needs the flipped clip of sample {sample.sample_id!r}; "
                 "prepare the data with --mirror."
             )
-        question = self.builder.build(
-            sample.mirrored_prompt, sample.mirrored_frames, sample.sample_fps
+        inputs = self.builder.prompt_inputs(
+            sample.mirrored_prompt, as_frames(sample.mirrored_frames, sample.sample_fps)
         ).to(self.accelerator.device)
-        features = self.generating("encode", question)
-        asked = Asked(question, features, generator)
+        features = self.generating("encode", inputs)
+        asked = Asked(inputs, features, generator)
         (ids,) = self.rollout.generate(self.generating, [asked], 1)
         text: str = self.processor.batch_decode(ids, skip_special_tokens=True)[0]
         return text
@@ -228,7 +228,7 @@ class GrpoObjective:
         return rewards
 
     def _reference(
-        self, question: Question, completions: list[Tensor], features: Tensor
+        self, inputs: PromptInputs, completions: list[Tensor], features: Tensor
     ) -> Tensor | None:
         """`(G, L)` log-probabilities under the model that training started from."""
         config = self.config
@@ -241,10 +241,10 @@ class GrpoObjective:
             "temperature": config.temperature or 1.0,
         }
         if self.reference is not None:
-            flat = self.reference("logps", question, completions, **options)
+            flat = self.reference("logps", inputs, completions, **options)
         else:
             with self.bare.without_adapter():
-                flat = self.generating("logps", question, completions, **options)
+                flat = self.generating("logps", inputs, completions, **options)
         return split_ragged(flat, completions)[0]
 
     def _set_normalizers(self, groups: Sequence[Group]) -> None:

@@ -14,8 +14,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from train.data.samples import TrainingSample
-from train.grpo.question import Question, QuestionBuilder
+from stvg_r1_hub.vlm.inputs import PromptInputs
+from train.data.samples import TrainingSample, as_frames
 from train.run.command_line import run_training
 from train.run.start_model import StartModel
 from train.run.training_config import TrainingConfig
@@ -26,7 +26,7 @@ class Lesson:
     """A question and its right answer."""
 
     sample: TrainingSample
-    question: Question
+    inputs: PromptInputs
     answer: Tensor
     """`(L,)` tokens, with the end token."""
 
@@ -41,9 +41,7 @@ class SupervisedObjective:
     ) -> None:
         self.policy = policy
         self.device = accelerator.device
-        self.builder = QuestionBuilder(
-            start.processor, start.policy.qwen.config, start.config.position_rule
-        )
+        self.builder = start.inputs
 
     def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Lesson]:
         """Tokens and patches of each sample."""
@@ -51,7 +49,9 @@ class SupervisedObjective:
         return [
             Lesson(
                 sample,
-                self.builder.build(sample.prompt, sample.frames, sample.sample_fps).to(self.device),
+                self.builder.prompt_inputs(
+                    sample.prompt, as_frames(sample.frames, sample.sample_fps)
+                ).to(self.device),
                 torch.tensor(self.builder.answer_ids(sample.target_text), device=self.device),
             )
             for sample in samples
@@ -59,7 +59,7 @@ class SupervisedObjective:
 
     def loss(self, lesson: Lesson) -> tuple[Tensor, dict[str, float]]:
         """Mean over the answer's tokens of minus their log-probability."""
-        logps = self.policy("logps", lesson.question, [lesson.answer])
+        logps = self.policy("logps", lesson.inputs, [lesson.answer])
         return -logps.mean(), {"length": float(len(lesson.answer))}
 
     def table(self, items: Sequence[Lesson]) -> list[dict[str, str]]:

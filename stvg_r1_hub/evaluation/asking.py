@@ -17,7 +17,7 @@ from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
-from stvg_r1_hub.evaluation.written_boxes import parse_written_tube
+from stvg_r1_hub.evaluation.written_tube import parse_written_tube
 from stvg_r1_hub.pipeline import STVGPipeline, open_video
 from stvg_r1_hub.prompting import build_prompt, clean_query
 from stvg_r1_hub.result import GroundingResult

@@ -233,7 +233,7 @@ def test_groups_side_by_side_cost_one_pass_a_token():
 
     prompts = asked_questions(policy)
     Rollout(SamplingSettings(max_new_tokens=12), ()).generate(counting, prompts, 4)
-    assert passes == [*(len(asked.question) for asked in prompts), *[12] * 11]
+    assert passes == [*(len(asked.inputs) for asked in prompts), *[12] * 11]
 
 
 def test_out_of_memory_halves_the_batch(caplog):

@@ -73,17 +73,17 @@ def test_the_tokenizer_keeps_text_and_marks_the_answers_id(processor, samples) -
     decode = processor.tokenizer.decode
     for sample in samples:
         answer = sample.dialogue.answer
-        row = collator.row(sample.dialogue)
-        assert decode(row.ids[row.weights > 0], skip_special_tokens=True) == answer
-        (place,) = np.flatnonzero(row.weights == 3)
-        assert f"Target ID: {decode(row.ids[[place]]).strip()}," in answer
+        row, weights = collator.row(sample.dialogue)
+        assert decode(row.input_ids[weights > 0], skip_special_tokens=True) == answer
+        (place,) = np.flatnonzero(weights == 3)
+        assert f"Target ID: {decode(row.input_ids[[place]]).strip()}," in answer
         # Read without the clip, only what follows from query and listing is asked for.
-        blind = collator.without_video(sample.dialogue)
-        said = decode(blind.ids[blind.weights > 0], skip_special_tokens=True)
+        blind, weights = collator.without_video(sample.dialogue)
+        said = decode(blind.input_ids[weights > 0], skip_special_tokens=True)
         assert said.startswith(answer[: answer.index(".")])
         assert said.endswith(answer[answer.index("<answer>") :])
         assert len(said) < len(answer)
-        assert np.array_equal(blind.positions[:, -9:], row.positions[:, -9:])
+        assert torch.equal(blind.position_ids[:, -9:], row.position_ids[:, -9:])
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
@@ -204,7 +204,7 @@ def test_a_finished_model_is_sharpened_with_its_own_vocabulary(tmp_path: Path) -
 
 
 def test_a_stage_without_its_predecessor_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"train\.pretrain tok"):
+    with pytest.raises(SystemExit, match=r"train\.bundled\.pretrain tok"):
         pretrain.train_stage(RECIPES["cpu"], "dense", tmp_path, steps=1, workers=0)
 
 

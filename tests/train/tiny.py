@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from train.grpo.question import QuestionBuilder
+from stvg_r1_hub.vlm.inputs import InputBuilder
+from stvg_r1_hub.vlm.processing import load_processor
+from train.data.samples import as_frames
 
 BUNDLE = Path(__file__).parents[2] / "train" / "bundled" / "easy_base"
 
 
 def processor():
-    from transformers import AutoProcessor
-
-    return AutoProcessor.from_pretrained(BUNDLE)
+    return load_processor(BUNDLE, "qwen2_5_vl")
 
 
 def model(*, seed=0, hidden=32, layers=2):
@@ -42,8 +42,8 @@ def model(*, seed=0, hidden=32, layers=2):
 def question(tiny, *, prompt="Find it.", frames=6, height=56, width=84, seed=0):
     """A prompt with a clip of noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
-    builder = QuestionBuilder(processor(), tiny.config, "transformers-4.50")
-    return builder.build(prompt, noise, 2.0)
+    builder = InputBuilder.of(tiny, processor(), "transformers-4.50")
+    return builder.prompt_inputs(prompt, as_frames(noise, 2.0))
 
 
 def ragged(lengths, *, seed=0, vocabulary=500):

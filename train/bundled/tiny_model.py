@@ -134,12 +134,19 @@ def build_processor(size: ModelSize = SMALL) -> Any:
 
 def build_model(tokenizer: Any, size: ModelSize = SMALL) -> Any:
     """A randomly initialised Qwen2.5-VL for this tokenizer."""
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    return Qwen2_5_VLForConditionalGeneration(model_config(tokenizer, size))
+
+
+def model_config(tokenizer: Any, size: ModelSize = SMALL) -> Any:
+    """The transformers config of a size, for this tokenizer."""
+    from transformers import Qwen2_5_VLConfig
 
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))
 
-    config = Qwen2_5_VLConfig(
+    return Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": size.hidden,
@@ -177,7 +184,6 @@ def build_model(tokenizer: Any, size: ModelSize = SMALL) -> Any:
         vision_end_token_id=token("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-    return Qwen2_5_VLForConditionalGeneration(config)
 
 
 def save_bundle(model: Any, processor: Any, folder: Path, size: ModelSize = SMALL) -> None:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.prompting import build_prompt
+from stvg_r1_hub.structures import Frames
 from stvg_r1_hub.tracking import load_tracks
 from train.rewards import Truth
 
@@ -69,6 +70,17 @@ class TrainingSample:
         answer = f"Target ID: {object_id:.0f}, Time range: {start:.2f} to {end:.2f}"
         thought = f"It happens from {start:.2f} to {end:.2f}; it is object ID {object_id:.0f}."
         return f"<think>{thought}</think><answer>{answer}</answer>"
+
+
+def as_frames(pixels: NDArray[np.uint8], sample_fps: float) -> Frames:
+    """Frames of a training sample as the record that model inputs are made from.
+
+    Args:
+        pixels: `(T, h, w, 3)` uint8 RGB at the model's size.
+        sample_fps: of the sample.
+    """
+    places = np.arange(len(pixels))
+    return Frames(pixels, places, places / sample_fps, sample_fps, *pixels.shape[1:3])
 
 
 class SampleSource(Protocol):

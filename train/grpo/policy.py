@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from train.grpo.question import Question
+from stvg_r1_hub.vlm.inputs import PromptInputs, TokenRow, padded
 
 PREFIX = -1
 LOGITS_AT_ONCE = 512
@@ -74,9 +74,11 @@ class Policy(nn.Module):
         """Run one of the passes below by name: `"encode"`, `"extend"` or `"logps"`."""
         return getattr(self, task)(*args, **options)
 
-    def encode(self, question: Question) -> Tensor:
+    def encode(self, inputs: PromptInputs) -> Tensor:
         """`(V, hidden)` visual tokens of a clip, one pass of the vision tower."""
-        output = self.qwen.model.get_video_features(question.pixel_values, question.grid_thw)
+        patches = inputs.video.pixel_values
+        grid = torch.tensor([inputs.video.grid.thw], device=patches.device)
+        output = self.qwen.model.get_video_features(patches, grid)
         return torch.cat(list(output.pooler_output))
 
     def extend(
@@ -109,7 +111,7 @@ class Policy(nn.Module):
 
     def logps(
         self,
-        question: Question,
+        inputs: PromptInputs,
         completions: Sequence[Tensor],
         *,
         features: Tensor | None = None,
@@ -119,7 +121,7 @@ class Policy(nn.Module):
         """Log-probability of every generated token.
 
         Args:
-            question: the common prompt and clip.
+            inputs: the common prompt and clip.
             completions: G tensors `(L_i,)` of generated tokens, each at least one long.
             features: the clip's visual tokens; None runs the vision tower, with gradient.
             share_prefix: one packed sequence; False repeats prompt and clip for each
@@ -130,46 +132,46 @@ class Policy(nn.Module):
             `(L_1 + ... + L_G,)` float32, completion after completion.
         """
         run = self._packed_hidden if share_prefix else self._repeated_hidden
-        hidden = run(question, completions, features)
+        hidden = run(inputs, completions, features)
         return self._token_logps(hidden, torch.cat(list(completions)), temperature)
 
     def _packed_hidden(
-        self, question: Question, completions: Sequence[Tensor], features: Tensor | None
+        self, inputs: PromptInputs, completions: Sequence[Tensor], features: Tensor | None
     ) -> Tensor:
         """Hidden states that predict each generated token, from one packed sequence."""
         lengths = [len(ids) for ids in completions]
-        device = question.input_ids.device
-        visual = self.encode(question) if features is None else features
-        ids = torch.cat([question.input_ids, *completions]).unsqueeze(0)
-        owners = packed_owners(len(question), lengths).to(device)
-        positions = torch.cat([question.position_ids, *_continued(question, lengths)], dim=1)
+        device = inputs.input_ids.device
+        visual = self.encode(inputs) if features is None else features
+        ids = torch.cat([inputs.input_ids, *completions]).unsqueeze(0)
+        owners = packed_owners(len(inputs), lengths).to(device)
+        positions = torch.cat([inputs.position_ids, *_continued(inputs, lengths)], dim=1)
         mask = may_attend(owners, owners).tril()
         hidden = self._decode(self._embed(ids, visual), positions.unsqueeze(1), mask)[0]
-        return hidden[_predictors(len(question), lengths).to(device)]
+        return hidden[_predictors(len(inputs), lengths).to(device)]
 
     def _repeated_hidden(
-        self, question: Question, completions: Sequence[Tensor], features: Tensor | None
+        self, inputs: PromptInputs, completions: Sequence[Tensor], features: Tensor | None
     ) -> Tensor:
         """The same from G separate sequences, padded on the right."""
         lengths = [len(ids) for ids in completions]
-        prefix, device = len(question), question.input_ids.device
+        prefix, device = len(inputs), inputs.input_ids.device
         if features is None:
-            visual = torch.cat([self.encode(question) for _ in completions])
+            visual = torch.cat([self.encode(inputs) for _ in completions])
         else:
             visual = features.repeat(len(completions), 1)
-        pad = self.qwen.config.text_config.pad_token_id or 0
-        rows = [torch.cat([question.input_ids, ids]) for ids in completions]
-        ids = pad_sequence(rows, batch_first=True, padding_value=pad)
-        positions = [
-            torch.cat([question.position_ids, more], dim=1).T
-            for more in _continued(question, lengths)
+        rows = [
+            TokenRow(
+                torch.cat([inputs.input_ids, ids]),
+                torch.cat([inputs.position_ids, more], dim=1),
+                prefix,
+            )
+            for ids, more in zip(completions, _continued(inputs, lengths), strict=True)
         ]
-        placed = pad_sequence(positions, batch_first=True, padding_value=1).permute(2, 0, 1)
-        row_lengths = torch.tensor(lengths, device=device) + prefix
-        attended = torch.arange(ids.shape[1], device=device) < row_lengths.unsqueeze(1)
-        causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=device).tril()
-        mask = causal & attended.unsqueeze(1)
-        hidden = self._decode(self._embed(ids, visual), placed, mask)
+        batch = padded(rows, "right")
+        longest = batch.input_ids.shape[1]
+        causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
+        mask = causal & batch.attention_mask.bool().unsqueeze(1)
+        hidden = self._decode(self._embed(batch.input_ids, visual), batch.position_ids, mask)
         return torch.cat(
             [hidden[i, prefix - 1 : prefix - 1 + length] for i, length in enumerate(lengths)]
         )
@@ -221,11 +223,11 @@ class Policy(nn.Module):
         return torch.cat(parts)
 
 
-def _continued(question: Question, lengths: Sequence[int]) -> list[Tensor]:
+def _continued(inputs: PromptInputs, lengths: Sequence[int]) -> list[Tensor]:
     """Positions of each completion, `(3, L_i)`: all continue the same prefix."""
-    device = question.position_ids.device
+    device = inputs.position_ids.device
     return [
-        (torch.arange(length, device=device) + question.next_position).expand(3, -1)
+        (torch.arange(length, device=device) + inputs.next_position).expand(3, -1)
         for length in lengths
     ]
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.vlm.inputs import PromptInputs
 from train.grpo.policy import PREFIX, may_attend
-from train.grpo.question import Question
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class SamplingSettings:
 class Asked:
     """A prompt to be completed."""
 
-    question: Question
+    inputs: PromptInputs
     features: Tensor
     """`(V, hidden)` visual tokens of its clip."""
     generator: torch.Generator
@@ -97,7 +97,7 @@ class Rollout:
             return self._generate(policy, prompts, n)
         except torch.OutOfMemoryError as error:
             if together < 2 or self.anyone is not None:
-                longest = max(len(prompt.question) for prompt in prompts)
+                longest = max(len(prompt.inputs) for prompt in prompts)
                 raise TrainingError(
                     f"Out of memory while generating {together} completions at once behind "
                     f"{longest} prompt tokens; lower num_generations, max_completion_tokens or "
@@ -139,9 +139,9 @@ class Rollout:
         cache = DynamicCache()
         logits: list[Tensor] = []
         for prompt in prompts:
-            question, own = prompt.question, DynamicCache() if len(prompts) > 1 else cache
+            inputs, own = prompt.inputs, DynamicCache() if len(prompts) > 1 else cache
             logits += policy(
-                "extend", question.input_ids.unsqueeze(0), question.position_ids.unsqueeze(1), own,
+                "extend", inputs.input_ids.unsqueeze(0), inputs.position_ids.unsqueeze(1), own,
                 features=prompt.features, last_only=True,
             )  # fmt: skip
             if own is not cache:
@@ -164,8 +164,8 @@ class Rollout:
         """Grow `n` completions behind each cached prompt; `(P, V)` logits follow their ends."""
         device, groups = logits.device, len(prompts)
         growing = _Growing([prompt.generator for prompt in prompts], n, self)
-        lengths = torch.tensor([len(prompt.question) for prompt in prompts])
-        starts = torch.tensor([prompt.question.next_position for prompt in prompts], device=device)
+        lengths = torch.tensor([len(prompt.inputs) for prompt in prompts])
+        starts = torch.tensor([prompt.inputs.next_position for prompt in prompts], device=device)
         key_groups = torch.arange(groups).repeat_interleave(lengths).to(device)
         key_owners = torch.full_like(key_groups, PREFIX)
         running = torch.arange(groups * n, device=device)
@@ -192,12 +192,12 @@ class Rollout:
         """The reference: a batch of `n` rows with a cache and a copy of the clip each."""
         from transformers import DynamicCache
 
-        question, device = prompt.question, prompt.question.input_ids.device
+        inputs, device = prompt.inputs, prompt.inputs.input_ids.device
         growing = _Growing([prompt.generator], n, self)
         cache = DynamicCache()
         logits = policy(
-            "extend", question.input_ids.expand(n, -1),
-            question.position_ids.unsqueeze(1).expand(3, n, -1), cache,
+            "extend", inputs.input_ids.expand(n, -1),
+            inputs.position_ids.unsqueeze(1).expand(3, n, -1), cache,
             features=prompt.features.repeat(n, 1), last_only=True,
         )[:, -1]  # fmt: skip
         everyone = running = torch.arange(n, device=device)
@@ -205,7 +205,7 @@ class Rollout:
             running = growing.append(logits[running], running)
             if growing.finished(running):
                 return growing.completions()[0]
-            position = question.next_position + growing.length - 1
+            position = inputs.next_position + growing.length - 1
             logits = policy(
                 "extend", growing.last_tokens(everyone).unsqueeze(1),
                 torch.full((3, n, 1), position, device=device), cache,

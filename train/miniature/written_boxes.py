@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stvg_r1_hub import hub
@@ -28,12 +27,11 @@ from stvg_r1_hub.sprites.clips import (
 )
 from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.sprites.scene import Scene
+from stvg_r1_hub.structures import MarkedFrames
 from stvg_r1_hub.video import plan_sampling
+from stvg_r1_hub.vlm.local import LocalVLM
 from train.bundled.sizes import ModelSize, bundle_config
-from train.data.samples import TrainingSample
-from train.grpo.policy import Policy
-from train.grpo.question import QuestionBuilder
-from train.grpo.rollout import Asked, Rollout, SamplingSettings
+from train.data.samples import TrainingSample, as_frames
 from train.miniature.sprite_questions import SpriteQuestions, answerable_scene, size_of
 from train.rewards import Truth
 
@@ -114,31 +112,20 @@ def answer_with_boxes(model: Path, level: str, *, seed: int, n: int) -> dict[str
     Raises:
         ConfigError: a level, seed or number that is not allowed.
     """
-    from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
-
     check_request(level, seed, n)
-    bundle = hub.load_bundle(model)
-    size = size_of(bundle.config.sampling.max_pixels)
-    policy = Policy(Qwen2_5_VLForConditionalGeneration.from_pretrained(model)).float().eval()
-    processor = AutoProcessor.from_pretrained(model)
-    builder = QuestionBuilder(processor, policy.qwen.config, bundle.config.position_rule)
-    rollout = Rollout(
-        SamplingSettings(MOST_TOKENS, temperature=0.0), [processor.tokenizer.eos_token_id]
-    )
+    config = hub.load_bundle(model).config
+    size = size_of(config.sampling.max_pixels)
+    vlm = LocalVLM.from_pretrained(model, config=config)
     scores = []
     for number in range(n):
         scene = clip_scene(level, seed, number)
         if scene.answer_range is None:
             continue
-        question = builder.build(
-            build_prompt(scene.query, PROMPT_ID),
-            plain_frames(scene, size),
-            bundle.config.sampling.fps,
-        )
-        with torch.no_grad():
-            features = policy("encode", question)
-        ((ids,),) = rollout.generate(policy, [Asked(question, features, torch.Generator())], 1)
-        scores.append(score(scene, processor.decode(ids, skip_special_tokens=True)))
+        frames = as_frames(plain_frames(scene, size), config.sampling.fps)
+        video = vlm.encode(MarkedFrames(frames, (frozenset(),) * len(frames)))
+        prompt = build_prompt(scene.query, PROMPT_ID)
+        (text,) = vlm.generate([prompt], video, max_new_tokens=MOST_TOKENS)
+        scores.append(score(scene, text))
     tious, vious = zip(*scores, strict=True) if scores else ((0.0,), (0.0,))
     means = {"m_tiou": float(np.mean(tious)), "m_viou": float(np.mean(vious))}
     return {"level": level, "seed": seed, "n": n, "id_accuracy": None, **means}

@@ -15,6 +15,7 @@ from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub.training_record import TrainingStage, load_training, save_training
+from stvg_r1_hub.vlm.inputs import InputBuilder
 from stvg_r1_hub.vlm.loading import load_model
 from stvg_r1_hub.vlm.processing import load_processor
 from train.grpo.policy import Policy
@@ -39,6 +40,11 @@ class StartModel:
     eos_token_ids: tuple[int, ...]
     stages: tuple[TrainingStage, ...]
     """How it was trained before, as far as that is recorded."""
+
+    @property
+    def inputs(self) -> InputBuilder:
+        """Makes tokens, patches and positions as these weights know them."""
+        return InputBuilder.of(self.policy.qwen, self.processor, self.config.position_rule)
 
 
 def load_start_model(config: TrainingConfig) -> StartModel:
