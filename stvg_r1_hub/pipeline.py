@@ -8,6 +8,7 @@ The one module that knows the order of the stages:
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,35 +22,25 @@ from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError
-from stvg_r1_hub.hub.publishing import Publishing
+from stvg_r1_hub.hub import saving
 from stvg_r1_hub.notes import take_notes
-from stvg_r1_hub.parts import load_parts, load_tracker, server_vlm
 from stvg_r1_hub.reading import read_once, track_video
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.segmentation import Segmenter, masks_of_tube
+from stvg_r1_hub.segmentation import Segmenter, load_segmenter, masks_of_tube
 from stvg_r1_hub.structures import Answer, Frames, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.tracking import TRACKERS, PrecomputedTracks, Tracker, save_tracks, tracks_to_dict
+from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, load_tracker
+from stvg_r1_hub.tracking.detectors import detector_classes
 from stvg_r1_hub.tube import build_time_range, build_tube
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm.loading import check_folder
+from stvg_r1_hub.vlm.local import LocalVLM
 from stvg_r1_hub.vlm.reader import NotesReader
 
-__all__ = [
-    "TRACKERS",
-    "STVGPipeline",
-    "load_tracker",
-    "open_video",
-    "pick_device",
-    "save_tracks",
-    "server_vlm",
-    "track_video",
-    "tracks_to_dict",
-]
 
-
-class STVGPipeline(Publishing):
+class STVGPipeline:
     """Grounds queries in videos; build one with `from_pretrained`.
 
     Attributes:
@@ -151,31 +142,131 @@ class STVGPipeline(Publishing):
             TrackerError: the tracker is.
             ConfigError: a setting that is not allowed.
         """
-        parts = load_parts(
-            id_or_path,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
+        access = hub.HubAccess(token, cache_dir, local_files_only, revision)
+        others = access.elsewhere()
+        bundle = hub.load_bundle(id_or_path, access, weights=vlm is None)
+        config, messages = bundle.config, list(bundle.warnings)
+        if prompt_id is not None and prompt_id != config.prompt_id:
+            prompting.build_prompt("", prompt_id)
+            messages.append(
+                f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}."
+            )
+            config = replace(config, prompt_id=prompt_id)
+        device = pick_device(device)
+        make_segmenter = functools.cache(
+            functools.partial(load_segmenter, segmenter, device=device, access=others)
+        )
+        tracker, choice = load_tracker(
+            tracker,
+            config=config.tracking.of_classes(classes),
+            bundle=bundle.detector_home,
             device=device,
-            device_map=device_map,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            quantization=quantization,
-            tracker=tracker,
-            classes=classes,
-            segmenter=segmenter,
-            vlm=vlm,
-            prompt_id=prompt_id,
+            access=others,
+            segmenter=make_segmenter,
         )
+        own = vlm is None
+        if vlm is None:
+            load = functools.cache(
+                functools.partial(
+                    LocalVLM.from_pretrained,
+                    bundle.folder,
+                    config=config,
+                    adapter=bundle.adapter,
+                    device=device,
+                    device_map=device_map,
+                    dtype=dtype,
+                    attn_implementation=attn_implementation,
+                    quantization=quantization,
+                )
+            )
+            if config.reads_notes and bundle.adapter is None:
+                # Most questions are read: the weights are checked now and loaded when needed.
+                check_folder(bundle.folder, config.position_rule)
+            else:
+                # Whether an adapter fits is known when it is put on.
+                messages += load().warnings
+            if config.reads_notes:
+                seen = detector_classes(bundle.detector_home / config.tracking.detector)
+                vlm = NotesReader(load, seen_classes=seen)
+                messages.append(hub.ABOUT_BUNDLED)
+            else:
+                vlm = load()
         return cls(
-            parts.config,
-            parts.tracker,
-            parts.vlm,
-            segmenter=parts.segmenter,
-            bundle=parts.bundle,
-            warnings=parts.warnings,
+            config,
+            tracker,
+            vlm,
+            segmenter=make_segmenter if isinstance(segmenter, str | Path) else segmenter,
+            bundle=bundle if own else None,
+            warnings=(*messages, choice),
         )
+
+    def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None) -> None:
+        """Write the model, its detector, its settings and a model card into a folder.
+
+        `from_pretrained(folder)` gives the same settings and the same answers.
+
+        Args:
+            folder: a new or empty one, or a saved pipeline, which is replaced.
+            results: the `--out` folder or `--json` file of `stvg eval`; the card shows its
+                figures, and no others.
+
+        Raises:
+            ModelError: this pipeline was built around a language model given by hand, or the
+                results cannot be read or were measured with other weights or settings.
+            OutputError: the folder holds something else, or cannot be written.
+        """
+        bundle = self._own_bundle("save")
+        title = Path(bundle.name).name or bundle.name
+        saving.save_bundle(bundle.own_folder, self.config, title, folder, results=results)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload an STVG-R1 pipeline",
+        results: str | Path | None = None,
+        dry_run: bool = False,
+    ) -> str:
+        """Upload what `save_pretrained` writes; returns the address of the commit.
+
+        Repository and branch are made when missing. A broken upload is repeated by the same call:
+        what is there is not sent again. Weights of an earlier push go, other files stay.
+
+        Args:
+            repo_id: Hub id, `"owner/name"`.
+            token: Hub token; None uses the one of `hf auth login`.
+            private: whether a new repository is private; None takes the owner's default.
+            revision: branch; None is `main`.
+            commit_message: first line of the commit.
+            results: see `save_pretrained`.
+            dry_run: send nothing, and return a line a file with its bytes.
+
+        Raises:
+            ModelError: as in `save_pretrained`, or the Hub cannot be reached or refuses.
+        """
+        bundle = self._own_bundle("push")
+        return saving.push_bundle(
+            bundle.own_folder,
+            self.config,
+            repo_id,
+            token=token,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+            results=results,
+            dry_run=dry_run,
+        )
+
+    def _own_bundle(self, what: str) -> hub.Bundle:
+        if self._bundle is None:
+            raise ModelError(
+                f"Cannot {what} this pipeline: its language model was given by hand, so there are "
+                "no files to copy; load it with from_pretrained instead."
+            )
+        return self._bundle
 
     @overload
     def __call__(

@@ -39,8 +39,7 @@ ASSEMBLING: dict[str, set[str]] = {
     "reading": {"video", "tracking"},
     "result": {"video", "visual"},
     "clip": {"result", "video", "pipeline", "smaller_sample", "vlm"},
-    "parts": {"hub", "prompting", "tracking", "segmentation", "vlm"},
-    "pipeline": {*STAGES, "reading", "result", "clip", "parts"} - {"visual", "examples", "sprites"},
+    "pipeline": {*STAGES, "reading", "result", "clip"} - {"visual", "examples", "sprites"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
         *{"visual", "progress_bars", "sprites"},
@@ -50,8 +49,8 @@ ASSEMBLING: dict[str, set[str]] = {
         "vlm",
     },
     "cli": {
-        *{"pipeline", "result", "hub", "tracking", "video", "web", "evaluation", "examples"},
-        "progress_bars",
+        *{"pipeline", "result", "reading", "hub", "tracking", "segmentation", "video", "vlm"},
+        *{"web", "evaluation", "examples", "progress_bars"},
     },
 }
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -32,8 +33,8 @@ from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.vidstg import read_vidstg
 from stvg_r1_hub.evaluation.samples import Annotations, SetAside
 from stvg_r1_hub.outputs import make_folder, replacing
-from stvg_r1_hub.pipeline import load_tracker
-from stvg_r1_hub.tracking import Tracker
+from stvg_r1_hub.segmentation import load_segmenter
+from stvg_r1_hub.tracking import Tracker, load_tracker
 from train.data.preparer import Preparation, Preparer, Work, aside_line, divide, write_json
 from train.data.samples import FAILED, RECORD, SAMPLES, SET_ASIDE, SETTINGS
 
@@ -163,6 +164,7 @@ def _tracker(
         config=config,
         bundle=bundle.detector_home if bundle else None,
         device=device,
+        segmenter=functools.partial(load_segmenter, device=device),
     )
 
 

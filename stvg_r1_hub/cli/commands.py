@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,9 @@ def ground(options: argparse.Namespace) -> int:
     plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
     strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
     _check_outputs(options, *outs, *plots, *strips)
-    from stvg_r1_hub.pipeline import STVGPipeline, open_video, server_vlm
-    from stvg_r1_hub.video import plan_for, thin_sample
+    from stvg_r1_hub.pipeline import STVGPipeline
+    from stvg_r1_hub.video import open_video, plan_for, thin_sample
+    from stvg_r1_hub.vlm.server import ServerVLM
 
     STVGPipeline.check_queries(options.queries)
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
@@ -51,7 +53,7 @@ def ground(options: argparse.Namespace) -> int:
             classes=options.classes,
             segmenter=options.segmenter,
             device=options.device,
-            vlm=server_vlm(options.server) if options.server else None,
+            vlm=ServerVLM.from_environment(options.server) if options.server else None,
         )
         thin = thin_sample(plan_for(source.info, pipeline.config.sampling), source.info)
         _say(*thin, *pipeline.warnings)
@@ -82,9 +84,10 @@ def track(options: argparse.Namespace) -> int:
     """Find and number all objects of a video."""
     (out,) = _numbered(options.out, VIDEO_SUFFIXES, options, several=False)
     _check_outputs(options, out)
-    from stvg_r1_hub.pipeline import open_video, save_tracks, track_video, tracks_to_dict
+    from stvg_r1_hub.reading import track_video
     from stvg_r1_hub.result import save_tracks_video
-    from stvg_r1_hub.tracking import OpenVocabularyTracker
+    from stvg_r1_hub.tracking import OpenVocabularyTracker, save_tracks, tracks_to_dict
+    from stvg_r1_hub.video import open_video
 
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
@@ -124,8 +127,10 @@ def track(options: argparse.Namespace) -> int:
 def _tracker(options: argparse.Namespace) -> tuple[Tracker, tuple[str, ...]]:
     """What `track` runs, and what is to be said about it."""
     from stvg_r1_hub.config import TrackingConfig
+    from stvg_r1_hub.device import pick_device
     from stvg_r1_hub.hub import load_bundle
-    from stvg_r1_hub.pipeline import load_tracker, pick_device
+    from stvg_r1_hub.segmentation import load_segmenter
+    from stvg_r1_hub.tracking import load_tracker
 
     device = pick_device(options.device)
     model = load_bundle(options.model or "tiny", weights=False)
@@ -140,7 +145,7 @@ def _tracker(options: argparse.Namespace) -> tuple[Tracker, tuple[str, ...]]:
         config=config.of_classes(options.classes),
         bundle=model.detector_home,
         device=device,
-        segmenter=options.segmenter,
+        segmenter=partial(load_segmenter, options.segmenter, device=device),
     )
     return tracker, (*model.warnings, choice)
 

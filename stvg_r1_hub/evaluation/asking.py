@@ -18,14 +18,14 @@ from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.evaluation.written_tube import parse_written_tube
-from stvg_r1_hub.pipeline import STVGPipeline, open_video
+from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.prompting import build_prompt, clean_query
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import RLE, SAYS_NOTHING
 from stvg_r1_hub.tracking import Tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
-from stvg_r1_hub.video import VideoSource
+from stvg_r1_hub.video import VideoSource, open_video
 
 ANSWERS = ("ids", "boxes")
 """How a model answers: with an object's ID, or by writing boxes as text."""

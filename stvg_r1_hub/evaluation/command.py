@@ -262,7 +262,7 @@ def _of_model(options: argparse.Namespace, pipeline: STVGPipeline) -> dict[str, 
     """What `RunSettings` says of the model, and of how it is asked."""
     from stvg_r1_hub import hub
 
-    folder = hub.resolve(options.model, revision=options.revision)
+    folder = hub.resolve(options.model, hub.HubAccess(revision=options.revision))
     return {
         "model": str(options.model),
         "model_fingerprint": hub.fingerprint(folder, pipeline.config),

@@ -203,7 +203,7 @@ def run_sprites(
             if progress is not None:
                 progress("sprites", number + 1, n)
     scores, samples = [trial.score for trial in trials], [trial.sample for trial in trials]
-    files = hub.resolve(model, revision=revision)
+    files = hub.resolve(model, hub.HubAccess(revision=revision))
     figures: dict[str, Any] = {
         "model": str(model),
         "model_fingerprint": hub.fingerprint(files, pipeline.config),

@@ -14,6 +14,7 @@ from stvg_r1_hub.hub.bundle import (
     local_folder,
     resolve,
 )
+from stvg_r1_hub.hub.files import HubAccess
 
 __all__ = [
     "ABOUT_BUNDLED",
@@ -22,6 +23,7 @@ __all__ = [
     "BUNDLED_MODELS",
     "LANGUAGE_MODEL",
     "Bundle",
+    "HubAccess",
     "base_of",
     "fingerprint",
     "is_adapter",

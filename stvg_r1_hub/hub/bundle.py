@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, package_origin
-from stvg_r1_hub.hub.files import fetch, holds, is_stage
+from stvg_r1_hub.hub.files import HubAccess, fetch, holds, is_stage
 from stvg_r1_hub.hub.training_record import TRAINING_NAME
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
@@ -60,50 +60,28 @@ class Bundle:
 
 
 def load_bundle(
-    name: str | Path,
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
-    weights: bool = True,
+    name: str | Path, access: HubAccess = HubAccess(), *, weights: bool = True
 ) -> Bundle:
     """Find or download a model and read its settings.
 
     Args:
         name: a local folder (wins), a bundled model such as `"tiny"`, or a Hub id `"owner/name"`.
-        revision: branch, tag or commit on the Hub.
-        token: Hub token; None uses the one of `hf auth login`.
-        cache_dir: where downloads are kept; None uses the Hub's own cache.
-        local_files_only: never use the network.
+        access: how the Hub is asked.
         weights: fetch and require the weights; False leaves those of the language model out.
 
     Raises:
         ModelError: unknown, gated, out of reach, or without the files of a model.
         ConfigError: its `stvg_config.json` cannot be used.
     """
-
-    def fetch(name: str | Path, revision: str | None) -> Path:
-        return resolve(
-            name,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            weights=weights,
-        )
-
-    folder, adapter = fetch(name, revision), None
+    folder, adapter = resolve(name, access, weights=weights), None
     warnings: tuple[str, ...] = ()
     if is_adapter(folder):
         adapter = folder
         base, base_revision = base_of(name, adapter, weights=weights)
-        folder = fetch(base, base_revision)
+        folder = resolve(base, replace(access, revision=base_revision), weights=weights)
         _check_model_files(base, folder, weights)
-        on_hub = None if local_files_only or local_folder(name) else str(name)
-        if (adapter / _NOT_LORA).is_file() or (
-            on_hub and holds(on_hub, _NOT_LORA, revision=revision, token=token)
-        ):
+        on_hub = not access.local_files_only and local_folder(name) is None
+        if (adapter / _NOT_LORA).is_file() or (on_hub and holds(str(name), _NOT_LORA, access)):
             warnings = (
                 f"{name} also has {_NOT_LORA}, weights trained beside the adapter: they are not "
                 "used, because that file is a pickle, which can run code; merge them into the "
@@ -186,27 +164,9 @@ def _model_type(folder: Path) -> str | None:
     return values.get("model_type") if isinstance(values, dict) else None
 
 
-def resolve(
-    name: str | Path,
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-    cache_dir: str | Path | None = None,
-    local_files_only: bool = False,
-    weights: bool = True,
-) -> Path:
+def resolve(name: str | Path, access: HubAccess = HubAccess(), *, weights: bool = True) -> Path:
     """The folder with a model's files; see `load_bundle` for the arguments and errors."""
-    folder = local_folder(name)
-    if folder is not None:
-        return folder
-    return fetch(
-        str(name),
-        revision=revision,
-        token=token,
-        cache_dir=cache_dir,
-        local_files_only=local_files_only,
-        without=() if weights else LANGUAGE_MODEL,
-    )
+    return local_folder(name) or fetch(str(name), access, without=() if weights else LANGUAGE_MODEL)
 
 
 def local_folder(name: str | Path) -> Path | None:

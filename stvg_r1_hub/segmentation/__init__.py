@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError
 from stvg_r1_hub.geometry import box_iou, box_of_mask, encode_mask
+from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.segmentation.package_sam2 import PackageSam2
 from stvg_r1_hub.segmentation.transformers_sam2 import TransformersSam2
@@ -43,10 +44,8 @@ def load_segmenter(
     segmenter: str | Path | Segmenter = "auto",
     *,
     device: str = "cpu",
-    local_files_only: bool = False,
-    token: str | None = None,
-    cache_dir: str | Path | None = None,
-) -> tuple[Segmenter, str]:
+    access: HubAccess = HubAccess(),
+) -> Segmenter:
     """Find the segmenter that is meant.
 
     Args:
@@ -54,12 +53,7 @@ def load_segmenter(
             device and the tiny one elsewhere; `"sam2-package"`: the same weights through the
             sam2 package; a folder or Hub id of a SAM 2 video model; or a ready `Segmenter`.
         device: a torch device.
-        local_files_only: never ask the Hub.
-        token: for private or gated repositories.
-        cache_dir: where downloads are kept.
-
-    Returns:
-        The segmenter, and one sentence that says the choice.
+        access: how the Hub is asked.
 
     Raises:
         ModelError: nothing of that name, or it cannot be loaded.
@@ -68,26 +62,18 @@ def load_segmenter(
     if not isinstance(segmenter, str | Path):
         if not isinstance(segmenter, Segmenter):
             raise ModelError(f"{type(segmenter).__name__} is no segmenter: it needs name and open.")
-        return segmenter, f"Segmenter: {segmenter.name}, as given."
+        return segmenter
     size = "large" if device.startswith("cuda") else "tiny"
     default = f"facebook/sam2.1-hiera-{size}"
-    options = {
-        "device": device,
-        "local_files_only": local_files_only,
-        "token": token,
-        "cache_dir": cache_dir,
-    }
     if segmenter == "sam2-package":
-        chosen: Segmenter = PackageSam2.from_pretrained(default, **options)  # type: ignore[arg-type]
-        return chosen, f"Segmenter: {default} through the sam2 package."
+        return PackageSam2.from_pretrained(default, device=device, access=access)
     name = default if segmenter in ("auto", "sam2") else str(segmenter)
     if not (name and Path(name).is_dir()) and not _HUB_ID.fullmatch(name):
         raise ModelError(
             f"Unknown segmenter {name!r}; allowed are {', '.join(map(repr, SEGMENTERS))}, a folder "
             "or a Hub id like 'owner/name'."
         )
-    chosen = TransformersSam2.from_pretrained(name, **options)  # type: ignore[arg-type]
-    return chosen, f"Segmenter: {name}."
+    return TransformersSam2.from_pretrained(name, device=device, access=access)
 
 
 def masks_of_tube(

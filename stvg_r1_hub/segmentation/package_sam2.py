@@ -10,13 +10,13 @@ of its size and transformers in full.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, first_line, require_package
+from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
@@ -38,9 +38,7 @@ class PackageSam2:
         repo_id: str = "facebook/sam2.1-hiera-large",
         *,
         device: str = "cpu",
-        local_files_only: bool = False,
-        token: str | None = None,
-        cache_dir: str | Path | None = None,
+        access: HubAccess = HubAccess(),
     ) -> PackageSam2:
         """Load one of Meta's checkpoints.
 
@@ -49,9 +47,7 @@ class PackageSam2:
         Args:
             repo_id: such as `"facebook/sam2.1-hiera-large"`.
             device: a torch device.
-            local_files_only: never ask the network.
-            token: Hub token.
-            cache_dir: where downloads are kept.
+            access: how the Hub is asked.
 
         Raises:
             MissingPackageError: sam2 is not installed.
@@ -67,13 +63,7 @@ class PackageSam2:
 
         config, checkpoint = files[repo_id]
         try:
-            path = hf_hub_download(
-                repo_id,
-                checkpoint,
-                local_files_only=local_files_only,
-                token=token,
-                cache_dir=cache_dir,
-            )
+            path = hf_hub_download(repo_id, checkpoint, **access.options())
             predictor = builders.build_sam2_video_predictor(config, path, device=device)
         except (OSError, RuntimeError) as error:
             raise ModelError(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, first_line
-from stvg_r1_hub.hub.files import model_folder
+from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.structures import Pixels
 
@@ -50,9 +50,7 @@ class TransformersSam2:
         folder_or_id: str | Path,
         *,
         device: str = "cpu",
-        local_files_only: bool = False,
-        token: str | None = None,
-        cache_dir: str | Path | None = None,
+        access: HubAccess = HubAccess(),
     ) -> TransformersSam2:
         """Load a checkpoint, bfloat16 on a CUDA device and float32 elsewhere.
 
@@ -60,9 +58,7 @@ class TransformersSam2:
             folder_or_id: such as `"facebook/sam2.1-hiera-large"`, `"yonigozlan/EdgeTAM-hf"` or
                 `"facebook/sam3"`.
             device: a torch device.
-            local_files_only: never ask the network.
-            token: for private or gated repositories.
-            cache_dir: where downloads are kept.
+            access: how the Hub is asked.
 
         Raises:
             ModelError: nothing usable is there.
@@ -71,27 +67,19 @@ class TransformersSam2:
         import transformers
 
         name = str(folder_or_id)
-        common: dict[str, Any] = {
-            "local_files_only": local_files_only,
-            "token": token,
-            "cache_dir": cache_dir,
-        }
         folder = model_folder(
-            name, **common, instead="give segmenter the folder of a SAM 2 video model"
+            name, access, instead="give segmenter the folder of a SAM 2 video model"
         )
         try:
-            found = transformers.AutoConfig.from_pretrained(
-                folder, trust_remote_code=False, **common
-            )
+            found = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
             if found.model_type not in _CLASSES:
                 raise ValueError(f"it is a {found.model_type!r} model")
             of_model, of_processor = _CLASSES[found.model_type]
-            processor = getattr(transformers, of_processor).from_pretrained(folder, **common)
+            processor = getattr(transformers, of_processor).from_pretrained(folder)
             model: Any = getattr(transformers, of_model).from_pretrained(
                 folder,
                 use_safetensors=True,
                 dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
-                **common,
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelError(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.hub.files import model_folder
+from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.class_groups import usual_name
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
@@ -181,9 +181,7 @@ class TransformersDetector:
         score_threshold: float | None = None,
         device: str = "cpu",
         batch_size: int = 8,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
+        access: HubAccess = HubAccess(),
     ) -> None:
         """Load model and image processor.
 
@@ -193,30 +191,22 @@ class TransformersDetector:
                 suits the model.
             device: a torch device.
             batch_size: frames of one forward pass, at most.
-            local_files_only: never ask the network.
-            token: for private or gated repositories.
-            cache_dir: where downloads are kept.
+            access: how the Hub is asked.
 
         Raises:
             TrackerError: nothing usable is there, or a package it needs is missing.
         """
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-        where: dict[str, Any] = {
-            "local_files_only": local_files_only,
-            "token": token,
-            "cache_dir": cache_dir,
-        }
         try:
-            name = model_folder(folder_or_id, **where, instead=USE_COCO)
+            name = model_folder(folder_or_id, access, instead=USE_COCO)
         except ModelError as error:
             raise TrackerError(str(error)) from error
-        common = {**where, "trust_remote_code": False}
         try:
             load_processor: Any = AutoImageProcessor.from_pretrained
-            self._processor = load_processor(name, **common)
+            self._processor = load_processor(name, trust_remote_code=False)
             model = AutoModelForObjectDetection.from_pretrained(
-                name, use_safetensors=True, **common
+                name, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(

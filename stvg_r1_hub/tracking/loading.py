@@ -6,12 +6,12 @@ import difflib
 import importlib.util
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import ModelError, TrackerError
-from stvg_r1_hub.hub.files import model_folder
+from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.choosing import ChoosingTracker
@@ -66,9 +66,7 @@ def load_tracker(
     config: TrackingConfig,
     bundle: Path | None = None,
     device: str = "cpu",
-    local_files_only: bool = False,
-    token: str | bool | None = None,
-    cache_dir: str | Path | None = None,
+    access: HubAccess = HubAccess(),
     segmenter: Callable[[], Segmenter] | None = None,
 ) -> tuple[Tracker, str]:
     """Find the tracker that is meant.
@@ -87,9 +85,7 @@ def load_tracker(
         config: detection rate, threshold, classes.
         bundle: folder of the loaded checkpoint, searched for the detector it names.
         device: torch device; ONNX detectors use CUDA where ONNX Runtime has it.
-        local_files_only: never ask the Hub.
-        token: for private or gated repositories.
-        cache_dir: where downloads are kept.
+        access: how the Hub is asked.
         segmenter: gives what follows masks, for the paper's tracker.
 
     Returns:
@@ -100,27 +96,9 @@ def load_tracker(
             class that is wanted.
         MissingPackageError: ultralytics is needed and not installed.
     """
-    if not isinstance(tracker, str | Path):
-        return check_tracker(tracker), f"Tracker: {tracker.name}, as given."
-    hub: dict[str, Any] = {
-        "device": device,
-        "local_files_only": local_files_only,
-        "token": token,
-        "cache_dir": cache_dir,
-    }
-    if tracker == "auto" and config.detector == "auto":
-        return _automatic(config, device, hub)
-    asked = _of_bundle(config.detector, bundle) if tracker == "auto" else tracker
-    if asked in TRACKERS:
-        return _named(str(asked), config, device, hub, segmenter)
-    if tracker != "auto":
-        return _found(asked, config, bundle, device, hub)
-    try:
-        found, said = _found(asked, config, bundle, device, hub)
-    except UnknownClassError as error:
-        because = f"the model's own detector knows no class {error.class_name!r}"
-        return _automatic(config, device, hub, because)
-    return _or_coco(found, said, config, device)
+    if isinstance(tracker, str | Path):
+        return _Choice(config, bundle, device, access, segmenter).of(tracker)
+    return check_tracker(tracker), f"Tracker: {tracker.name}, as given."
 
 
 def automatic_choices(detector: str, device: str, installed: Collection[str]) -> tuple[str, ...]:
@@ -146,162 +124,175 @@ def automatic_choices(detector: str, device: str, installed: Collection[str]) ->
     return (*(strong if device.startswith("cuda") else ()), "coco")
 
 
-def _automatic(
-    config: TrackingConfig, device: str, hub: dict[str, Any], because: str = ""
-) -> tuple[Tracker, str]:
-    """The first of `automatic_choices` that can be had, and why it is that one."""
-    installed = {"ultralytics"} if importlib.util.find_spec("ultralytics") else set()
-    because = because or ("a GPU is used" if device.startswith("cuda") else "no GPU is used")
-    *wishes, last = automatic_choices("auto", device, installed)
-    for name in wishes:
+@dataclass(frozen=True)
+class _Choice:
+    """What every tracker is loaded with; the methods return one and a sentence about it."""
+
+    config: TrackingConfig
+    bundle: Path | None
+    device: str
+    access: HubAccess
+    segmenter: Callable[[], Segmenter] | None
+
+    def of(self, tracker: str | Path) -> tuple[Tracker, str]:
+        """What a user names."""
+        if tracker == "auto" and self.config.detector == "auto":
+            return self._automatic()
+        asked = self._of_bundle() if tracker == "auto" else tracker
+        if asked in TRACKERS:
+            return self._named(str(asked))
+        if tracker != "auto":
+            return self._found(asked)
         try:
-            chosen, _ = _named(name, config, device, hub, None)
-        except TrackerError:
-            because = f"{_DESCRIBED[name]} is out of reach"
-        else:
-            return chosen, f"Tracker: {_DESCRIBED[name]}, chosen because {because}."
-    chosen, _ = _named(last, config, device, hub, None)
-    return chosen, f"Tracker: {_DESCRIBED[last]}, chosen because {because}."
+            found, message = self._found(asked)
+        except UnknownClassError as error:
+            return self._automatic(f"the model's own detector knows no class {error.class_name!r}")
+        return self._or_coco(found, message)
 
+    def _automatic(self, because: str = "") -> tuple[Tracker, str]:
+        """The first of `automatic_choices` that can be had, and why it is that one."""
+        installed = {"ultralytics"} if importlib.util.find_spec("ultralytics") else set()
+        on_gpu = self.device.startswith("cuda")
+        because = because or ("a GPU is used" if on_gpu else "no GPU is used")
+        *wishes, last = automatic_choices("auto", self.device, installed)
+        for name in wishes:
+            try:
+                chosen, _ = self._named(name)
+            except TrackerError:
+                because = f"{_DESCRIBED[name]} is out of reach"
+            else:
+                return chosen, f"Tracker: {_DESCRIBED[name]}, chosen because {because}."
+        chosen, _ = self._named(last)
+        return chosen, f"Tracker: {_DESCRIBED[last]}, chosen because {because}."
 
-def _or_coco(own: Tracker, said: str, config: TrackingConfig, device: str) -> tuple[Tracker, str]:
-    """A bundle's own ONNX detector beside COCO's, unless one knows all that is wanted of both."""
-    if not (isinstance(own, DetectionTracker) and isinstance(own.detector, OnnxDetector)):
-        return own, said
-    try:
-        coco = DetectionTracker(OnnxDetector(COCO_FOLDER, device=device), config, name="coco")
-    except UnknownClassError:
-        return own, said
-    if set(coco.class_names) <= set(own.class_names):
-        return own, said
-    said = f"{said.removesuffix('.')} or {_DESCRIBED['coco']}, whichever fits the footage."
-    return ChoosingTracker(own, coco), said
+    def _or_coco(self, own: Tracker, message: str) -> tuple[Tracker, str]:
+        """A bundle's own ONNX detector beside COCO's, unless one knows all that both would."""
+        if not (isinstance(own, DetectionTracker) and isinstance(own.detector, OnnxDetector)):
+            return own, message
+        detector = OnnxDetector(COCO_FOLDER, device=self.device)
+        try:
+            coco = DetectionTracker(detector, self.config, name="coco")
+        except UnknownClassError:
+            return own, message
+        if set(coco.class_names) <= set(own.class_names):
+            return own, message
+        either = f"{message.removesuffix('.')} or {_DESCRIBED['coco']}"
+        return ChoosingTracker(own, coco), f"{either}, whichever fits the footage."
 
-
-def _of_bundle(detector: str, bundle: Path | None) -> str | Path:
-    """Where the detector that a model's settings name is to be found."""
-    if bundle is not None and detector not in TRACKERS:
-        if _inside(bundle, detector):
+    def _of_bundle(self) -> str | Path:
+        """Where the detector that a model's settings name is to be found."""
+        detector, bundle = self.config.detector, self.bundle
+        if bundle is None or detector in TRACKERS:
+            return detector
+        folder = (bundle / detector).resolve()
+        if folder.is_dir() and bundle.resolve() in folder.parents:  # Not somewhere above it.
             return bundle / detector
         if not _HUB_ID.fullmatch(detector):
             raise TrackerError(
                 f"Unknown tracker {detector!r} in the settings of {bundle}; allowed are {_ALLOWED}"
             )
-    return detector
+        return detector
 
+    def _named(self, name: str) -> tuple[Tracker, str]:
+        """One of `TRACKERS`, `"auto"` apart."""
+        if name in ("paper", "paper-coco"):
+            return self._as_in_the_paper(name)
+        threshold, device, access = self.config.score_threshold, self.device, self.access
+        message = f"Tracker: {_DESCRIBED[name]}."
+        detector: Detector
+        if name in ("yolo-world", "yoloe"):
+            weights = YOLO_WORLD_WEIGHTS if name == "yolo-world" else YOLOE_WEIGHTS
+            words = UltralyticsOpenDetector(
+                weights, score_threshold=threshold, device=device, access=access
+            )
+            return OpenVocabularyTracker(words, self.config, name=name), message
+        if name == "open":
+            return self._transformers_open(OPEN_MODEL, name), message
+        if name == "rtdetr":
+            detector = TransformersDetector(
+                STRONG_DETECTOR, score_threshold=threshold, device=device, access=access
+            )
+        elif name == "yolo":
+            detector = UltralyticsDetector(score_threshold=threshold, device=device)
+        else:
+            detector = OnnxDetector(COCO_FOLDER, device=device)
+        return DetectionTracker(detector, self.config, name=name), message
 
-def _named(
-    name: str,
-    config: TrackingConfig,
-    device: str,
-    hub: dict[str, Any],
-    segmenter: Callable[[], Segmenter] | None,
-) -> tuple[Tracker, str]:
-    """One of `TRACKERS`, `"auto"` apart."""
-    if name in ("paper", "paper-coco"):
-        return _as_in_the_paper(name, config, device, segmenter)
-    threshold = config.score_threshold
-    said = f"Tracker: {_DESCRIBED[name]}."
-    if name in ("yolo-world", "yoloe"):
-        weights = YOLO_WORLD_WEIGHTS if name == "yolo-world" else YOLOE_WEIGHTS
-        words = UltralyticsOpenDetector(weights, score_threshold=threshold, **hub)
-        return OpenVocabularyTracker(words, config, name=name), said
-    if name == "open":
-        dino = TransformersOpenDetector(OPEN_MODEL, score_threshold=threshold, **hub)
-        return OpenVocabularyTracker(dino, config, name=name), said
-    detector: Detector
-    if name == "rtdetr":
-        detector = TransformersDetector(STRONG_DETECTOR, score_threshold=threshold, **hub)
-    elif name == "yolo":
-        detector = UltralyticsDetector(score_threshold=threshold, device=device)
-    else:
-        detector = OnnxDetector(COCO_FOLDER, device=device)
-    return DetectionTracker(detector, config, name=name), said
+    def _as_in_the_paper(self, name: str) -> tuple[Tracker, str]:
+        if self.segmenter is None:
+            raise TrackerError(f"The tracker {name!r} needs a segmenter; give load_tracker one")
+        detector: Detector
+        if name == "paper":
+            detector, of = UltralyticsDetector(device=self.device), f"YOLO ({PAPER_WEIGHTS})"
+        else:
+            detector = OnnxDetector(COCO_FOLDER, device=self.device)
+            of = "the bundled COCO detector"
+        masks = self.segmenter()
+        message = f"Tracker: as in the paper, {of} on every 15th frame and {masks.name} between."
+        return PaperTracker(detector, masks, self.config, name=name), message
 
+    def _found(self, asked: str | Path) -> tuple[Tracker, str]:
+        """What lies at a path, or under a Hub id."""
+        path = Path(asked).expanduser()
+        if path.suffix == ".pt" and path.is_file():
+            return self._yolo(path)
+        if path.is_file() or is_official_folder(path):
+            all_used = self.config.class_mode != "all"
+            every = "; all of them are used, whatever their class" if all_used else ""
+            return PrecomputedTracks(path), f"Tracker: precomputed tracks from {path}{every}."
+        if (path / "detector.json").is_file() or (path / "detector.onnx").is_file():
+            detector = OnnxDetector(path, device=self.device)
+            own = self.bundle is not None and path == self.bundle / self.config.detector
+            what = "the model's own detector" if own else f"the detector in {path}"
+            message = f"Tracker: {what} ({len(detector.class_names)} classes)."
+            return DetectionTracker(detector, self.config, name=path.name), message
+        is_model_folder = (path / "config.json").is_file()
+        if is_model_folder or (not path.exists() and _HUB_ID.fullmatch(str(asked))):
+            return self._transformers(str(path) if is_model_folder else str(asked))
+        raise TrackerError(_not_found(str(asked), path, self.bundle))
 
-def _as_in_the_paper(
-    name: str, config: TrackingConfig, device: str, segmenter: Callable[[], Segmenter] | None
-) -> tuple[Tracker, str]:
-    if segmenter is None:
-        raise TrackerError(f"The tracker {name!r} needs a segmenter; give load_tracker one")
-    detector: Detector
-    if name == "paper":
-        detector, of = UltralyticsDetector(device=device), f"YOLO ({PAPER_WEIGHTS})"
-    else:
-        detector, of = OnnxDetector(COCO_FOLDER, device=device), "the bundled COCO detector"
-    masks = segmenter()
-    said = f"Tracker: as in the paper, {of} on every 15th frame and {masks.name} between."
-    return PaperTracker(detector, masks, config, name=name), said
+    def _yolo(self, path: Path) -> tuple[Tracker, str]:
+        """YOLO weights, with fixed classes or with an open vocabulary."""
+        model, threshold = load_yolo(path), self.config.score_threshold
+        message = f"Tracker: the YOLO model {path}"
+        if is_open_vocabulary(model):
+            words = UltralyticsOpenDetector(
+                path, score_threshold=threshold, device=self.device, model=model, access=self.access
+            )
+            tracker = OpenVocabularyTracker(words, self.config, name=path.stem)
+            return tracker, f"{message}, which looks for what the query names."
+        yolo = UltralyticsDetector(path, score_threshold=threshold, device=self.device, model=model)
+        return DetectionTracker(yolo, self.config, name=path.stem), f"{message}."
 
+    def _transformers(self, name: str) -> tuple[Tracker, str]:
+        """A detector of transformers, with fixed classes or with an open vocabulary."""
+        from transformers import AutoConfig
 
-def _found(
-    asked: str | Path,
-    config: TrackingConfig,
-    bundle: Path | None,
-    device: str,
-    hub: dict[str, Any],
-) -> tuple[Tracker, str]:
-    """What lies at a path, or under a Hub id."""
-    path = Path(asked).expanduser()
-    if path.suffix == ".pt" and path.is_file():
-        return _yolo(path, config, device, hub)
-    if path.is_file() or is_official_folder(path):
-        every = "" if config.class_mode == "all" else "; all of them are used, whatever their class"
-        return PrecomputedTracks(path), f"Tracker: precomputed tracks from {path}{every}."
-    if (path / "detector.json").is_file() or (path / "detector.onnx").is_file():
-        detector = OnnxDetector(path, device=device)
-        said = f"the detector in {path} ({len(detector.class_names)} classes)"
-        if bundle is not None and path == bundle / config.detector:
-            said = f"the model's own detector ({len(detector.class_names)} classes)"
-        return DetectionTracker(detector, config, name=path.name), f"Tracker: {said}."
-    is_model_folder = (path / "config.json").is_file()
-    if is_model_folder or (not path.exists() and _HUB_ID.fullmatch(str(asked))):
-        return _transformers(str(path) if is_model_folder else str(asked), config, hub)
-    raise TrackerError(_not_found(str(asked), path, bundle))
+        try:
+            folder = model_folder(name, self.access, instead=USE_COCO)
+        except ModelError as error:
+            raise TrackerError(str(error)) from error
+        try:
+            model_type = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
+        except (OSError, ValueError, KeyError):
+            model_type = ""  # The detector's own loader says what is wrong.
+        if model_type in OPEN_MODEL_TYPES:
+            message = f"Tracker: {name}, which looks for what the query names."
+            return self._transformers_open(folder, name), message
+        detector = TransformersDetector(
+            folder, score_threshold=self.config.score_threshold, device=self.device
+        )
+        named = DetectionTracker(detector, self.config, name=name)
+        return named, f"Tracker: the transformers detector {name}."
 
-
-def _yolo(
-    path: Path, config: TrackingConfig, device: str, hub: dict[str, Any]
-) -> tuple[Tracker, str]:
-    """YOLO weights, with fixed classes or with an open vocabulary."""
-    model, threshold = load_yolo(path), config.score_threshold
-    said = f"Tracker: the YOLO model {path}"
-    if is_open_vocabulary(model):
-        words = UltralyticsOpenDetector(path, score_threshold=threshold, model=model, **hub)
-        tracker = OpenVocabularyTracker(words, config, name=path.stem)
-        return tracker, f"{said}, which looks for what the query names."
-    yolo = UltralyticsDetector(path, score_threshold=threshold, device=device, model=model)
-    return DetectionTracker(yolo, config, name=path.stem), f"{said}."
-
-
-def _transformers(name: str, config: TrackingConfig, hub: dict[str, Any]) -> tuple[Tracker, str]:
-    """A detector of transformers, with fixed classes or with an open vocabulary."""
-    from transformers import AutoConfig
-
-    where = {key: value for key, value in hub.items() if key != "device"}
-    try:
-        folder = model_folder(name, **where, instead=USE_COCO)
-    except ModelError as error:
-        raise TrackerError(str(error)) from error
-    try:
-        found = AutoConfig.from_pretrained(folder, trust_remote_code=False, **where)
-        model_type = found.model_type
-    except (OSError, ValueError, KeyError):
-        model_type = ""  # The detector's own loader says what is wrong.
-    threshold = config.score_threshold
-    if model_type in OPEN_MODEL_TYPES:
-        words = TransformersOpenDetector(folder, score_threshold=threshold, **hub)
-        said = f"Tracker: {name}, which looks for what the query names."
-        return OpenVocabularyTracker(words, config, name=name), said
-    detector = TransformersDetector(folder, score_threshold=threshold, **hub)
-    named = DetectionTracker(detector, config, name=name)
-    return named, f"Tracker: the transformers detector {name}."
-
-
-def _inside(bundle: Path, name: str) -> bool:
-    """Whether a bundle has a folder of this name, and not somewhere above itself."""
-    folder = (bundle / name).resolve()
-    return folder.is_dir() and bundle.resolve() in folder.parents
+    def _transformers_open(self, folder_or_id: str, name: str) -> Tracker:
+        detector = TransformersOpenDetector(
+            folder_or_id,
+            score_threshold=self.config.score_threshold,
+            device=self.device,
+            access=self.access,
+        )
+        return OpenVocabularyTracker(detector, self.config, name=name)
 
 
 def _not_found(asked: str, path: Path, bundle: Path | None) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ModelError, TrackerError, first_line
-from stvg_r1_hub.hub.files import model_folder
+from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.detectors import USE_COCO, tidy
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
@@ -34,9 +34,7 @@ class TransformersOpenDetector:
         *,
         score_threshold: float | None = None,
         device: str = "cpu",
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
+        access: HubAccess = HubAccess(),
     ) -> None:
         """Load model and processor.
 
@@ -45,29 +43,21 @@ class TransformersOpenDetector:
             score_threshold: detections below this are not returned, in 0..1; None takes what
                 suits the model.
             device: a torch device.
-            local_files_only: never ask the network.
-            token: for private or gated repositories.
-            cache_dir: where downloads are kept.
+            access: how the Hub is asked.
 
         Raises:
             TrackerError: nothing usable is there.
         """
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        where: dict[str, Any] = {
-            "local_files_only": local_files_only,
-            "token": token,
-            "cache_dir": cache_dir,
-        }
         try:
-            name = model_folder(folder_or_id, **where, instead=USE_COCO)
+            name = model_folder(folder_or_id, access, instead=USE_COCO)
         except ModelError as error:
             raise TrackerError(str(error)) from error
-        common = {**where, "trust_remote_code": False}
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(name, **common)
+            self._processor: Any = AutoProcessor.from_pretrained(name, trust_remote_code=False)
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                name, use_safetensors=True, **common
+                name, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(

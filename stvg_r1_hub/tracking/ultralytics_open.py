@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import TrackerError, first_line
+from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.tracking.ultralytics_detector import UltralyticsDetector, load_yolo
 
 YOLO_WORLD_WEIGHTS = "yolov8x-worldv2.pt"
@@ -46,9 +47,7 @@ class UltralyticsOpenDetector:
         device: str = "cpu",
         model: Any = None,
         text_model: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
+        access: HubAccess = HubAccess(),
     ) -> None:
         """Load weights and text encoder.
 
@@ -60,9 +59,7 @@ class UltralyticsOpenDetector:
             model: what `load_yolo` returned, to use instead of loading `weights`.
             text_model: folder or Hub id of CLIP's text encoder, of which YOLOE takes the tokenizer
                 alone; None is `TEXT_MODEL`.
-            local_files_only: never ask the Hub for the text encoder.
-            token: for private or gated repositories.
-            cache_dir: where downloads from the Hub are kept.
+            access: how the Hub is asked for the text encoder.
 
         Raises:
             MissingPackageError: ultralytics is not installed.
@@ -75,17 +72,12 @@ class UltralyticsOpenDetector:
             raise TrackerError(
                 f"The YOLO model {str(weights)!r} has fixed classes; give a YOLO-World or YOLOE one"
             )
-        where: dict[str, Any] = {
-            "local_files_only": local_files_only,
-            "token": token,
-            "cache_dir": cache_dir,
-        }
         text_model = TEXT_MODEL if text_model is None else text_model
         is_world = type(self._model).__name__ == "YOLOWorld"
         try:
-            self._tokenizer = _load_tokenizer(text_model, where)
+            self._tokenizer = _load_tokenizer(text_model, access)
             if is_world:
-                self._encoder = _load_clip(text_model, where)
+                self._encoder = _load_clip(text_model, access)
             else:
                 self._encoder = _load_mobile_clip(self._model.model.text_model)
         except Exception as error:  # transformers, the Hub and ultralytics' downloader.
@@ -128,17 +120,20 @@ class UltralyticsOpenDetector:
         return torch.nn.functional.normalize(features, dim=-1).unsqueeze(0)
 
 
-def _load_tokenizer(name: str | Path, where: dict[str, Any]) -> Any:
+def _load_tokenizer(name: str | Path, access: HubAccess) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False, **where)
+    options = access.options()
+    return AutoTokenizer.from_pretrained(str(name), trust_remote_code=False, **options)
 
 
-def _load_clip(name: str | Path, where: dict[str, Any]) -> Any:
+def _load_clip(name: str | Path, access: HubAccess) -> Any:
     """Tokens `(N, 77)` -> features `(N, 512)`."""
     from transformers import CLIPTextModelWithProjection
 
-    model = CLIPTextModelWithProjection.from_pretrained(str(name), use_safetensors=True, **where)
+    model = CLIPTextModelWithProjection.from_pretrained(
+        str(name), use_safetensors=True, **access.options()
+    )
     encoder = model.eval()
     return lambda tokens: encoder(input_ids=tokens).text_embeds
 

@@ -75,10 +75,10 @@ def with_adapter(
             f"The adapter {adapter} is of the kind {config.peft_type.value}, which adds tokens to "
             "the prompt; only adapters that change weights, such as LoRA, can be used."
         )
-    said: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     layers = {name for name, _ in model.named_modules()}
     if config.peft_type == "LORA":
-        said = _as_the_weights_say(config, stored, adapter, layers, base)
+        messages = _as_the_weights_say(config, stored, adapter, layers, base)
     config.base_model_name_or_path, config.inference_mode = model.name_or_path, True
     weights = {_PEFT + name_of_today(name): weight for name, weight in stored.items()}
     try:
@@ -89,7 +89,7 @@ def with_adapter(
         ) from error
     _check_places(adapted, weights, adapter, base)
     set_peft_model_state_dict(adapted, weights)
-    return adapted.merge_and_unload() if merge else adapted.get_base_model(), said
+    return adapted.merge_and_unload() if merge else adapted.get_base_model(), messages
 
 
 def _as_the_weights_say(

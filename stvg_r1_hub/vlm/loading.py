@@ -156,10 +156,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def load_model(
-    folder_or_id: str | Path,
+    folder: Path,
     *,
     adapter: Path | None,
-    where: dict[str, Any],
     device: str,
     device_map: str | dict[str, Any] | None,
     dtype: str | None,
@@ -169,9 +168,8 @@ def load_model(
     """Load weights (safetensors only, no remote code), put an adapter on them.
 
     Args:
-        folder_or_id: a local folder or a Hub id.
+        folder: with the checkpoint's files.
         adapter: folder of a PEFT adapter; merged into the weights where these are not quantized.
-        where: revision, token, cache_dir and local_files_only, as transformers takes them.
         device: a torch device; ignored when `device_map` is given.
         device_map: as in transformers.
         dtype: one of `DTYPES`; None is float32 on a CPU and bfloat16 elsewhere.
@@ -195,7 +193,7 @@ def load_model(
         device_map = {"": device}
     with _without_table():
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            str(folder_or_id),
+            str(folder),
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch_dtype,
@@ -204,7 +202,6 @@ def load_model(
             output_loading_info=True,
             # None would take away what a quantized checkpoint says of itself.
             **({} if quantized is None else {"quantization_config": quantized}),
-            **where,
         )
     model, report = loaded
     is_quantized = getattr(model, "hf_quantizer", None) is not None
@@ -212,21 +209,21 @@ def load_model(
     absent = sorted(report["missing_keys"])
     if absent:
         raise ModelError(
-            f"{folder_or_id} lacks weights: {_first_three(absent)}; "
+            f"{folder} lacks weights: {_first_three(absent)}; "
             "download it again, or save it with all its weights."
         )
     unused = sorted(report["unexpected_keys"])
-    said: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     if unused:
-        said = (
-            f"{folder_or_id} has weights that its config.json has no place for, and they are not "
+        messages = (
+            f"{folder} has weights that its config.json has no place for, and they are not "
             f"used: {_first_three(unused)}; check that config and weights belong together.",
         )
     if adapter is not None:
         # Quantized weights cannot take it in, whether we quantized them or they came so.
-        model, more = with_adapter(model, adapter, str(folder_or_id), merge=not is_quantized)
-        said += more
-    return model if device_map is not None or is_quantized else model.to(device), said
+        model, more = with_adapter(model, adapter, str(folder), merge=not is_quantized)
+        messages += more
+    return model if device_map is not None or is_quantized else model.to(device), messages
 
 
 @contextlib.contextmanager

@@ -69,14 +69,10 @@ class LocalVLM:
     @classmethod
     def from_pretrained(
         cls,
-        folder_or_id: str | Path,
+        folder: Path,
         *,
         config: STVGConfig,
         adapter: Path | None = None,
-        revision: str | None = None,
-        token: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
         device: str = "cpu",
         device_map: str | dict[str, Any] | None = None,
         dtype: str | None = None,
@@ -86,13 +82,9 @@ class LocalVLM:
         """Load weights (safetensors only, no remote code) and processor.
 
         Args:
-            folder_or_id: a local folder or a Hub id.
+            folder: with the checkpoint's files, as `hub.load_bundle` finds them.
             config: how frames and positions are made for these weights.
             adapter: folder of a PEFT adapter that was trained on them.
-            revision: branch, tag or commit on the Hub.
-            token: Hub token.
-            cache_dir: where downloads are kept.
-            local_files_only: never use the network.
             device: a torch device; ignored when `device_map` is given.
             device_map: spread the model over devices, as in transformers.
             dtype: name of a torch dtype; None is float32 on a CPU and bfloat16 elsewhere.
@@ -107,27 +99,18 @@ class LocalVLM:
         from safetensors import SafetensorError
         from transformers import AutoConfig
 
-        where: dict[str, Any] = {
-            "revision": revision or "main",
-            "token": token,
-            "cache_dir": cache_dir,
-            "local_files_only": local_files_only,
-        }
-        name = str(folder_or_id)
         try:
-            if Path(name).is_dir():
-                check_folder(Path(name), config.position_rule)
+            check_folder(folder, config.position_rule)
             if adapter is not None:
                 check_whole(adapter)
-            found = AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
-            check_architecture(name, found.model_type, config.position_rule)
-            processor = load_processor(name, found.model_type, **where)
+            found = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+            check_architecture(str(folder), found.model_type, config.position_rule)
+            processor = load_processor(folder, found.model_type)
             chat_text(processor, "")  # A template that cannot ask is found out before tracking.
             with within_memory(device, "choose a smaller model"):
                 model, warnings = load_model(
-                    name,
+                    folder,
                     adapter=adapter,
-                    where=where,
                     device=device,
                     device_map=device_map,
                     dtype=dtype,
@@ -141,7 +124,7 @@ class LocalVLM:
             if isinstance(error, STVGError):
                 raise
             raise ModelError(
-                f"Cannot load the language model of {name}: {first_line(error)[:150]}."
+                f"Cannot load the language model of {folder}: {first_line(error)[:150]}."
             ) from error
         return cls(model, processor, config, warnings)
 

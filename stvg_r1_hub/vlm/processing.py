@@ -19,16 +19,15 @@ _CLASSES = {
 }
 
 
-def load_processor(folder_or_id: str | Path, model_type: str, **where: Any) -> Any:
+def load_processor(folder: str | Path, model_type: str) -> Any:
     """The transformers processor of a checkpoint.
 
     Its chat template may lie in `chat_template.jinja`, `chat_template.json`, or among the settings
     of the processor or of the tokenizer.
 
     Args:
-        folder_or_id: a local folder or a Hub id.
+        folder: with the checkpoint's files.
         model_type: of its config.
-        where: revision, token, cache_dir and local_files_only, as transformers takes them.
 
     Raises:
         ModelError: it has no chat template.
@@ -36,10 +35,10 @@ def load_processor(folder_or_id: str | Path, model_type: str, **where: Any) -> A
     """
     import transformers
 
-    name = str(folder_or_id)
+    name = str(folder)
     whole, images, videos = (getattr(transformers, part) for part in _CLASSES[model_type])
-    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-    settings, _ = whole.get_processor_dict(name, **where)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    settings, _ = whole.get_processor_dict(name)
     template = settings.get("chat_template") or tokenizer.chat_template
     if not template:
         raise ModelError(
@@ -47,9 +46,9 @@ def load_processor(folder_or_id: str | Path, model_type: str, **where: Any) -> A
             "from."
         )
     return whole(
-        images.from_pretrained(name, **where),
+        images.from_pretrained(name),
         tokenizer,
-        videos.from_pretrained(name, **where),
+        videos.from_pretrained(name),
         chat_template=template,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import sys
 import threading
 import time
@@ -82,6 +83,12 @@ class ServerVLM:
         self._knows_name = False
         self._timeout_seconds = timeout_seconds
         self._attempts = attempts
+
+    @classmethod
+    def from_environment(cls, url: str) -> ServerVLM:
+        """As the command line asks a server: `TOKEN_VARIABLE` and `MODEL_VARIABLE` may be set."""
+        model, token = (os.environ.get(name) or None for name in (MODEL_VARIABLE, TOKEN_VARIABLE))
+        return cls(url, model=model, token=token)
 
     def encode(self, video: MarkedFrames) -> SentVideo:
         """The marked frames as an mp4 for all questions."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.hub import load_bundle
-from stvg_r1_hub.pipeline import STVGPipeline, load_tracker
-from stvg_r1_hub.segmentation import masks_of_tube
+from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.segmentation import load_segmenter, masks_of_tube
 from stvg_r1_hub.structures import (
     RLE,
     Progress,
@@ -34,6 +35,7 @@ from stvg_r1_hub.tracking import (
     OnnxDetector,
     PrecomputedTracks,
     Tracker,
+    load_tracker,
 )
 from stvg_r1_hub.video import VideoSource
 from stvg_r1_hub.video.source import resize
@@ -84,6 +86,7 @@ def _tracker(key: TrackerKey) -> Tracker:
             config=key.config,
             bundle=load_bundle(key.model).detector_home,
             device="cuda",
+            segmenter=partial(load_segmenter, device="cuda"),
         )
     return _TRACKERS[key]
 

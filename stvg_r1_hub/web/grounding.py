@@ -25,10 +25,10 @@ import numpy as np
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.geometry import decode_mask
-from stvg_r1_hub.pipeline import STVGPipeline, open_video
+from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.result import GroundingResult, write_json
 from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress
-from stvg_r1_hub.video import VideoSource, write_video
+from stvg_r1_hub.video import VideoSource, open_video, write_video
 from stvg_r1_hub.visual.overlay import draw_objects
 from stvg_r1_hub.visual.pictures import keyframe_indices
 from stvg_r1_hub.web import markup

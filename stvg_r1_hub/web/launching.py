@@ -62,8 +62,8 @@ def launch(
         require_package("mcp", "mcp")
     from gradio.utils import get_upload_folder
 
+    from stvg_r1_hub.device import pick_device
     from stvg_r1_hub.hub import local_folder
-    from stvg_r1_hub.pipeline import pick_device
     from stvg_r1_hub.web import zerogpu
     from stvg_r1_hub.web.api import add_endpoints
     from stvg_r1_hub.web.borrowed import adapt, adapt_tracker

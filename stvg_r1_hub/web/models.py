@@ -8,12 +8,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ModelError, STVGError, TrackerError
 from stvg_r1_hub.hub import load_bundle
-from stvg_r1_hub.pipeline import STVGPipeline, load_tracker, pick_device
-from stvg_r1_hub.tracking import TRACKERS, Tracker
+from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.segmentation import load_segmenter
+from stvg_r1_hub.tracking import TRACKERS, Tracker, load_tracker
 
 PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
 BUNDLED = "tiny"
@@ -183,11 +186,13 @@ class Shelf:
         with self._tracker_locks[settings.tracker]:
             tracker = self._trackers.get(key)
             if tracker is None:
+                device = pick_device(self.device)
                 tracker, _ = load_tracker(
                     settings.tracker,
                     config=pipeline.config.tracking,
                     bundle=load_bundle(settings.model).detector_home,
-                    device=pick_device(self.device),
+                    device=device,
+                    segmenter=partial(load_segmenter, device=device),
                 )
                 if self._adapt_tracker is not None:
                     tracker = self._adapt_tracker(tracker, settings, pipeline.config.tracking)

@@ -1,5 +1,6 @@
 """Finding a model's files; the Hub is a small server on this machine."""
 
+import ast
 import json
 import os
 import subprocess
@@ -256,10 +257,13 @@ def ask_hub(code: str, endpoint: str, home: Path, **environment: str) -> str:
         ("hub.load_bundle('me/gated')", "Access to me/gated is gated: accept its terms"),
         ("hub.load_bundle('me/missing')", "There is no model me/missing on the Hub"),
         (
-            "hub.load_bundle('me/good', revision='no-such-branch')",
+            "hub.load_bundle('me/good', hub.HubAccess(revision='no-such-branch'))",
             "me/good has no revision 'no-such-branch'",
         ),
-        ("hub.load_bundle('me/good', local_files_only=True)", "downloads are switched off"),
+        (
+            "hub.load_bundle('me/good', hub.HubAccess(local_files_only=True))",
+            "downloads are switched off",
+        ),
         ("hub.load_bundle('me/two--bad..name')", "is not a valid Hub id"),
     ],
 )
@@ -402,3 +406,28 @@ except SystemExit:
 """
         ask_hub(code, hub_here.endpoint, tmp_path)
         assert ask_hub(BROKEN, hub_here.endpoint, tmp_path).endswith("whole")
+
+
+def test_the_hub_is_asked_with_one_record_everywhere() -> None:
+    """Only what users call takes its fields one by one; all else is handed the record."""
+    fields = {"cache_dir", "local_files_only"}
+    named = {
+        f"{path.name}: {node.name}"
+        for path in Path(hub.__file__).parents[1].rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        if fields & {arg.arg for arg in [*node.args.args, *node.args.kwonlyargs]}
+    }
+    assert named == {"pipeline.py: from_pretrained"}
+
+
+def test_the_record_keeps_a_token_to_itself_and_a_revision_to_its_repository() -> None:
+    access = hub.HubAccess("hf_secret", "/cache", True, "v1")
+    assert "hf_secret" not in repr(access)
+    assert access.elsewhere() == hub.HubAccess("hf_secret", "/cache", True)
+    assert access.elsewhere().options() == {
+        "token": "hf_secret",
+        "cache_dir": "/cache",
+        "local_files_only": True,
+        "revision": "main",
+    }

@@ -8,6 +8,7 @@ import pytest
 
 from stvg_r1_hub.errors import MissingPackageError, ModelError
 from stvg_r1_hub.geometry import decode_mask
+from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.segmentation import (
     PackageSam2,
@@ -167,17 +168,17 @@ def test_a_tube_gets_one_mask_a_box(segmenter: Segmenter, frames: list[Pixels]) 
 def test_loading_by_folder_and_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind, (name, _) in CONFIGS.items():
         folder = save_checkpoint(tmp_path / kind, kind)
-        loaded, said = load_segmenter(folder)
-        assert isinstance(loaded, TransformersSam2) and str(folder) in said
+        loaded = load_segmenter(folder)
+        assert isinstance(loaded, TransformersSam2) and loaded.name == str(folder)
         assert type(loaded.model).__name__ == name
-    assert load_segmenter(loaded) == (loaded, f"Segmenter: {folder}, as given.")
+    assert load_segmenter(loaded) is loaded
     for bad in ("sam9", "../x", ""):
         with pytest.raises(ModelError, match=r"Unknown segmenter.*'sam2-package'"):
             load_segmenter(bad)
     with pytest.raises(ModelError, match="is no segmenter"):
         load_segmenter(3)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match=r"facebook/sam2\.1-hiera-tiny"):
-        load_segmenter("auto", local_files_only=True)
+        load_segmenter("auto", access=HubAccess(local_files_only=True))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match="it is a 'bert' model"):
         load_segmenter(tmp_path)
@@ -192,4 +193,4 @@ def test_the_packages_models_are_named() -> None:
     with pytest.raises(ModelError, match=r"no model 'me/mine'.*facebook/sam2\.1-hiera-large"):
         PackageSam2.from_pretrained("me/mine")
     with pytest.raises(ModelError, match="for the sam2 package"):
-        load_segmenter("sam2-package", local_files_only=True)
+        load_segmenter("sam2-package", access=HubAccess(local_files_only=True))

@@ -13,7 +13,8 @@ from PIL import Image
 from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import Cancelled
 from stvg_r1_hub.hub import BUNDLED, load_bundle
-from stvg_r1_hub.pipeline import STVGPipeline, track_video
+from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.sprites.clips import clip_scene, frame_times
 from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.structures import Pixels

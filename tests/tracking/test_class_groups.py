@@ -8,7 +8,8 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import ConfigError, TrackerError
-from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.hub import HubAccess
+from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.structures import Tracks
 from stvg_r1_hub.tracking import (
     DetectionTracker,
@@ -116,7 +117,7 @@ def test_only_wanted_objects_are_tracked(mode: str, classes: list[str]) -> None:
 def test_a_detector_of_words_looks_for_the_named_classes(mode: str, tmp_path: Path) -> None:
     folder = save_grounding_dino(tmp_path / "dino")
     config = TrackingConfig(score_threshold=0.01, class_mode=mode)
-    tracker, _ = load_tracker(folder, config=config, local_files_only=True)
+    tracker, _ = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
     assert isinstance(tracker, OpenVocabularyTracker)
     clip = write_clip(tmp_path / "clip.mp4", 3, size=(80, 60))
     queried = track_video(clip, tracker, query="the forklift")

@@ -8,7 +8,8 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.hub import HubAccess
+from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.tracking import Detector, OnnxDetector, TransformersDetector, load_tracker
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER, suppress
 from tests.media import write_clip
@@ -194,7 +195,7 @@ def test_detectors_of_the_hub_track_a_video(kind: str, tmp_path: Path) -> None:
     """RT-DETRv2, D-FINE and RF-DETR: real architecture and image processor, random weights."""
     folder = save_fixed(kind, tmp_path / kind)
     config = TrackingConfig(score_threshold=0.001)
-    tracker, said = load_tracker(folder, config=config, local_files_only=True)
+    tracker, said = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
     assert "transformers detector" in said
     tracks = track_video(write_clip(tmp_path / "clip.mp4", 3, size=(80, 60)), tracker)
     assert len(tracks) > 0

@@ -10,10 +10,12 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.pipeline import open_video, track_video
+from stvg_r1_hub.hub import HubAccess
+from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.structures import TimedFrame, VideoInfo
 from stvg_r1_hub.tracking import ChoosingTracker, DetectionTracker, PrecomputedTracks, load_tracker
 from stvg_r1_hub.tracking.loading import automatic_choices
+from stvg_r1_hub.video import open_video
 from tests.tracking.test_detectors import figure, write_detector
 from tests.tracking.test_detectors import yolos as yolos
 from tests.tracking.worlds import World, info_of, moving, tracked
@@ -45,7 +47,9 @@ def test_what_auto_tries(
 
 def test_auto_says_why_it_did_not_get_what_a_gpu_deserves() -> None:
     """Nothing is downloaded here, so of the choices for a GPU the last one remains."""
-    tracker, said = load_tracker(config=TrackingConfig(), device="cuda", local_files_only=True)
+    tracker, said = load_tracker(
+        config=TrackingConfig(), device="cuda", access=HubAccess(local_files_only=True)
+    )
     assert tracker.name == "coco"
     assert "COCO" in said and said.endswith("is out of reach.")
 
@@ -53,7 +57,7 @@ def test_auto_says_why_it_did_not_get_what_a_gpu_deserves() -> None:
 @pytest.mark.parametrize("name", ["rtdetr", "open", "ustc-community/dfine-small-coco"])
 def test_what_is_out_of_reach_is_one_sentence_with_a_way_out(name: str) -> None:
     with pytest.raises(TrackerError) as error:
-        load_tracker(name, config=TrackingConfig(), local_files_only=True)
+        load_tracker(name, config=TrackingConfig(), access=HubAccess(local_files_only=True))
     said = str(error.value)
     assert "is not in the local cache" in said and "\n" not in said
     assert said.endswith("or take the tracker 'coco', which is bundled.")
@@ -84,7 +88,9 @@ def test_paths(tmp_path: Path, yolos: Path) -> None:
     folder = write_detector(tmp_path / "onnx")
     tracker, said = load_tracker(folder, config=TrackingConfig())
     assert isinstance(tracker, DetectionTracker) and str(folder) in said
-    tracker, said = load_tracker(str(yolos), config=TrackingConfig(), local_files_only=True)
+    tracker, said = load_tracker(
+        str(yolos), config=TrackingConfig(), access=HubAccess(local_files_only=True)
+    )
     assert isinstance(tracker, DetectionTracker) and "transformers" in said
     path = tmp_path / "tracks.json"
     path.write_text(json.dumps({"fps": 1, "width": 1, "height": 1, "tracks": []}))
@@ -149,7 +155,11 @@ def test_unknown_names_say_what_is_allowed(name: str) -> None:
 
 def test_an_unreachable_hub_id_is_one_sentence() -> None:
     with pytest.raises(TrackerError, match="nobody/no-such-detector") as raised:
-        load_tracker("nobody/no-such-detector", config=TrackingConfig(), local_files_only=True)
+        load_tracker(
+            "nobody/no-such-detector",
+            config=TrackingConfig(),
+            access=HubAccess(local_files_only=True),
+        )
     assert "\n" not in str(raised.value)
 
 

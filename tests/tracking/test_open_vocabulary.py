@@ -7,7 +7,8 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.hub import HubAccess
+from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.tracking import OpenVocabularyTracker, TransformersOpenDetector, load_tracker
 from stvg_r1_hub.tracking.query_nouns import query_nouns
 from tests.media import write_clip
@@ -48,7 +49,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_a_video_is_tracked_once_for_what_all_queries_name(folder: Path, tmp_path: Path) -> None:
     config = TrackingConfig(score_threshold=0.01)
-    tracker, said = load_tracker(folder, config=config, local_files_only=True)
+    tracker, said = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
     assert isinstance(tracker, OpenVocabularyTracker) and "what the query names" in said
     clip = write_clip(tmp_path / "clip.mp4", 3, size=(80, 60))
     queries = ["the dog chasing a fish", "a forklift behind the dog"]
@@ -63,7 +64,9 @@ def test_a_video_is_tracked_once_for_what_all_queries_name(folder: Path, tmp_pat
 
 
 def test_many_words_are_looked_for_in_several_passes(folder: Path) -> None:
-    detector = TransformersOpenDetector(folder, score_threshold=0.0, local_files_only=True)
+    detector = TransformersOpenDetector(
+        folder, score_threshold=0.0, access=HubAccess(local_files_only=True)
+    )
     frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     words = ["fish", *(f"{a}{b}" for a in "abcde" for b in "vwxyz"), "dog"]
     (found,) = detector.looking_for(words).detect([frame])
@@ -74,5 +77,5 @@ def test_many_words_are_looked_for_in_several_passes(folder: Path) -> None:
 
 def test_unreachable_models_are_one_sentence() -> None:
     with pytest.raises(TrackerError, match="grounding-dino-tiny") as raised:
-        load_tracker("open", config=TrackingConfig(), local_files_only=True)
+        load_tracker("open", config=TrackingConfig(), access=HubAccess(local_files_only=True))
     assert "\n" not in str(raised.value)

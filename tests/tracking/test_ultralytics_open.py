@@ -12,7 +12,8 @@ import pytest
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.pipeline import track_video
+from stvg_r1_hub.hub import HubAccess
+from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.tracking import OpenVocabularyTracker, UltralyticsOpenDetector, load_tracker
 from tests.media import write_clip
 from tests.tiny_detectors import save_clip_text
@@ -78,7 +79,7 @@ def test_by_path_it_tracks_what_all_queries_name(
 ) -> None:
     monkeypatch.setattr("stvg_r1_hub.tracking.ultralytics_open.TEXT_MODEL", str(text_model))
     config = TrackingConfig(score_threshold=0.1)
-    tracker, said = load_tracker(weights, config=config, local_files_only=True)
+    tracker, said = load_tracker(weights, config=config, access=HubAccess(local_files_only=True))
     assert isinstance(tracker, OpenVocabularyTracker) and "what the query names" in said
     tracks = track_video(write_clip(tmp_path / "clip.mp4", 6), tracker, query=["a dog", "a fish"])
     assert len(tracks) > 0 and {t.class_name for t in tracks.tracks} <= {"dog", "fish"}
@@ -86,7 +87,9 @@ def test_by_path_it_tracks_what_all_queries_name(
 
 def test_without_its_text_encoder_it_says_so(weights: Path) -> None:
     with pytest.raises(TrackerError, match="Cannot load the text encoder") as raised:
-        UltralyticsOpenDetector(weights, score_threshold=0.1, local_files_only=True)
+        UltralyticsOpenDetector(
+            weights, score_threshold=0.1, access=HubAccess(local_files_only=True)
+        )
     assert "\n" not in str(raised.value)
 
 
@@ -100,5 +103,5 @@ def test_fixed_classes_take_no_words(tmp_path: Path) -> None:
 def test_unreachable_weights_are_one_sentence(name: str, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrackerError) as raised:
         patch.chdir(tmp_path)
-        load_tracker(name, config=TrackingConfig(), local_files_only=True)
+        load_tracker(name, config=TrackingConfig(), access=HubAccess(local_files_only=True))
     assert "Cannot load YOLO weights" in str(raised.value) and "\n" not in str(raised.value)

@@ -17,7 +17,6 @@ from huggingface_hub import constants
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
-from stvg_r1_hub.pipeline import server_vlm
 from stvg_r1_hub.structures import Frames, MarkedFrames
 from stvg_r1_hub.vlm import server as server_module
 from stvg_r1_hub.vlm.server import ServerVLM
@@ -181,7 +180,7 @@ def test_of_several_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) ->
             ask(url)
         monkeypatch.setenv("STVG_SERVER_MODEL", "lora")
         monkeypatch.setenv("STVG_SERVER_TOKEN", "key")
-        vlm = server_vlm(url)
+        vlm = ServerVLM.from_environment(url)
         assert vlm.generate(["q"], vlm.encode(clip()), max_new_tokens=5) == [ANSWER]
         assert (bodies[-1]["model"], bodies[-1]["bearer"]) == ("lora", "Bearer key")
 

@@ -79,6 +79,6 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
     if len(texts) > 2 or not all(text.isdecimal() for text in texts):
         raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
     numbers = [int(text) for text in texts]
-    bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
+    bundle = hub.load_bundle(config.model, hub.HubAccess(revision=config.revision), weights=False)
     size = size_of(bundle.config.sampling.max_pixels)
     return WORLDS[world](level, *numbers, size=size)

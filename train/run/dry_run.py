@@ -197,7 +197,9 @@ def _shape(config: TrainingConfig) -> tuple[Any, STVGConfig]:
         shape = Qwen2_5_VLConfig(text_config=size, vision_config=vision, tie_word_embeddings=tied)
         return shape, STVGConfig()
     try:
-        bundle = hub.load_bundle(config.model, revision=config.revision, weights=False)
+        bundle = hub.load_bundle(
+            config.model, hub.HubAccess(revision=config.revision), weights=False
+        )
         shape = AutoConfig.from_pretrained(str(bundle.folder), trust_remote_code=False)
     except (STVGError, OSError, ValueError) as error:
         raise ConfigError(f"Cannot find out the sizes of {config.model}: {error}") from error

@@ -56,7 +56,7 @@ def load_start_model(config: TrainingConfig) -> StartModel:
         ModelError: no Qwen2.5-VL checkpoint, or it cannot be loaded.
         ConfigError: an adapter was to be written that belongs on top of another one.
     """
-    bundle = hub.load_bundle(config.model, revision=config.revision)
+    bundle = hub.load_bundle(config.model, hub.HubAccess(revision=config.revision))
     if bundle.adapter is not None and config.method == "lora" and not config.merge_adapter:
         raise ConfigError(
             f"{config.model} is itself an adapter, and a trained adapter would need both to be "
@@ -107,7 +107,6 @@ def load_weights(config: TrainingConfig, bundle: hub.Bundle) -> Any:
         model, notes = load_model(
             bundle.folder,
             adapter=bundle.adapter,
-            where={},
             device="cpu",
             device_map=None,
             dtype=config.dtype,
