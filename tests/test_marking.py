@@ -19,7 +19,8 @@ from stvg_r1_hub.marking import (
     marker_center,
     marker_font,
 )
-from stvg_r1_hub.structures import Frames, Track, Tracks
+from stvg_r1_hub.structures import Tracks
+from tests import builders
 from tests.golden.__main__ import DATA
 
 STYLE = MarkerStyle()
@@ -29,23 +30,13 @@ HEIGHT, WIDTH = 120, 200
 def make_frames(indices=(0, 5, 9), height=HEIGHT, width=WIDTH):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (len(indices), height, width, 3), dtype=np.uint8)
-    return Frames(
-        pixels, np.array(indices), np.array(indices) / 10, sample_fps=2.0, model_height=112,
-        model_width=196,
-    )  # fmt: skip
+    times = np.array(indices) / 10
+    return builders.make_frames(pixels, indices=indices, times=times, model_size=(112, 196))
 
 
 def make_track(object_id, boxes, masks=None):
     """`boxes`: native frame to xyxy."""
-    return Track(
-        object_id=object_id,
-        class_name="dog",
-        score=0.9,
-        frame_indices=np.array(list(boxes)),
-        boxes=np.array(list(boxes.values()), dtype=np.float32),
-        interpolated=np.zeros(len(boxes), dtype=bool),
-        masks=masks,
-    )
+    return builders.make_track(object_id, boxes, list(boxes.values()), masks=masks)
 
 
 def make_tracks(*tracks):

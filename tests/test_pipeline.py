@@ -35,6 +35,7 @@ from stvg_r1_hub.structures import (
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
 from stvg_r1_hub.video import open_video, plan_for, thin_sample
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from tests import builders
 from tests.media import number_of, write_clip
 
 WIDTH, HEIGHT, COUNT, FPS = 192, 128, 40, 10.0
@@ -51,14 +52,13 @@ def make_track(object_id: int, left: float, *, score: float = 0.9, masks: bool =
     boxes = np.array([[left + i, 40, left + i + 40, 90] for i in range(COUNT)], np.float32)
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[40:90, 40:80] = True
-    return Track(
+    return builders.make_track(
         object_id,
-        "dog",
-        score,
-        np.arange(COUNT),
+        range(COUNT),
         boxes,
-        np.arange(COUNT) % 2 == 1,
-        (encode_mask(mask),) * COUNT if masks else None,
+        score=score,
+        interpolated=range(1, COUNT, 2),
+        masks=(encode_mask(mask),) * COUNT if masks else None,
     )
 
 
@@ -310,7 +310,7 @@ def test_without_objects_the_model_is_not_asked(clip: Path) -> None:
 
 def test_objects_outside_the_sample_are_not_offered(clip: Path) -> None:
     track = make_track(2, 90)
-    brief = Track(2, "dog", 0.9, np.array([2]), track.boxes[2:3], np.array([False]))
+    brief = builders.make_track(2, [2], track.boxes[2])
     pipeline, _, vlm = make_pipeline(tracker=FixedTracker(brief))
     result = pipeline("the dog", clip)
     assert not result.found and "No object is visible" in " ".join(result.warnings)

@@ -6,22 +6,19 @@ import pytest
 from stvg_r1_hub.structures import (
     Answer,
     Detections,
-    Frames,
     MarkedFrames,
-    Track,
     Tracks,
     VideoInfo,
 )
+from tests import builders
 
 
 def make_frames(n=2):
-    return Frames(np.zeros((n, 4, 6, 3), np.uint8), np.arange(n), np.arange(n) / 2, 2.0, 28, 28)
+    return builders.make_frames(np.zeros((n, 4, 6, 3), np.uint8))
 
 
 def make_track(object_id=1, frames=(0, 2, 5)):
-    n = len(frames)
-    boxes = np.arange(n * 4, dtype=np.float32).reshape(n, 4)
-    return Track(object_id, "dog", 0.5, np.array(frames), boxes, np.zeros(n, dtype=bool))
+    return builders.make_track(object_id, frames, np.arange(len(frames) * 4).reshape(-1, 4))
 
 
 def test_track_finds_its_frames():

@@ -2,26 +2,18 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.geometry import encode_mask
-from stvg_r1_hub.structures import Answer, Track, Tracks
+from stvg_r1_hub.structures import Answer, Tracks
 from stvg_r1_hub.tube import build_tube
+from tests import builders
 
 FPS = 10
 N_FRAMES = 50
 
 
 def make_track(object_id, frames, masks=False, interpolated=()):
-    frames = np.array(list(frames))
-    boxes = np.stack([frames, frames + 1, frames + 20, frames + 30], axis=1).astype(np.float32)
-    mask = encode_mask(np.ones((90, 160), dtype=bool))
-    return Track(
-        object_id=object_id,
-        class_name="dog",
-        score=0.9,
-        frame_indices=frames,
-        boxes=boxes,
-        interpolated=np.isin(frames, interpolated),
-        masks=tuple([mask] * len(frames)) if masks else None,
-    )
+    boxes = [(i, i + 1, i + 20, i + 30) for i in frames]
+    masks = (encode_mask(np.ones((90, 160), bool)),) * len(boxes) if masks else None
+    return builders.make_track(object_id, frames, boxes, interpolated=interpolated, masks=masks)
 
 
 TRACKS = Tracks(

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.structures import MarkedFrames
+from tests.builders import make_frames, marked
 from train.bundled.tiny_model import CHAT_TEMPLATE, build_tokenizer
 
 TEXT = {
@@ -136,6 +137,4 @@ def noise_clip(
 ) -> MarkedFrames:
     """A sample of noise, shown at its own size."""
     pixels = np.random.default_rng(seed).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
-    times = np.arange(n) / sample_fps
-    frames = Frames(pixels, np.arange(n) * 12, times, sample_fps, height, width)
-    return MarkedFrames(frames, (frozenset({1}),) * n)
+    return marked(make_frames(pixels, sample_fps=sample_fps, indices=range(0, 12 * n, 12)), 1)

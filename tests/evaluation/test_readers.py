@@ -20,7 +20,8 @@ from stvg_r1_hub.evaluation.protocols import protocols_for
 from stvg_r1_hub.evaluation.results import digest_of
 from stvg_r1_hub.geometry import mask_area
 from stvg_r1_hub.sprites.clips import SIDE, clip_scene, true_tube
-from stvg_r1_hub.structures import Track, Tracks
+from stvg_r1_hub.structures import Tracks
+from tests.builders import make_track
 from tests.evaluation.layouts import (
     charades_json,
     charades_lines,
@@ -180,15 +181,13 @@ def test_a_hundred_thousand_boxes(tmp_path):
     annotations = read_hcstvg(path, tmp_path)
     assert annotations.n_boxes_set_aside == 1
     (sample,) = annotations.samples
-    frames = np.arange(n)
-    moved = Track(1, "person", 1.0, frames, np.tile(np.float32([11, 10, 31, 40]), (n, 1)),
-                  np.zeros(n, bool))  # fmt: skip
-    times = frames / 25
+    moved = make_track(1, range(n), [11, 10, 31, 40])
+    times = np.arange(n) / 25
     tracks = Tracks(336, 336, times, (moved,))
     prediction = Prediction(
         text="<think></think><answer>Target ID: 1, Time range: 0.00 to 4000.00</answer>",
         start_seconds=0.0, end_seconds=4000.0, object_ids=(1,), frame_times=times, tracks=tracks,
-        frame_indices=frames, boxes=moved.boxes.astype(np.float64),
+        frame_indices=moved.frame_indices, boxes=moved.boxes.astype(np.float64),
     )  # fmt: skip
     scores = [protocol.score(sample, prediction) for protocol in protocols_for("tube")]
     assert all(0.5 < score["viou"] < 1 for score in scores)

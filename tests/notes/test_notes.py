@@ -7,6 +7,7 @@ import pytest
 
 from stvg_r1_hub.notes import MOST_OBJECTS, take_notes
 from stvg_r1_hub.structures import Frames, Notes, ObjectNote, Track, Tracks
+from tests.builders import make_track
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 480, 10, 6
 TIMES = np.arange(SECONDS * FPS) / FPS
@@ -43,8 +44,7 @@ def track(number: int, x: np.ndarray, feet: np.ndarray, height: float | np.ndarr
           name: str = "person", first: int = 0) -> Track:  # fmt: skip
     height = np.broadcast_to(height, len(x))
     boxes = np.stack([x - height / 5, feet - height, x + height / 5, feet], axis=1)
-    frames = np.arange(first, first + len(x))
-    return Track(number, name, 0.9, frames, boxes.astype(np.float32), np.zeros(len(x), bool))
+    return make_track(number, range(first, first + len(x)), boxes, name=name)
 
 
 def steady(value: float) -> np.ndarray:

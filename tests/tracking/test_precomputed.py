@@ -9,7 +9,7 @@ import pytest
 
 from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.geometry import decode_mask, encode_mask
-from stvg_r1_hub.structures import Track, Tracks, VideoInfo
+from stvg_r1_hub.structures import Tracks, VideoInfo
 from stvg_r1_hub.tracking import (
     PrecomputedTracks,
     Tracker,
@@ -17,6 +17,7 @@ from stvg_r1_hub.tracking import (
     save_official,
     save_tracks,
 )
+from tests.builders import make_track
 
 INFO = VideoInfo("v", 40, 30, np.arange(6) / 5, 1.2)
 
@@ -30,23 +31,8 @@ def mask(left: int, top: int, right: int, bottom: int) -> np.ndarray:
 def example(masks: bool = True) -> Tracks:
     boxes = np.array([[3, 4, 10, 12], [5, 4, 12, 12]], np.float32)
     rle = tuple(encode_mask(mask(*(int(v) for v in box))) for box in boxes)
-    first = Track(
-        object_id=2,
-        class_name="dog",
-        score=0.75,
-        frame_indices=np.array([1, 4]),
-        boxes=boxes,
-        interpolated=np.array([False, True]),
-        masks=rle if masks else None,
-    )
-    second = Track(
-        object_id=7,
-        class_name="cat",
-        score=0.5,
-        frame_indices=np.array([0]),
-        boxes=np.array([[20, 0, 40, 30]], np.float32),
-        interpolated=np.array([False]),
-    )
+    first = make_track(2, [1, 4], boxes, score=0.75, interpolated=[4], masks=rle if masks else None)
+    second = make_track(7, [0], [20, 0, 40, 30], name="cat", score=0.5)
     return Tracks(40, 30, INFO.frame_times, (first, second))
 
 

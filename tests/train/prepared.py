@@ -5,8 +5,9 @@ import json
 import numpy as np
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.structures import Track, Tracks
+from stvg_r1_hub.structures import Tracks
 from stvg_r1_hub.tracking import save_tracks
+from tests.builders import make_track
 from tests.train.tiny import BUNDLE
 from train.data.samples import FRAMES, MIRRORED, SAMPLES, SETTINGS, TRACKS, write_frames
 
@@ -27,10 +28,7 @@ def write_prepared(folder, *, n=6, object_id=None, mirrored=False, query=None, f
             write_frames(video / MIRRORED, noise[:, :, ::-1])
         right = object_id or i % 3 + 1
         native = np.arange(20)
-        track = Track(
-            right, "dog", 1.0, native, np.tile(np.float32([0, 0, 9, 9]), (20, 1)),
-            np.zeros(20, dtype=bool),
-        )  # fmt: skip
+        track = make_track(right, native, [0, 0, 9, 9])
         save_tracks(Tracks(100, 100, native / 10, (track,)), video / TRACKS)
         lines.append(
             {

@@ -4,25 +4,19 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.structures import Track, Tracks
+from stvg_r1_hub.structures import Tracks
+from tests.builders import make_track
 from train.data.ground_truth import (
     boxes_by_frame,
     official_object_id,
     official_record,
 )
 
-
-def track(object_id, frames, box):
-    boxes = np.tile(np.array(box, dtype=np.float32), (len(frames), 1))
-    flags = np.zeros(len(frames), dtype=bool)
-    return Track(object_id, "person", 1.0, np.array(frames), boxes, flags)
-
-
 TRACKS = Tracks(
     100,
     100,
     np.arange(4) / 10,
-    (track(1, [0, 1, 2, 3], [0, 0, 10, 10]), track(2, [2], [0, 0, 20, 10])),
+    (make_track(1, range(4), [0, 0, 10, 10]), make_track(2, [2], [0, 0, 20, 10])),
 )
 
 

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from stvg_r1_hub.structures import Track, Tracks
+from stvg_r1_hub.structures import Tracks
+from tests.builders import make_track
 from train.rewards import (
     REWARDS,
     Completion,
@@ -49,9 +50,7 @@ def test_scaled_tiou():
 
 
 def test_box_iou():
-    frames = np.arange(10)
-    boxes = np.tile(np.array([0, 0, 10, 10], dtype=np.float32), (10, 1))
-    track = Track(4, "dog", 1.0, frames, boxes, np.zeros(10, dtype=bool))
+    track = make_track(4, range(10), [0, 0, 10, 10])
     tracks = Tracks(100, 100, np.arange(10) * 1.0, (track,))
     # Frames 1 and 2 are true, half of each box; frames 2 and 3 are answered.
     truth = Truth((4,), 1.0, 3.0, 10.0, tracks, {1: [0, 0, 10, 5], 2: [0, 0, 10, 5]})

@@ -9,6 +9,7 @@ from stvg_r1_hub.errors import OutputError
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.structures import Box, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing, overlay, pictures
+from tests.builders import make_track
 
 WIDTH, HEIGHT, COUNT, FPS = 160, 120, 20, 10.0
 GRAY = 128
@@ -34,11 +35,8 @@ def tube(object_id: int = 2, *, masks: bool = False) -> Tube:
 def tracks(*object_ids: int) -> Tracks:
     def track(object_id: int) -> Track:
         left = 10.0 + 20 * (object_id % 5)
-        boxes = np.tile(np.array([[left, 40, left + 15, 60]], np.float32), (COUNT, 1))
-        visible = np.ones(COUNT, bool)
-        visible[8:11] = False
-        kept = np.flatnonzero(visible)
-        return Track(object_id, "dog", 0.9, kept, boxes[kept], np.zeros(len(kept), bool))
+        seen = [*range(8), *range(11, COUNT)]
+        return make_track(object_id, seen, [left, 40, left + 15, 60])
 
     return Tracks(WIDTH, HEIGHT, np.arange(COUNT) / FPS, tuple(track(i) for i in object_ids))
 

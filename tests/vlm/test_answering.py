@@ -9,9 +9,10 @@ import torch
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
-from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.structures import MarkedFrames
 from stvg_r1_hub.vlm.local import LocalVLM
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from tests.builders import make_frames, marked
 from train.bundled.sizes import SMALL, bundle_config
 from train.bundled.tiny_model import build_model, build_processor, save_bundle
 
@@ -35,8 +36,10 @@ def vlm(folder: Path) -> LocalVLM:
 def clip(seed: int = 0, n: int = 8, sample_fps: float = 4.0, size: int = 140) -> MarkedFrames:
     pixels = np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
     indices = np.arange(n) * 6
-    frames = Frames(pixels, indices, indices / 24, sample_fps, 140, 140)
-    return MarkedFrames(frames, (frozenset({1}),) * n)
+    frames = make_frames(
+        pixels, sample_fps=sample_fps, indices=indices, times=indices / 24, model_size=(140, 140)
+    )
+    return marked(frames, 1)
 
 
 def logits(vlm: LocalVLM, video: MarkedFrames, prompt: str = "the dog") -> torch.Tensor:

@@ -14,9 +14,10 @@ from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.sprites.clips import clip_scene
 from stvg_r1_hub.sprites.levels import LEVELS
 from stvg_r1_hub.sprites.scene import KINDS
-from stvg_r1_hub.structures import Frames, MarkedFrames, Notes, Prompt
+from stvg_r1_hub.structures import MarkedFrames, Notes, Prompt
 from stvg_r1_hub.vlm.reader import BY_NOTES, BY_SIGHT, NotesReader
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
+from tests.builders import make_frames
 from tests.media import write_clip
 from tests.test_pipeline import COUNT, FPS, HEIGHT, WIDTH, FixedTracker, make_track
 
@@ -115,7 +116,7 @@ def test_every_question_of_the_sprite_benchmark_is_of_sight(level: str) -> None:
     """What the small model was trained on stays its own, wordings and synonyms included."""
     sight = ScriptedVLM([SEEN])
     reader = NotesReader(lambda: sight, seen_classes=KINDS)
-    frames = Frames(np.zeros((2, 8, 8, 3), np.uint8), np.arange(2), np.arange(2) / 2, 2.0, 28, 28)
+    frames = make_frames(np.zeros((2, 8, 8, 3), np.uint8), model_size=(28, 28))
     notes = Notes((), KINDS, 8, 8, 1.0)
     video = reader.encode(MarkedFrames(frames, (frozenset(), frozenset()), notes))
     queries = [clip_scene(level, 5, number).query for number in range(80)]

@@ -17,9 +17,10 @@ from huggingface_hub import constants
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
-from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.structures import MarkedFrames
 from stvg_r1_hub.vlm import server as server_module
 from stvg_r1_hub.vlm.server import ServerVLM
+from tests.builders import make_frames, marked
 
 ANSWER = "<think>2</think><answer>Target ID: 2, Time range: 0.50 to 1.50</answer>"
 Reply = Callable[[int, dict[str, Any]], tuple[int, Any]]
@@ -108,9 +109,10 @@ def clip(sample_fps: float = 2.0) -> MarkedFrames:
     pixels = np.full((6, 80, 120, 3), 90, np.uint8)
     for i in range(6):
         pixels[i, 20:60, 10 + 15 * i : 40 + 15 * i] = (250, 20, 20)
-    times = np.arange(6) / sample_fps
-    frames = Frames(pixels, np.arange(6) * 15, times, sample_fps, 56, 84)
-    return MarkedFrames(frames, (frozenset({1}),) * 6)
+    frames = make_frames(
+        pixels, sample_fps=sample_fps, indices=range(0, 90, 15), model_size=(56, 84)
+    )
+    return marked(frames, 1)
 
 
 def decoded(body: dict[str, Any]) -> tuple[float, list[np.ndarray]]:

@@ -10,6 +10,7 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Box, Track, Tracks, VideoInfo
 from stvg_r1_hub.visual.pictures import MAX_ROWS
 from stvg_r1_hub.web import markup
+from tests.builders import make_track
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 TIMES = np.arange(40) / 10
@@ -17,9 +18,7 @@ INFO = VideoInfo("clip", 64, 48, TIMES, 4.0)
 
 
 def track(object_id: int, frames: list[int], name: str = "dog") -> Track:
-    n = len(frames)
-    boxes = np.tile(np.float32([1, 2, 11, 12]), (n, 1))
-    return Track(object_id, name, 0.9, np.array(frames), boxes, np.zeros(n, bool))
+    return make_track(object_id, frames, [1, 2, 11, 12], name=name)
 
 
 def result(**changes) -> GroundingResult:

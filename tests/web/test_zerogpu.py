@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.structures import MarkedFrames
 from stvg_r1_hub.web import borrowed as borrowed_work
 from stvg_r1_hub.web import zerogpu
+from tests.builders import make_frames, marked
 from tests.web.conftest import Demo
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 def clip_of(frames: int, side: int, objects: int) -> MarkedFrames:
     pixels = np.zeros((frames, 32, 32, 3), np.uint8)
-    indices = np.arange(frames)
-    sample = Frames(pixels, indices, indices / 2, 2.0, side, side)
-    return MarkedFrames(sample, (frozenset(range(1, objects + 1)),) * frames)
+    return marked(make_frames(pixels, model_size=(side, side)), *range(1, objects + 1))
 
 
 def test_no_op_here() -> None:
