@@ -190,7 +190,7 @@ def main() -> None:
                 )
             with open_video(path) as source:
                 given = true_tracks(clip, source.info)
-            with_truth = STVGPipeline(pipeline.config, GivenTracks(given), pipeline.vlm)
+            with_truth = pipeline.replace(tracker=GivenTracks(given))
             for name, asked in (("by default", pipeline), ("true tracks", with_truth)):
                 results = asked([query.text for query in clip.queries], path)
                 for query, result in zip(clip.queries, results, strict=True):

@@ -32,13 +32,17 @@ import numpy as np
 
 from benchmarks.bench_model import bench_frame_steps
 from stvg_r1_hub import STVGPipeline
+from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.evaluation.window import WindowSource
+from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.segmentation import Segmenter, TransformersSam2, masks_of_tube
-from stvg_r1_hub.structures import Pixels, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import Answer, Pixels, Tracks, Tube, VideoInfo
 from stvg_r1_hub.tracking import GivenTracks, Tracker
 from stvg_r1_hub.tracking.paper import PaperTracker
+from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import VideoSource, open_video, write_video
+from stvg_r1_hub.vlm.reader import NotesReader
 
 SECONDS, FPS, WIDTH, HEIGHT = 20, 25, 1280, 720
 CLOCK = time.process_time
@@ -53,7 +57,7 @@ STAGES = {
     "vision": "resizing, patches, vision tower",
     "prefill": "prompt and video to the first token",
     "generate": "the other tokens",
-    "parse, assemble": "text to boxes",
+    "parse, tube": "text to boxes",
 }
 
 
@@ -174,7 +178,11 @@ def ask_once(
 
     marked = pipeline.mark(frames, tracks)
     lap("mark")
-    encoded = pipeline.encode(marked)
+    # A reader of notes would look only when it is asked, and there are no notes here.
+    vlm = pipeline.vlm.sight if isinstance(pipeline.vlm, NotesReader) else pipeline.vlm
+    config = pipeline.config
+    clip = Clip(source, tracks, marked, config, vlm, lambda tube, _: tube, config.prompt_id)
+    clip.encode()
     lap("vision")
     tokens = 0
 
@@ -184,10 +192,11 @@ def ask_once(
             lap("prefill")
         tokens = done
 
-    (text,) = pipeline.ask([query], encoded, progress=count)
+    prompt = build_prompt(query, config.prompt_id)
+    (text,) = clip.ask([prompt], progress=count)
     lap("generate")
-    tube = pipeline.assemble(pipeline.parse(text), tracks, offered_ids=marked.offered_ids)
-    lap("parse, assemble")
+    tube = clip.build_tube(prompt.parse(text))
+    lap("parse, tube")
     n_tracked = len(tracker.frames_wanted(info))
     sizes = (
         f"{n_tracked} frames for the tracker, {len(tracks)} objects; the model sees "
@@ -240,7 +249,7 @@ def segment_once(
     segmenter: Segmenter, source: VideoSource, tube: Tube, n_frames: int
 ) -> tuple[float, int]:
     """Seconds for the masks of the answered tube in its first frames, and how many these are."""
-    frames = sorted({box.frame_index for box in tube.boxes})[:n_frames]
+    frames = tube.frame_indices[:n_frames]
     boxes = tuple(box for box in tube.boxes if box.frame_index <= frames[-1])
     part = dataclasses.replace(tube, boxes=boxes)
     started = CLOCK()
@@ -308,20 +317,19 @@ def measure(pipeline: STVGPipeline, source: VideoSource, options: argparse.Names
     if options.segmenter is not None and any(track.masks is None for track in tracks.tracks):
         whose = "the answer's"
         if not tube.boxes:
-            tube, whose = stand_in(pipeline, tracks), "a stand-in answer's (the model named none)"
+            tube, whose = stand_in(tracks), "a stand-in answer's (the model named none)"
         segmenter = pipeline.segmenter()
         seconds, n = segment_once(segmenter, source, tube, options.masked_frames)
-        of = len({box.frame_index for box in tube.boxes})
+        of = len(tube.frame_indices)
         masks = seconds, f"masks=True, {segmenter.name}: {n} of {whose} {of} frames"
     show({stage: statistics.median(t[stage] for t in timings) for stage in stages}, masks)
 
 
-def stand_in(pipeline: STVGPipeline, tracks: Tracks) -> Tube:
+def stand_in(tracks: Tracks) -> Tube:
     """The longest track for 1.5 s, which is how long the demo's true answer lasts."""
     track = max(tracks.tracks, key=lambda t: len(t.frame_indices))
     start = float(tracks.frame_times[track.frame_indices[0]])
-    text = f"Target ID: {track.object_id}, Time range: {start:.2f} to {start + 1.5:.2f}"
-    return pipeline.assemble(pipeline.parse(f"<answer>{text}</answer>"), tracks)
+    return build_tube(Answer((track.object_id,), start, start + 1.5), tracks)
 
 
 def machine() -> str:

@@ -58,8 +58,8 @@ def main() -> None:
         (frame,) = source.stream([index])
         answered = frame.pixels.copy()
         names = {track.object_id: track.class_name for track in clip.tracks.tracks}
-        shown = [(box, None) for box in result.boxes if box.frame_index == index]
-        draw_objects(answered, shown, names)
+        boxes = [box for box in result.boxes if box.frame_index == index]
+        draw_objects(answered, boxes, names)
         pictures = [
             (panel(frame.pixels), "a frame of the video"),
             (panel(frames.pixels[seen]), "every object gets a number"),

@@ -1,22 +1,26 @@
-"""A tracked video that many questions can be asked about."""
+"""A tracked video that many questions can be asked about: encode, ask, parse, build the tube."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
+from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
-from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Tracks, Tube
+from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Prompt, Tracks, Tube
 from stvg_r1_hub.timings import timed
-from stvg_r1_hub.video import thin_sample
+from stvg_r1_hub.tube import build_tube
+from stvg_r1_hub.video import VideoInput, VideoSource, thin_sample
+from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.reading.lexicon import classes_of
 from stvg_r1_hub.vlm.reading.meaning import read_query
 
-if TYPE_CHECKING:
-    from stvg_r1_hub.pipeline import STVGPipeline
-    from stvg_r1_hub.video import VideoSource
+MaskMaker = Callable[[Tube, VideoSource], Tube]
+"""A tube and its video in, the same tube with a mask for every box out."""
 
 NO_OBJECT = "No object was found in the video, so the language model was not asked."
 NO_MARKER = "No object is visible in the frames that the language model sees, so it was not asked."
@@ -28,38 +32,33 @@ SMALLER = (
 )
 
 
+@dataclass(eq=False, repr=False)
 class Clip:
     """A tracked video with its vision features, ready for questions; see `STVGPipeline.open`.
 
-    Attributes:
-        tracks: all objects considered.
-        marked: exactly what the language model sees.
-        timings: seconds spent so far in each stage.
+    Another look at the same video is a copy that sees other frames,
+    `dataclasses.replace(clip, marked=closer).ask(prompts)`.
     """
 
-    def __init__(
-        self,
-        pipeline: STVGPipeline,
-        video: Any,
-        source: VideoSource,
-        tracks: Tracks,
-        marked: MarkedFrames,
-        timings: dict[str, float],
-        *,
-        masks: bool,
-        markers: bool,
-    ) -> None:
-        """Use `STVGPipeline.open`."""
-        self.tracks = tracks
-        self.marked = marked
-        self.timings = timings
-        self._pipeline = pipeline
-        self._video = video
-        self._source = source
-        self._masks = masks
-        self._markers = markers
-        self._encoded: Any = None
-        self._notes: list[str] = []
+    source: VideoSource
+    tracks: Tracks
+    """All objects considered."""
+    marked: MarkedFrames
+    """Exactly what the language model sees."""
+    config: STVGConfig
+    vlm: VLM
+    make_masks: MaskMaker
+    prompt_id: str
+    """What `ground` asks with, one of `prompting.PROMPTS`."""
+    masks: bool = False
+    """Whether results have masks."""
+    model_name: str = ""
+    video: VideoInput = ()
+    """What was opened, for results that read it again."""
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds spent so far in each stage."""
+    _encoded: Any = field(default=None, init=False)
+    _notes: list[str] = field(default_factory=list, init=False)
 
     @overload
     def ground(self, query: str, *, progress: Progress | None = None) -> GroundingResult: ...
@@ -73,41 +72,62 @@ class Clip:
         self, query: str | list[str] | tuple[str, ...], *, progress: Progress | None = None
     ) -> GroundingResult | list[GroundingResult]:
         """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
-        queries = self._pipeline.check_queries(query)
-        reason = self._nothing_to_ask()
-        if reason is not None:
-            results = [self._result(text, None, "", dict(self.timings), reason) for text in queries]
+        prompts = [build_prompt(text, self.prompt_id) for text in clean_queries(query)]
+        reason = self._nothing_to_ask(prompts[0])
+        own: dict[str, float] = {}
+        if reason is None:
+            texts = self.ask(prompts, timings=own, progress=progress)
         else:
-            results = self._ask_within_memory(queries, progress)
+            texts = [""] * len(prompts)
+        asked = [query] if isinstance(query, str) else query
+        results = [
+            self._result(text, prompt, answer, {**self.timings, **own}, reason)
+            for text, prompt, answer in zip(asked, prompts, texts, strict=True)
+        ]
         return results[0] if isinstance(query, str) else results
 
-    def _nothing_to_ask(self) -> str | None:
-        if not self._markers:
-            return None
-        if not len(self.tracks):
-            return NO_OBJECT
-        return NO_MARKER if self._offered_ids() == frozenset() else None
+    def encode(self, *, progress: Progress | None = None) -> Any:
+        """What the language model keeps of the marked frames, for any number of questions."""
+        if self._encoded is None:
+            with timed(self.timings, "encode"):
+                if progress is not None:
+                    progress("encode", 0, 1)
+                self._encoded = self.vlm.encode(self.marked)
+                if progress is not None:
+                    progress("encode", 1, 1)
+        return self._encoded
 
-    def _offered_ids(self) -> frozenset[int] | None:
-        """IDs that can be an answer; None for all, where notes are read or nothing is marked."""
-        if not self._markers or self._pipeline.config.reads_notes:
-            return None
-        return self.marked.offered_ids
+    def ask(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        timings: dict[str, float] | None = None,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """The model's texts for all prompts about the marked frames, in one batch.
 
-    def _ask_within_memory(
-        self, queries: list[str], progress: Progress | None
-    ) -> list[GroundingResult]:
-        """Ask; when memory runs out, ask once more with a smaller sample, and say so."""
+        When memory runs out, they are asked once more with a smaller sample, and results say so.
+
+        Args:
+            prompts: of `prompting.build_prompt`.
+            timings: gets the seconds of `"answer"` added.
+            progress: called with the stages `"encode"` and `"answer"`.
+
+        Raises:
+            OutOfMemoryError: also with half the frames at half the pixels memory ran out.
+        """
         try:
-            return self._ask(queries, progress)
+            encoded = self.encode(progress=progress)
+            with timed({} if timings is None else timings, "answer"):
+                limit = self.config.generation.max_new_tokens
+                return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
         except OutOfMemoryError:
-            before = self.marked.frames
-            factor = self._pipeline.config.sampling.size_factor
+            factor = self.config.sampling.size_factor
             smaller = halve_sample(self.marked, factor) if not self._notes else None
             if smaller is None:
                 raise
+        before, after = self.marked.frames, smaller.frames
         self._encoded, self.marked = None, smaller
-        after = smaller.frames
         self._notes.append(
             SMALLER.format(
                 frames=len(after),
@@ -118,27 +138,38 @@ class Clip:
                 all_height=before.model_height,
             )
         )
-        return self._ask(queries, progress)
+        return self.ask(prompts, timings=timings, progress=progress)
 
-    def _ask(self, queries: list[str], progress: Progress | None) -> list[GroundingResult]:
-        if self._encoded is None:
-            with timed(self.timings, "encode"):
-                if progress is not None:
-                    progress("encode", 0, 1)
-                self._encoded = self._pipeline.encode(self.marked)
-                if progress is not None:
-                    progress("encode", 1, 1)
-        timings = dict(self.timings)
-        with timed(timings, "answer"):
-            texts = self._pipeline.ask(
-                queries, self._encoded, markers=self._markers, progress=progress
-            )
-        return [
-            self._result(
-                query, self._pipeline.parse(text, markers=self._markers), text, dict(timings)
-            )
-            for query, text in zip(queries, texts, strict=True)
-        ]
+    def build_tube(
+        self, answer: Answer, *, masks: bool = False, needs_objects: bool = True
+    ) -> Tube:
+        """What an answer means in this clip; see `tube.build_tube`."""
+        return build_tube(
+            answer,
+            self.tracks,
+            visible_ids=self._visible_ids(),
+            duration_seconds=self.source.info.duration_seconds,
+            masks=masks,
+            needs_objects=needs_objects,
+        )
+
+    def fill_masks(self, tube: Tube, *, timings: dict[str, float] | None = None) -> Tube:
+        """The tube as it is when every box has its mask, else with masks that are made now."""
+        if all(box.mask for box in tube.boxes):
+            return tube
+        with timed({} if timings is None else timings, "segment"):
+            return self.make_masks(tube, self.source)
+
+    def _nothing_to_ask(self, prompt: Prompt) -> str | None:
+        if not prompt.needs_objects:
+            return None
+        if not len(self.tracks):
+            return NO_OBJECT
+        return NO_MARKER if self._visible_ids() == frozenset() else None
+
+    def _visible_ids(self) -> frozenset[int] | None:
+        """IDs that can be an answer; None for all, where notes are read."""
+        return None if self.config.reads_notes else self.marked.visible_ids
 
     def _checked_class(self, query: str, tube: Tube) -> Tube:
         """The tube with a warning where its object is of another class than the query names.
@@ -157,61 +188,51 @@ class Clip:
         if not others or not wanted & known:
             return tube
         asked = " or ".join(sorted(wanted & known)[:3])
-        said = OTHER_CLASS.format(
+        message = OTHER_CLASS.format(
             number=others[0].object_id, found=others[0].class_name, asked=asked
         )
-        if self._pipeline.config.reads_notes:
-            return Tube((), 0.0, 0.0, (), None, (*tube.warnings, f"{said} {WITHDRAWN}"))
-        return replace(tube, warnings=(*tube.warnings, said))
+        if self.config.reads_notes:
+            return Tube((), 0.0, 0.0, (), warnings=(*tube.warnings, f"{message} {WITHDRAWN}"))
+        return replace(tube, warnings=(*tube.warnings, message))
 
     def _result(
         self,
         query: str,
-        answer: Answer | None,
+        prompt: Prompt,
         text: str,
         timings: dict[str, float],
-        reason: str | None = None,
+        reason: str | None,
     ) -> GroundingResult:
         warnings = [
-            *thin_sample(self.marked.frames, self._source.info),
-            *self._source.warnings,
+            *thin_sample(self.marked.frames, self.source.info),
+            *self.source.warnings,
             *self.tracks.warnings,
             *self._notes,
         ]
+        answer: Answer | None = None
         tube: Tube | None = None
         if reason is not None:
             warnings.append(reason)
-        if answer is not None:
-            tube = self._pipeline.assemble(
-                answer,
-                self.tracks,
-                offered_ids=self._offered_ids(),
-                duration_seconds=self._source.info.duration_seconds,
-                markers=self._markers,
-            )
-            tube = self._checked_class(query, tube)
+        else:
+            answer = prompt.parse(text)
+            tube = self.build_tube(answer, masks=self.masks, needs_objects=prompt.needs_objects)
+            tube = self._checked_class(prompt.query, tube)
             warnings += tube.warnings
-            if self._masks and tube.boxes and (tube.masks is None or None in tube.masks):
-                with timed(timings, "segment"):
-                    tube = self._pipeline.segment(tube, self._source)
-            has_answer = tube.boxes or (not self._markers and tube.start_seconds < tube.end_seconds)
-            tube = tube if has_answer else None
+            if not tube.boxes if prompt.needs_objects else tube.start_seconds == tube.end_seconds:
+                tube = None
+            elif self.masks:
+                tube = self.fill_masks(tube, timings=timings)
+        served = getattr(self.vlm, "model", None)
         return GroundingResult(
             query=query,
-            found=tube is not None,
-            object_ids=tube.object_ids if tube else (),
-            start_seconds=tube.start_seconds if tube else None,
-            end_seconds=tube.end_seconds if tube else None,
-            boxes=tube.boxes if tube else (),
-            masks=tube.masks if tube and self._masks else None,
-            reasoning=answer.reasoning if answer else "",
+            tube=tube,
             raw_text=text,
             timings={**timings, "total": sum(timings.values())},
             warnings=tuple(dict.fromkeys(warnings)),
-            model=self._pipeline.model_name,
-            info=self._source.info,
+            model=self.model_name or (served if isinstance(served, str) else ""),
+            info=self.source.info,
             answer=answer,
             tracks=self.tracks,
-            video=self._video,
+            video=self.video,
             notes=self.marked.notes.lines if self.marked.notes is not None else (),
         )

@@ -2,12 +2,13 @@
 
 The one module that knows the order of the stages:
 
-    open_video -> read (one decode pass: track, and sample) -> mark -> encode -> ask
-               -> parse -> assemble
+    open_video -> read (one decode pass: track, and sample) -> mark
+               -> the clip: encode -> ask -> parse -> build_tube
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,24 +17,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
-from stvg_r1_hub import hub, marking, prompting
-from stvg_r1_hub.answer import parse_answer, parse_time_answer
-from stvg_r1_hub.clip import Clip
+from stvg_r1_hub import hub, marking
+from stvg_r1_hub.clip import Clip, MaskMaker
 from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub import saving
 from stvg_r1_hub.notes import take_notes
+from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.reading import read_once, track_video
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.segmentation import Segmenter, load_segmenter, masks_of_tube
-from stvg_r1_hub.structures import Answer, Frames, MarkedFrames, Progress, Tracks, Tube
+from stvg_r1_hub.structures import Frames, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
 from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, load_tracker
 from stvg_r1_hub.tracking.detectors import detector_classes
-from stvg_r1_hub.tube import build_time_range, build_tube
-from stvg_r1_hub.video import VideoSource, open_video
+from stvg_r1_hub.video import VideoInput, VideoSource, opened
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.loading import check_folder
 from stvg_r1_hub.vlm.local import LocalVLM
@@ -75,21 +75,35 @@ class STVGPipeline:
         self.tracker = tracker
         self.vlm = vlm
         self.warnings = tuple(warnings)
+        if segmenter is not None and not isinstance(segmenter, Segmenter):
+            segmenter = functools.cache(segmenter)
         self._segmenter = segmenter
+        self._mask_maker: MaskMaker | None = None
         self._bundle = bundle
 
-    check_queries = staticmethod(prompting.check_queries)
+    def replace(
+        self,
+        *,
+        config: STVGConfig | None = None,
+        tracker: Tracker | None = None,
+        vlm: VLM | None = None,
+        mask_maker: MaskMaker | None = None,
+    ) -> STVGPipeline:
+        """A new pipeline with other parts, which shares everything else that is loaded.
 
-    @property
-    def model_name(self) -> str:
-        """What `from_pretrained` was asked for, or a server's model; empty where neither is known.
-
-        A server that was not told which model to use is asked with the first question.
+        Args:
+            config: other settings; what is loaded already does not change with them.
+            tracker: finds the objects instead.
+            vlm: answers the prompt instead.
+            mask_maker: makes the masks instead of the segmenter: called with a tube and the open
+                video, it returns the tube with a mask for every box.
         """
-        if self._bundle is not None:
-            return self._bundle.name
-        served = getattr(self.vlm, "model", None)
-        return served if isinstance(served, str) else ""
+        other = copy.copy(self)
+        other.config = self.config if config is None else config
+        other.tracker = self.tracker if tracker is None else tracker
+        other.vlm = self.vlm if vlm is None else vlm
+        other._mask_maker = self._mask_maker if mask_maker is None else mask_maker
+        return other
 
     @classmethod
     def from_pretrained(
@@ -147,7 +161,7 @@ class STVGPipeline:
         bundle = hub.load_bundle(id_or_path, access, weights=vlm is None)
         config, messages = bundle.config, list(bundle.warnings)
         if prompt_id is not None and prompt_id != config.prompt_id:
-            prompting.build_prompt("", prompt_id)
+            build_prompt("", prompt_id)
             messages.append(
                 f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}."
             )
@@ -272,7 +286,7 @@ class STVGPipeline:
     def __call__(
         self,
         query: str,
-        video: Any,
+        video: VideoInput,
         *,
         masks: bool = False,
         markers: bool = True,
@@ -284,7 +298,7 @@ class STVGPipeline:
     def __call__(
         self,
         query: list[str] | tuple[str, ...],
-        video: Any,
+        video: VideoInput,
         *,
         masks: bool = False,
         markers: bool = True,
@@ -295,7 +309,7 @@ class STVGPipeline:
     def __call__(
         self,
         query: str | list[str] | tuple[str, ...],
-        video: Any,
+        video: VideoInput,
         *,
         masks: bool = False,
         markers: bool = True,
@@ -325,7 +339,7 @@ class STVGPipeline:
             ModelError: `masks=True` with neither masks in the tracks nor a segmenter.
             OutOfMemoryError: also with half the frames at half the pixels memory ran out.
         """
-        self.check_queries(query)
+        clean_queries(query)  # Before the video: it may take long.
         with self.open(
             video,
             query=query,
@@ -339,7 +353,7 @@ class STVGPipeline:
     @contextmanager
     def open(
         self,
-        video: Any,
+        video: VideoInput,
         *,
         query: str | Sequence[str] | None = None,
         masks: bool = False,
@@ -369,21 +383,18 @@ class STVGPipeline:
                 "object; leave one of them at its default."
             )
         started = time.perf_counter()
-        timings: dict[str, float] = {}
-        source = video if isinstance(video, VideoSource) else open_video(video)
-        try:
-            timings["open"] = time.perf_counter() - started
-            tracker = self.tracker if markers else None
+        with opened(video) as source:
+            timings = {"open": time.perf_counter() - started}
             frames, tracks = read_once(
                 source,
                 self.config.sampling,
-                tracker,
+                self.tracker if markers else None,
                 query=query,
                 progress=progress,
                 timings=timings,
             )
             tracks = self._considered(tracks, max_objects)
-            if masks and any(track.masks is None for track in tracks.tracks):
+            if masks and self._mask_maker is None and any(t.masks is None for t in tracks.tracks):
                 self.segmenter()  # Before the questions: it may be missing.
             with timed(timings, "mark"):
                 marked = self.mark(frames, tracks)
@@ -394,10 +405,19 @@ class STVGPipeline:
                     )
                 marked = replace(marked, notes=notes)
             del frames  # marked copies exist; a long sample is not kept twice
-            yield Clip(self, video, source, tracks, marked, timings, masks=masks, markers=markers)
-        finally:
-            if source is not video:
-                source.close()
+            yield Clip(
+                source,
+                tracks,
+                marked,
+                config=self.config,
+                vlm=self.vlm,
+                make_masks=self._mask_maker or self._segment,
+                prompt_id=self.config.prompt_id if markers else self.config.time_prompt_id,
+                masks=masks,
+                model_name="" if self._bundle is None else self._bundle.name,
+                video=video,
+                timings=timings,
+            )
 
     def _considered(self, tracks: Tracks, max_objects: int | None = None) -> Tracks:
         """No more objects than the model can tell apart, and than are asked for."""
@@ -438,7 +458,7 @@ class STVGPipeline:
 
     def track(
         self,
-        video: Any,
+        video: VideoInput,
         *,
         query: str | Sequence[str] | None = None,
         progress: Progress | None = None,
@@ -451,52 +471,6 @@ class STVGPipeline:
         """Draw every object's number, in the style the weights were trained with."""
         return marking.mark_frames(frames, fit_to_sample(tracks, frames), self.config.marker)
 
-    def encode(self, marked: MarkedFrames) -> Any:
-        """What the language model keeps of a video, for any number of questions."""
-        return self.vlm.encode(marked)
-
-    def ask(
-        self,
-        queries: Sequence[str],
-        encoded: Any,
-        *,
-        markers: bool = True,
-        progress: Progress | None = None,
-    ) -> list[str]:
-        """The model's texts for all queries, in one batch.
-
-        Args:
-            queries: descriptions.
-            encoded: of `encode`.
-            markers: as in `__call__`.
-            progress: called with the stage `"answer"`.
-        """
-        cleaned = [prompting.clean_query(query) for query in queries]
-        prompt_id = self.config.prompt_id if markers else self.config.time_prompt_id
-        prompts = [prompting.build_prompt(query, prompt_id) for query in cleaned]
-        limit = self.config.generation.max_new_tokens
-        return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
-
-    def parse(self, text: str, *, markers: bool = True) -> Answer:
-        """Read IDs and times, or without markers the time alone, from the model's text."""
-        return parse_answer(text) if markers else parse_time_answer(text)
-
-    def assemble(
-        self,
-        answer: Answer,
-        tracks: Tracks,
-        *,
-        offered_ids: frozenset[int] | None = None,
-        duration_seconds: float | None = None,
-        markers: bool = True,
-    ) -> Tube:
-        """The boxes of the answered objects in the answered range; see `tube.build_tube`."""
-        if not markers:
-            return build_time_range(answer, tracks, duration_seconds)
-        return build_tube(
-            answer, tracks, offered_ids=offered_ids, duration_seconds=duration_seconds
-        )
-
     def segmenter(self) -> Segmenter:
         """What makes masks of boxes, loaded now if it was not needed before.
 
@@ -508,12 +482,9 @@ class STVGPipeline:
                 "Masks were asked for, but the tracks carry boxes only and there is no segmenter; "
                 "give this pipeline one, or leave masks=False."
             )
-        if not isinstance(self._segmenter, Segmenter):
-            self._segmenter = self._segmenter()
-        return self._segmenter
+        return self._segmenter if isinstance(self._segmenter, Segmenter) else self._segmenter()
 
-    def segment(self, tube: Tube, source: VideoSource) -> Tube:
-        """The tube with a mask for every box; only its own frames are decoded."""
-        frames = sorted({box.frame_index for box in tube.boxes})
-        info = source.info
-        return masks_of_tube(tube, source.stream(frames), self.segmenter(), info.height, info.width)
+    def _segment(self, tube: Tube, source: VideoSource) -> Tube:
+        """Only the frames with a box are decoded."""
+        stream, info = source.stream(tube.frame_indices), source.info
+        return masks_of_tube(tube, stream, self.segmenter(), info.height, info.width)

@@ -1,4 +1,4 @@
-"""A query in, the one prompt text out.
+"""A query in, the one prompt out, with what reads its answer.
 
 A checkpoint answers only to the prompt it was trained with, so templates are named and the
 name travels in the checkpoint's config. Nothing else in the project holds prompt text.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.errors import ConfigError, QueryError
 from stvg_r1_hub.structures import Prompt
 
@@ -71,6 +72,8 @@ PROMPTS: dict[str, str] = {
     "sprites-boxes-v1": 'Find "[EVENT]". Give its first and last box and time.',
 }
 """Prompt templates by id; `[EVENT]` stands for the query."""
+TIME_ALONE = ("time-r1",)
+"""Those that ask for a time range and no object."""
 
 # Full-width and small forms count too: some tokenizers fold them into the ASCII character.
 _LESS, _GREATER = "[<\uff1c\ufe64]", "[>\uff1e\ufe65]"
@@ -116,8 +119,8 @@ def clean_query(query: str) -> str:
     return _TOKEN_START.sub(_LOOK_ALIKE_LESS, text)
 
 
-def check_queries(query: str | list[str] | tuple[str, ...]) -> list[str]:
-    """The queries as a list.
+def clean_queries(query: str | list[str] | tuple[str, ...]) -> list[str]:
+    """One or several queries as a list of harmless texts, see `clean_query`.
 
     Raises:
         QueryError: none at all, or one without usable text.
@@ -130,9 +133,7 @@ def check_queries(query: str | list[str] | tuple[str, ...]) -> list[str]:
     queries = [query] if isinstance(query, str) else list(query)
     if not queries:
         raise QueryError("Got an empty list of queries; give at least one description.")
-    for text in queries:
-        clean_query(text)
-    return queries
+    return [clean_query(text) for text in queries]
 
 
 def _too_long(length: int) -> str:
@@ -164,4 +165,7 @@ def build_prompt(query: str, prompt_id: str = "stvg-r1") -> Prompt:
             "correct it in stvg_config.json."
         )
     before, mark, after = PROMPTS[prompt_id].partition(_PLACEHOLDER)
-    return Prompt(before + query + after if mark else before, query)
+    text = before + query + after if mark else before
+    if prompt_id in TIME_ALONE:
+        return Prompt(text, query, parse_time_answer, needs_objects=False)
+    return Prompt(text, query, parse_answer, needs_objects=True)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.structures import Frames, Progress, TimedFrame, Tracks
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, GivenTracks, Tracker, check_tracker
-from stvg_r1_hub.video import SampleBuffer, VideoSource, open_video, plan_for
+from stvg_r1_hub.video import SampleBuffer, VideoInput, VideoSource, opened, plan_for
 
 
 def read_once(
@@ -50,7 +49,7 @@ def read_once(
 
 
 def track_video(
-    video: Any,
+    video: VideoInput,
     tracker: Tracker,
     *,
     query: str | Sequence[str] | None = None,
@@ -68,12 +67,8 @@ def track_video(
         VideoError: the video cannot be used.
         TrackerError: the tracker lacks what a tracker needs, or cannot do its work.
     """
-    source = video if isinstance(video, VideoSource) else open_video(video)
-    try:
+    with opened(video) as source:
         return _one_pass(source, tracker, query, progress)
-    finally:
-        if source is not video:
-            source.close()
 
 
 def _one_pass(

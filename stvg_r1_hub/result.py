@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub import video
 from stvg_r1_hub.geometry import union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
-from stvg_r1_hub.structures import (
-    RLE,
-    Answer,
-    Box,
-    Pixels,
-    Progress,
-    Tracks,
-    Tube,
-    VideoInfo,
-)
-from stvg_r1_hub.video import VideoSource
+from stvg_r1_hub.structures import RLE, Answer, Box, Pixels, Progress, Tracks, Tube, VideoInfo
+from stvg_r1_hub.video import VideoInput, VideoSource, opened, write_video
 from stvg_r1_hub.visual import overlay, pictures
 
 
@@ -31,20 +20,8 @@ class GroundingResult:
     """Where and when in the video is what the query describes."""
 
     query: str
-    found: bool
-    """False when the answer cannot be used; `warnings` then holds the reason."""
-    object_ids: tuple[int, ...]
-    """IDs of the answered objects; empty when not found."""
-    start_seconds: float | None
-    """First moment of the answered range, in seconds from the video's start."""
-    end_seconds: float | None
-    """End of the half-open range."""
-    boxes: tuple[Box, ...]
-    """One a native frame of the range and object, in pixels of the original frame."""
-    masks: tuple[RLE | None, ...] | None
-    """One a box, when asked for."""
-    reasoning: str
-    """What the model thought before it answered."""
+    tube: Tube | None
+    """The answered objects through the answered time range; None when not found."""
     raw_text: str
     """The model's whole output; empty when it was not asked."""
     timings: dict[str, float]
@@ -59,24 +36,55 @@ class GroundingResult:
     answer: Answer | None = field(default=None, repr=False)
     """What was read from the text, before it was held against the tracks."""
     tracks: Tracks | None = field(default=None, repr=False)
-    video: Any = field(default=None, repr=False)
+    video: VideoInput = field(default=(), repr=False)
     """What the pipeline was given, read again for `save_video` and `keyframes`."""
 
+    @property
+    def found(self) -> bool:
+        """False when the answer cannot be used; `warnings` then holds the reason."""
+        return self.tube is not None
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """IDs of the answered objects; empty when not found."""
+        return self.tube.object_ids if self.tube else ()
+
+    @property
+    def start_seconds(self) -> float | None:
+        """First moment of the answered range, in seconds from the video's start."""
+        return self.tube.start_seconds if self.tube else None
+
+    @property
+    def end_seconds(self) -> float | None:
+        """End of the half-open range."""
+        return self.tube.end_seconds if self.tube else None
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """One a native frame of the range and object, in pixels of the original frame."""
+        return self.tube.boxes if self.tube else ()
+
+    @property
+    def masks(self) -> tuple[RLE | None, ...] | None:
+        """One a box, when asked for; None stands for an empty mask."""
+        if self.tube is None or not self.tube.has_masks:
+            return None
+        return tuple(box.mask for box in self.tube.boxes)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before it answered."""
+        return self.answer.reasoning if self.answer else ""
+
     def __repr__(self) -> str:
-        if not self.found:
+        if self.tube is None:
             return f"GroundingResult({self.query!r}, not found: {' '.join(self.warnings)})"
         ids = ", ".join(map(str, self.object_ids))
         return (
             f"GroundingResult({self.query!r}, object {ids}, "
-            f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s, {len(self.boxes)} boxes)"
+            f"{self.tube.start_seconds:.2f} to {self.tube.end_seconds:.2f} s, "
+            f"{len(self.boxes)} boxes)"
         )
-
-    @property
-    def tube(self) -> Tube | None:
-        """The answer as a tube, or None when not found."""
-        if not self.found or self.start_seconds is None or self.end_seconds is None:
-            return None
-        return Tube(self.object_ids, self.start_seconds, self.end_seconds, self.boxes, self.masks)
 
     @property
     def union_masks(self) -> dict[int, RLE] | None:
@@ -84,9 +92,9 @@ class GroundingResult:
         if self.masks is None:
             return None
         by_frame: dict[int, list[RLE]] = {}
-        for box, mask in zip(self.boxes, self.masks, strict=True):
-            if mask is not None:
-                by_frame.setdefault(box.frame_index, []).append(mask)
+        for box in self.boxes:
+            if box.mask is not None:
+                by_frame.setdefault(box.frame_index, []).append(box.mask)
         return {frame: union_of_masks(masks) for frame, masks in by_frame.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,7 +149,7 @@ class GroundingResult:
             VideoError: the video that was grounded is gone.
         """
         path = check_output(path, VIDEO_SUFFIXES)
-        with _reopened(self.video) as source:
+        with opened(self.video) as source:
             pictures_drawn = overlay.draw_answer(
                 source.stream(),
                 source.info,
@@ -166,7 +174,7 @@ class GroundingResult:
         """
         if path is not None:
             path = check_output(path, PICTURE_SUFFIXES)
-        with _reopened(self.video) as source:
+        with opened(self.video) as source:
             frames = list(source.stream(pictures.keyframe_indices(source.info, self.tube)))
         strip = pictures.keyframe_strip(
             frames, self.tube, query=self.query, class_names=self._class_names()
@@ -244,7 +252,7 @@ def _write(
     path: Path, source: VideoSource, drawn: Iterator[Pixels], progress: Progress | None
 ) -> None:
     info = source.info
-    video.write_video(
+    write_video(
         path,
         drawn,
         info.frame_times.tolist(),
@@ -252,13 +260,3 @@ def _write(
         audio_from=source,
         progress=progress,
     )
-
-
-@contextmanager
-def _reopened(given: Any) -> Iterator[VideoSource]:
-    """The video once more: a source of the caller's as it is, anything else opened anew."""
-    if isinstance(given, VideoSource):
-        yield given
-        return
-    with video.open_video(given) as source:
-        yield source

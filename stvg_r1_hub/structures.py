@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -334,18 +334,25 @@ class Notes:
 
 
 class Prompt(str):
-    """The text that a language model is asked with, which also knows the query inside of it."""
+    """What a language model is asked with, and how its answer is read; as text for any model."""
 
     query: str
+    """The description inside of the text."""
+    parse: Callable[[str], Answer]
+    """Reads the model's text."""
+    needs_objects: bool
+    """False where it asks for a time alone, of a video without numbers on it."""
 
-    def __new__(cls, text: str, query: str) -> Prompt:
-        """Make one of the whole text and the query."""
+    def __new__(
+        cls, text: str, query: str, parse: Callable[[str], Answer], needs_objects: bool
+    ) -> Prompt:
+        """Make one of the whole text and what belongs to it."""
         prompt = super().__new__(cls, text)
-        prompt.query = query
+        prompt.query, prompt.parse, prompt.needs_objects = query, parse, needs_objects
         return prompt
 
-    def __reduce__(self) -> tuple[type[Prompt], tuple[str, str]]:
-        return Prompt, (str(self), self.query)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prompt, (str(self), self.query, self.parse, self.needs_objects)
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,7 +372,7 @@ class MarkedFrames:
         )
 
     @property
-    def offered_ids(self) -> frozenset[int]:
+    def visible_ids(self) -> frozenset[int]:
         """IDs that the model could see at all; only these can be an answer."""
         return frozenset().union(*self.drawn_ids)
 
@@ -404,11 +411,13 @@ class Box:
     xyxy: tuple[float, float, float, float]
     interpolated: bool
     object_id: int
+    mask: RLE | None = None
+    """None where no mask was made, or where it is empty."""
 
     def scaled(self, scale: float) -> Box:
-        """The same box on a frame of another size."""
+        """The same box on a frame of another size, without its mask."""
         left, top, right, bottom = (v * scale for v in self.xyxy)
-        return replace(self, xyxy=(left, top, right, bottom))
+        return replace(self, xyxy=(left, top, right, bottom), mask=None)
 
 
 @dataclass(frozen=True)
@@ -420,6 +429,11 @@ class Tube:
     end_seconds: float
     boxes: tuple[Box, ...]
     """By frame, then by object; frames of the range where the object is hidden have none."""
-    masks: tuple[RLE | None, ...] | None = None
-    """One a box, or None when boxes only."""
+    has_masks: bool = False
+    """Whether masks belong to the boxes; a box without one then has an empty one."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def frame_indices(self) -> list[int]:
+        """Native frames with a box, ascending."""
+        return sorted({box.frame_index for box in self.boxes})

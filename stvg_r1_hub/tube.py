@@ -6,7 +6,7 @@ A box is never invented: what the tracks do not show is left out and said in the
 from __future__ import annotations
 
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import RLE, SAYS_NOTHING, Answer, Box, Track, Tracks, Tube
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Box, Track, Tracks, Tube
 
 _ANSWER_PRECISION_SECONDS = 0.01
 """Answers have two decimals, so an end this much behind the video's end is only rounding."""
@@ -16,8 +16,10 @@ def build_tube(
     answer: Answer,
     tracks: Tracks,
     *,
-    offered_ids: frozenset[int] | None = None,
+    visible_ids: frozenset[int] | None = None,
     duration_seconds: float | None = None,
+    masks: bool = True,
+    needs_objects: bool = True,
 ) -> Tube:
     """Boxes of the answered objects in every native frame of the answered time range.
 
@@ -26,30 +28,33 @@ def build_tube(
     Args:
         answer: what the model's text says.
         tracks: all objects of the video.
-        offered_ids: IDs whose number was drawn in a frame the model saw; None means all.
+        visible_ids: IDs whose number was drawn in a frame the model saw; None means all.
         duration_seconds: end of the video; None takes the last frame to be shown as long as the
             one before it.
+        masks: give the boxes the masks of their tracks, where these have any.
+        needs_objects: False for an answer about time alone: the tube is its time range.
 
     Returns:
         The tube. Its time range is cut to the video, its `object_ids` are those that exist and
-        were offered; frames in which an object is hidden have no box of it.
+        were visible; frames in which an object is hidden have no box of it.
     """
     start, end = answer.start_seconds, answer.end_seconds
     if answer.problem is not None or start is None or end is None:
         reason = answer.problem or "the answer names no time range"
         what = "Nothing fits" if reason.startswith(SAYS_NOTHING) else "No usable answer"
-        said = f"{what}: {answer.remark or reason + '.'}"
-        return Tube((), 0.0, 0.0, (), None, (said,))
+        return Tube((), 0.0, 0.0, (), warnings=(f"{what}: {answer.remark or reason + '.'}",))
     warnings = [answer.remark] if answer.remark else []
-    chosen = _chosen_tracks(answer.object_ids, tracks, offered_ids, warnings)
+    chosen = _chosen_tracks(answer.object_ids, tracks, visible_ids, warnings)
     start, end = _clip(start, end, tracks, duration_seconds, warnings)
+    if not needs_objects:
+        return Tube((), start, end, (), warnings=tuple(warnings))
     frames = frames_in_range(tracks.frame_times, start, end)
     if not len(frames):
         warnings.append(f"No frame of the video lies in {start:.2f} to {end:.2f} s.")
 
-    found: list[tuple[Box, RLE | None]] = []
+    found: list[Box] = []
     for track in chosen:
-        boxes = _boxes_of(track, frames, tracks)
+        boxes = _boxes_of(track, frames, tracks, masks)
         hidden = len(frames) - len(boxes)
         if hidden:
             warnings.append(
@@ -57,44 +62,23 @@ def build_tube(
                 "of the time range; these have no box."
             )
         found += boxes
-    found.sort(key=lambda pair: (pair[0].frame_index, pair[0].object_id))
+    found.sort(key=lambda box: (box.frame_index, box.object_id))
     if not found and not warnings:
         warnings.append("The answer names no object.")
-    has_masks = any(track.masks is not None for track in chosen)
     return Tube(
         object_ids=tuple(track.object_id for track in chosen),
         start_seconds=start,
         end_seconds=end,
-        boxes=tuple(box for box, _ in found),
-        masks=tuple(mask for _, mask in found) if has_masks else None,
+        boxes=tuple(found),
+        has_masks=masks and any(track.masks is not None for track in chosen),
         warnings=tuple(warnings),
     )
-
-
-def build_time_range(answer: Answer, tracks: Tracks, duration_seconds: float | None = None) -> Tube:
-    """The answered time range alone, for questions about time; it has no objects and no boxes.
-
-    Args:
-        answer: what the model's text says.
-        tracks: of the video; only the frame times are used.
-        duration_seconds: as in `build_tube`.
-
-    Returns:
-        The range, cut to the video. When the answer cannot be used it is empty, and `warnings`
-        holds the reason.
-    """
-    start, end = answer.start_seconds, answer.end_seconds
-    if answer.problem is not None or start is None or end is None:
-        return build_tube(answer, tracks)
-    warnings: list[str] = []
-    start, end = _clip(start, end, tracks, duration_seconds, warnings)
-    return Tube((), start, end, (), None, tuple(warnings))
 
 
 def _chosen_tracks(
     object_ids: tuple[int, ...],
     tracks: Tracks,
-    offered_ids: frozenset[int] | None,
+    visible_ids: frozenset[int] | None,
     warnings: list[str],
 ) -> list[Track]:
     """Tracks of the answered IDs; an ID without one is said in `warnings`."""
@@ -107,7 +91,7 @@ def _chosen_tracks(
                 f"The model names object {_short(object_id)}, which is not in the video "
                 f"(objects: {known}); it is left out."
             )
-        elif offered_ids is not None and object_id not in offered_ids:
+        elif visible_ids is not None and object_id not in visible_ids:
             warnings.append(
                 f"The model names object {object_id}, whose number was not drawn in any frame it "
                 "saw; it is left out."
@@ -139,19 +123,21 @@ def _clip(
     return min(max(start, 0.0), video_end), min(max(end, 0.0), video_end)
 
 
-def _boxes_of(track: Track, frames: range, tracks: Tracks) -> list[tuple[Box, RLE | None]]:
-    """One box and mask for every frame of the range where the object is visible."""
+def _boxes_of(track: Track, frames: range, tracks: Tracks, masks: bool) -> list[Box]:
+    """One box for every frame of the range where the object is visible."""
     first, stop = track.frame_indices.searchsorted([frames.start, frames.stop]).tolist()
     boxes = []
     for i in range(first, stop):
         frame = int(track.frame_indices[i])
         left, top, right, bottom = track.boxes[i].tolist()
-        box = Box(
-            frame_index=frame,
-            time_seconds=float(tracks.frame_times[frame]),
-            xyxy=(left, top, right, bottom),
-            interpolated=bool(track.interpolated[i]),
-            object_id=track.object_id,
+        boxes.append(
+            Box(
+                frame_index=frame,
+                time_seconds=float(tracks.frame_times[frame]),
+                xyxy=(left, top, right, bottom),
+                interpolated=bool(track.interpolated[i]),
+                object_id=track.object_id,
+                mask=track.masks[i] if masks and track.masks is not None else None,
+            )
         )
-        boxes.append((box, track.masks[i] if track.masks is not None else None))
     return boxes

@@ -161,7 +161,7 @@ def test_mark_frames_draws_visible_objects_only():
     late = make_track(7, {9: (100, 20, 160, 80)})
     marked = mark_frames(frames, make_tracks(near, late), STYLE)
     assert marked.drawn_ids == (frozenset({4}), frozenset({4}), frozenset({7}))
-    assert marked.offered_ids == {4, 7}
+    assert marked.visible_ids == {4, 7}
     for i, centers in enumerate([{4: (49, 59)}, {4: (59, 59)}, {7: (129, 49)}]):
         expected = draw_markers(frames.pixels[i], centers, STYLE)
         assert np.array_equal(marked.frames.pixels[i], expected)
@@ -177,13 +177,13 @@ def test_a_person_beside_a_sofa_has_a_number():
     assert marked.drawn_ids == (frozenset({1, 2}),)
     # As masks all are compared, which is what the official code does.
     solid = [replace(t, masks=(filled(t.boxes[0]),)) for t in (sofa, person, far)]
-    assert mark_frames(make_frames((0,)), make_tracks(*solid), STYLE).offered_ids == {1}
+    assert mark_frames(make_frames((0,)), make_tracks(*solid), STYLE).visible_ids == {1}
     # With persons alone, which is what it is used for, the large person is the measure.
     persons = make_tracks(*solid[1:])
-    assert mark_frames(make_frames((0,)), persons, STYLE).offered_ids == {2}
+    assert mark_frames(make_frames((0,)), persons, STYLE).visible_ids == {2}
     # A frame without a mask is compared as a box.
     half = [solid[0], replace(person, masks=(None,))]
-    assert mark_frames(make_frames((0,)), make_tracks(*half), STYLE).offered_ids == {1, 2}
+    assert mark_frames(make_frames((0,)), make_tracks(*half), STYLE).visible_ids == {1, 2}
 
 
 def filled(box):
@@ -227,14 +227,14 @@ def test_box_reaching_out_is_cut_to_the_frame_first():
 def test_object_outside_the_frame_is_not_offered(box):
     frames = make_frames((0,))
     marked = mark_frames(frames, make_tracks(make_track(5, {0: box})), STYLE)
-    assert marked.offered_ids == frozenset()
+    assert marked.visible_ids == frozenset()
     assert np.array_equal(marked.frames.pixels, frames.pixels)
 
 
 def test_empty_mask_is_not_offered():
     empty = encode_mask(np.zeros((HEIGHT, WIDTH), dtype=bool))
     track = make_track(5, {0: (0, 0, 9, 9)}, (empty,))
-    assert mark_frames(make_frames((0,)), make_tracks(track), STYLE).offered_ids == frozenset()
+    assert mark_frames(make_frames((0,)), make_tracks(track), STYLE).visible_ids == frozenset()
 
 
 def test_no_tracks_leave_the_frames_unmarked():

@@ -24,16 +24,18 @@ from stvg_r1_hub.errors import (
 from stvg_r1_hub.geometry import encode_mask, mask_area
 from stvg_r1_hub.hub import BUNDLED
 from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.smaller_sample import halve_sample
 from stvg_r1_hub.structures import (
     Frames,
     MarkedFrames,
     TimedFrame,
     Track,
     Tracks,
+    Tube,
     VideoInfo,
 )
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.video import open_video, plan_for, thin_sample
+from stvg_r1_hub.video import VideoSource, open_video, plan_for, thin_sample
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests import builders
 from tests.media import number_of, write_clip
@@ -146,7 +148,7 @@ def test_model_sees_numbers_and_the_query(clip: Path) -> None:
     pipeline, _, vlm = make_pipeline()
     pipeline("the dog jumping", clip)
     (shown,) = vlm.shown
-    assert shown.offered_ids == {1, 2}
+    assert shown.visible_ids == {1, 2}
     assert red_pixels(shown.frames) > 100
     assert '"the dog jumping"' in vlm.asked[0][0]
 
@@ -232,7 +234,7 @@ def test_more_objects_than_a_model_can_read_are_cut_and_it_is_said(clip: Path) -
     pipeline, _, vlm = make_pipeline(tracker=tracker)
     result = pipeline("the dog", clip)
     assert "120 objects were tracked and the 99 most visible are kept" in result.warnings[0]
-    assert vlm.shown[0].offered_ids == set(range(1, 100))
+    assert vlm.shown[0].visible_ids == set(range(1, 100))
     assert result.tracks is not None and min(t.score for t in result.tracks.tracks) > 20 / 200
 
 
@@ -308,7 +310,7 @@ def test_without_objects_the_model_is_not_asked(clip: Path) -> None:
     assert vlm.asked == [] and vlm.shown == []
 
 
-def test_objects_outside_the_sample_are_not_offered(clip: Path) -> None:
+def test_objects_outside_the_sample_are_not_asked_about(clip: Path) -> None:
     track = make_track(2, 90)
     brief = builders.make_track(2, [2], track.boxes[2])
     pipeline, _, vlm = make_pipeline(tracker=FixedTracker(brief))
@@ -323,7 +325,8 @@ def test_masks_come_from_the_tracks_or_are_refused(clip: Path) -> None:
     result = pipeline("the dog", clip, masks=True)
     assert result.masks is not None and len(result.masks) == len(result.boxes)
     assert "segment" not in result.timings
-    assert pipeline("the dog", clip).masks is None
+    unasked = pipeline("the dog", clip)
+    assert unasked.masks is None and not any(box.mask for box in unasked.boxes)
     pipeline, _, vlm = make_pipeline()
     with pytest.raises(ModelError, match="no segmenter"):
         pipeline("the dog", clip, masks=True)
@@ -374,6 +377,42 @@ def test_the_segmenter_is_given_the_answered_boxes_alone(clip: Path) -> None:
     assert pipeline("the dog", clip).masks is None and segmenter.starts == 1
 
 
+def test_another_pipeline_shares_what_is_loaded(clip: Path) -> None:
+    made = []
+
+    def segmenter() -> BoxSegmenter:
+        made.append(BoxSegmenter())
+        return made[-1]
+
+    def no_masks(tube: Tube, source: VideoSource) -> Tube:
+        return replace(tube, has_masks=True)
+
+    before, tracker, vlm = make_pipeline()
+    one = STVGPipeline(before.config, tracker, vlm, segmenter=segmenter)
+    other = FixedTracker(make_track(2, 20))
+    two = one.replace(tracker=other, config=STVGConfig(sampling=SamplingConfig(fps=5.0)))
+    three = two.replace(mask_maker=no_masks)
+    assert [p("the dog", clip, masks=True).masks is None for p in (one, two)] == [False, False]
+    assert three("the dog", clip, masks=True).masks == (None,) * 10
+    assert len(made) == 1 and two.segmenter() is one.segmenter()
+    assert [len(shown.frames) for shown in vlm.shown] == [8, 20, 20]
+    assert (one.config, one.tracker) == (STVGConfig(), tracker) and two.vlm is vlm
+    by_hand = before.replace(mask_maker=no_masks)  # Needs no segmenter.
+    assert by_hand("the dog", clip, masks=True).found
+
+
+def test_another_look_sees_other_frames_of_the_same_clip(clip: Path) -> None:
+    pipeline, tracker, vlm = make_pipeline()
+    with pipeline.open(clip) as opened:
+        first = opened.ground("the dog")
+        closer = halve_sample(opened.marked, 28)
+        assert closer is not None
+        look = replace(opened, marked=closer)
+        assert look.ground("the dog").boxes == first.boxes
+        assert opened.ground("the dog").boxes == first.boxes
+    assert [len(shown.frames) for shown in vlm.shown] == [8, 4] and len(tracker.queries) == 1
+
+
 def test_a_lost_or_hidden_object_starts_anew_from_its_box(clip: Path) -> None:
     track = make_track(2, 10)
     jumps = track.boxes.copy()
@@ -394,7 +433,7 @@ def test_max_objects_keeps_the_most_visible(clip: Path) -> None:
     result = pipeline("the dog", clip, max_objects=1)
     assert result.found and result.boxes[0].xyxy[0] > 90
     assert pipeline.track(clip).object_ids == (1, 2)
-    assert vlm.shown[0].offered_ids == {1}
+    assert vlm.shown[0].visible_ids == {1}
     with pytest.raises(ConfigError, match="max_objects"):
         pipeline("the dog", clip, max_objects=0)
 

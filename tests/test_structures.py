@@ -36,9 +36,9 @@ def test_tracks_find_their_objects():
     assert len(tracks) == 2
 
 
-def test_offered_ids_are_those_drawn_anywhere():
+def test_visible_ids_are_those_drawn_anywhere():
     marked = MarkedFrames(make_frames(), (frozenset({1, 2}), frozenset({3})))
-    assert marked.offered_ids == {1, 2, 3}
+    assert marked.visible_ids == {1, 2, 3}
 
 
 def test_answer_is_valid_without_a_problem():

@@ -41,7 +41,7 @@ def test_one_box_per_frame_of_the_half_open_range():
     assert [box.frame_index for box in tube.boxes if box.interpolated] == [11, 12]
     assert {type(value) for value in tube.boxes[0].xyxy} == {float}
     assert (tube.object_ids, tube.start_seconds, tube.end_seconds) == ((1,), 1.0, 2.0)
-    assert tube.masks is None
+    assert not tube.has_masks
     assert tube.warnings == ()
 
 
@@ -65,8 +65,8 @@ def test_masks_stand_beside_their_boxes():
     )
     tube = build_tube(answer([1, 2], 0.0, 0.2), tracks)
     assert [box.object_id for box in tube.boxes] == [1, 2, 1, 2]
-    assert [mask is not None for mask in tube.masks] == [True, False, True, False]
-    assert build_tube(answer([2], 0.0, 0.2), tracks).masks is None
+    assert [box.mask is not None for box in tube.boxes] == [True, False, True, False]
+    assert not build_tube(answer([2], 0.0, 0.2), tracks).has_masks
 
 
 def test_uneven_frame_times_decide():
@@ -94,7 +94,7 @@ def test_range_is_cut_to_the_video_with_a_warning(start, end, first, last, warne
 
 
 @pytest.mark.parametrize(
-    ("bad", "offered", "reason"),
+    ("bad", "visible", "reason"),
     [
         (answer([], None, None, "the text is empty"), None, "the text is empty"),
         (answer([1], 3.0, 1.0, "the time range 3 to 1 is reversed"), None, "is reversed"),
@@ -113,11 +113,10 @@ def test_range_is_cut_to_the_video_with_a_warning(start, end, first, last, warne
         (answer([1], 1.01, 1.02), None, "No frame of the video"),
     ],
 )
-def test_no_box_is_invented(bad, offered, reason):
-    tube = build_tube(bad, TRACKS, offered_ids=offered)
+def test_no_box_is_invented(bad, visible, reason):
+    tube = build_tube(bad, TRACKS, visible_ids=visible)
     assert tube.boxes == ()
     assert any(reason in text for text in tube.warnings), tube.warnings
-    assert not tube.masks
 
 
 def test_a_last_frame_that_is_shown_for_long_belongs_to_the_video():
@@ -127,7 +126,7 @@ def test_a_last_frame_that_is_shown_for_long_belongs_to_the_video():
 
 
 def test_other_ids_of_the_answer_still_count():
-    tube = build_tube(answer([7, 1, 3], 1.0, 1.2), TRACKS, offered_ids=frozenset({1}))
+    tube = build_tube(answer([7, 1, 3], 1.0, 1.2), TRACKS, visible_ids=frozenset({1}))
     assert tube.object_ids == (1,)
     assert len(tube.boxes) == 2
     assert len(tube.warnings) == 2

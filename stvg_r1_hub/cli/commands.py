@@ -40,10 +40,11 @@ def ground(options: argparse.Namespace) -> int:
     strips = _numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
     _check_outputs(options, *outs, *plots, *strips)
     from stvg_r1_hub.pipeline import STVGPipeline
+    from stvg_r1_hub.prompting import clean_queries
     from stvg_r1_hub.video import open_video, plan_for, thin_sample
     from stvg_r1_hub.vlm.server import ServerVLM
 
-    STVGPipeline.check_queries(options.queries)
+    clean_queries(options.queries)
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
         pipeline = STVGPipeline.from_pretrained(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,7 +109,7 @@ class Asker:
             with pipeline.open(shown, query=queries, markers=markers) as clip:
                 if self.task == "mask" and any(t.masks is None for t in clip.tracks.tracks):
                     pipeline.segmenter()  # Before the questions: it may be missing.
-                yield OpenClip(self, pipeline, clip, shown, tuple(notes))
+                yield OpenClip(self, clip, shown, tuple(notes))
 
     def _with_given_tracks(
         self, sample: AnnotatedSample, whole: VideoSource, shown: VideoSource
@@ -124,8 +123,7 @@ class Asker:
             return self.pipeline
         if isinstance(shown, WindowSource):
             tracker = WholeVideoTracks(tracker, whole.info, shown.first_frame)
-        own = self.pipeline
-        return STVGPipeline(own.config, tracker, own.vlm, segmenter=own.segmenter)
+        return self.pipeline.replace(tracker=tracker)
 
 
 def prepared_tracks(folder: Path, sample: AnnotatedSample) -> Path:
@@ -151,19 +149,16 @@ class OpenClip:
     def __init__(
         self,
         asker: Asker,
-        pipeline: STVGPipeline,
         clip: Clip,
         shown: VideoSource,
         notes: tuple[str, ...],
     ) -> None:
         """Use `Asker.open`."""
         self._asker = asker
-        self._pipeline = pipeline
         self._clip = clip
         self._shown = shown
         self._notes = notes
         self._asked = False
-        self._encoded: object = None
 
     def ask(self, sample: AnnotatedSample) -> Reply:
         """The model's answer to one sample; the same however often and in whatever order asked."""
@@ -225,24 +220,15 @@ class OpenClip:
         if result.answer is None or not result.found:
             return None
         end = self._shown.info.duration_seconds
-        tube = self._pipeline.assemble(
-            replace(result.answer, start_seconds=0.0, end_seconds=end),
-            self._clip.tracks,
-            offered_ids=self._clip.marked.offered_ids,
-            duration_seconds=end,
-        )
-        if tube.masks is None or None in tube.masks:
-            tube = self._pipeline.segment(tube, self._shown)
-        return replace(result, boxes=tube.boxes, masks=tube.masks).union_masks
+        answer = replace(result.answer, start_seconds=0.0, end_seconds=end)
+        tube = self._clip.fill_masks(self._clip.build_tube(answer, masks=True))
+        return replace(result, tube=tube).union_masks
 
     def _ask_for_boxes(self, sample: AnnotatedSample) -> Reply:
-        began = time.perf_counter()
-        frames = self._clip.marked.frames
-        if self._encoded is None:
-            self._encoded = self._pipeline.encode(self._clip.marked)
+        own: dict[str, float] = {}
         prompt = build_prompt(clean_query(sample.query), "boxes")
-        limit = self._pipeline.config.generation.max_new_tokens
-        (text,) = self._pipeline.vlm.generate([prompt], self._encoded, max_new_tokens=limit)
+        (text,) = self._clip.ask([prompt], timings=own)
+        frames = self._clip.marked.frames
         times, first, offset = self._clock()
         written = parse_written_tube(text)
         prediction = Prediction(text=text, frame_times=times, first_frame=first)
@@ -260,9 +246,8 @@ class OpenClip:
                 frame_indices=indices + first,
                 boxes=boxes,
             )
-        spent = time.perf_counter() - began
         shared = {} if self._asked else self._clip.timings
-        timings = {**shared, "answer": spent}
+        timings = {**shared, **own}
         timings["total"] = sum(timings.values())
         reason = () if written else ("The text holds no time range with boxes.",)
         return Reply(prediction, timings, (*self._notes, *reason))

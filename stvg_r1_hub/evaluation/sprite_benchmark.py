@@ -280,7 +280,7 @@ def _ask(
 
 
 def _oracle_score(pipeline: STVGPipeline, scene: Scene, path: Path) -> Score:
-    with_truth = STVGPipeline(pipeline.config, GivenTracks(true_tracks(scene)), pipeline.vlm)
+    with_truth = pipeline.replace(tracker=GivenTracks(true_tracks(scene)))
     result, _ = _ask(with_truth, scene, path)
     return score_result(scene, result) if result else no_answer(scene)
 

@@ -20,7 +20,7 @@ from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.segmentation.package_sam2 import PackageSam2
 from stvg_r1_hub.segmentation.transformers_sam2 import TransformersSam2
-from stvg_r1_hub.structures import RLE, Box, TimedFrame, Tube
+from stvg_r1_hub.structures import Box, TimedFrame, Tube
 
 __all__ = [
     "SEGMENTERS",
@@ -85,7 +85,7 @@ def masks_of_tube(
     box where the object was hidden, or where the mask and the tracker no longer agree.
 
     Args:
-        tube: an answer's boxes.
+        tube: an answer's boxes, by frame.
         stream: exactly the frames that have boxes, in order.
         segmenter: follows the objects.
         height: of the frames, in pixels.
@@ -94,28 +94,28 @@ def masks_of_tube(
     Returns:
         The same boxes, with run-length masks; None stands for an empty mask.
     """
-    by_frame: dict[int, list[tuple[int, Box]]] = {}
-    for place, box in enumerate(tube.boxes):
-        by_frame.setdefault(box.frame_index, []).append((place, box))
+    by_frame: dict[int, list[Box]] = {}
+    for box in tube.boxes:
+        by_frame.setdefault(box.frame_index, []).append(box)
     session = segmenter.open(height, width, len(by_frame))
-    masks: list[RLE | None] = [None] * len(tube.boxes)
+    boxes: list[Box] = []
     last_seen: dict[int, int] = {}
     for timed in stream:
         wanted = by_frame[timed.frame_index]
-        seen = {box.object_id for _, box in wanted}
+        seen = {box.object_id for box in wanted}
         for object_id, frame in list(last_seen.items()):
             if frame != timed.frame_index - 1 or object_id not in seen:
                 session.drop(object_id)
                 del last_seen[object_id]
         found = session.next_frame(timed.pixels)
         last_seen.update(dict.fromkeys(seen, timed.frame_index))
-        for place, box in wanted:
+        for box in wanted:
             corners = np.array(box.xyxy, dtype=np.float32)
             mask = found.get(box.object_id)
             if mask is None or _is_lost(mask, corners):
                 mask = session.add(box.object_id, box=corners)
-            masks[place] = encode_mask(mask) if mask.any() else None
-    return replace(tube, masks=tuple(masks))
+            boxes.append(replace(box, mask=encode_mask(mask) if mask.any() else None))
+    return replace(tube, boxes=tuple(boxes), has_masks=True)
 
 
 def _is_lost(mask: Mask, box: NDArray[np.float32]) -> bool:

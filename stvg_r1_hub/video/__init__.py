@@ -4,15 +4,17 @@ Reading is one pass: `VideoSource.stream` yields the frames for the tracker and,
 sample that the language model sees (`plan_for`); `SampleBuffer` puts that sample together.
 """
 
-from stvg_r1_hub.video.opening import SampleBuffer, open_video, read_frames
+from stvg_r1_hub.video.opening import SampleBuffer, VideoInput, open_video, opened, read_frames
 from stvg_r1_hub.video.sampling import plan_for, plan_sampling, thin_sample
 from stvg_r1_hub.video.source import VideoSource
 from stvg_r1_hub.video.writing import write_video
 
 __all__ = [
     "SampleBuffer",
+    "VideoInput",
     "VideoSource",
     "open_video",
+    "opened",
     "plan_for",
     "plan_sampling",
     "read_frames",

@@ -14,7 +14,8 @@ import io
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,8 @@ from stvg_r1_hub.video.sampling import plan_for
 from stvg_r1_hub.video.source import ArraySource, ImageFolderSource, VideoSource
 
 Source = str | os.PathLike[str] | bytes | BinaryIO | np.ndarray[Any, Any] | Sequence[Any]
+VideoInput = Source | VideoSource
+"""What can be grounded: anything that `open_video` takes, or what it returned."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
@@ -56,6 +59,16 @@ def open_video(source: Source, *, fps: float | None = None, allow_url: bool = Fa
         _refuse_fps(fps)
         return _open_encoded(source, str(getattr(source, "name", "the given file object")))
     return _open_frames(source, fps)
+
+
+@contextmanager
+def opened(video: VideoInput) -> Iterator[VideoSource]:
+    """A video, open for a while; a source of the caller's is used as it is and stays open."""
+    if isinstance(video, VideoSource):
+        yield video
+        return
+    with open_video(video) as source:
+        yield source
 
 
 class SampleBuffer:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from stvg_r1_hub.geometry import decode_mask
-from stvg_r1_hub.structures import RLE, Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.drawing import Color
 
@@ -36,18 +36,16 @@ def draw_answer(
     Yields:
         A drawn copy of each frame, `(H, W, 3)` uint8 RGB.
     """
-    shapes: dict[int, list[tuple[Box, RLE | None]]] = {}
-    for i, box in enumerate(tube.boxes if tube else ()):
-        mask = tube.masks[i] if tube and tube.masks else None
-        shapes.setdefault(box.frame_index, []).append((box, mask))
+    boxes: dict[int, list[Box]] = {}
+    for box in tube.boxes if tube else ():
+        boxes.setdefault(box.frame_index, []).append(box)
     spans = [] if tube is None else [(tube.start_seconds, tube.end_seconds)]
     color = drawing.object_color(tube.object_ids[0]) if tube and tube.object_ids else drawing.WHITE
     title = query if tube else f"not found: {query}"
     footer = Footer(info, title, spans, color)
     for frame in frames:
         picture = frame.pixels.copy()
-        shown = shapes.get(frame.frame_index, [])
-        draw_objects(picture, shown, class_names)
+        draw_objects(picture, boxes.get(frame.frame_index, []), class_names)
         footer.draw(picture, frame.time_seconds)
         yield picture
 
@@ -68,48 +66,42 @@ def draw_tracks(frames: Iterable[TimedFrame], info: VideoInfo, tracks: Tracks) -
     footer = Footer(info, f"{count} object{'' if count == 1 else 's'}", [], drawing.WHITE)
     for frame in frames:
         picture = frame.pixels.copy()
-        shown = [
-            shape
-            for track in tracks.tracks
-            if (shape := _shape_at(track, frame.frame_index)) is not None
-        ]
-        draw_objects(picture, shown, names)
+        boxes = [_box_at(track, frame.frame_index) for track in tracks.tracks]
+        draw_objects(picture, [box for box in boxes if box is not None], names)
         footer.draw(picture, frame.time_seconds)
         yield picture
 
 
-def _shape_at(track: Track, frame_index: int) -> tuple[Box, RLE | None] | None:
+def _box_at(track: Track, frame_index: int) -> Box | None:
     i = track.position(frame_index)
     if i is None:
         return None
     x1, y1, x2, y2 = (float(v) for v in track.boxes[i])
-    interpolated = bool(track.interpolated[i])
-    box = Box(frame_index, 0.0, (x1, y1, x2, y2), interpolated, track.object_id)
-    return box, None if track.masks is None else track.masks[i]
+    mask = None if track.masks is None else track.masks[i]
+    xyxy = (x1, y1, x2, y2)
+    return Box(frame_index, 0.0, xyxy, bool(track.interpolated[i]), track.object_id, mask)
 
 
-def draw_objects(
-    picture: Pixels, shown: list[tuple[Box, RLE | None]], class_names: dict[int, str]
-) -> None:
+def draw_objects(picture: Pixels, boxes: list[Box], class_names: dict[int, str]) -> None:
     """Draw boxes, or masks where there are any, then all labels on top, in place.
 
     Args:
         picture: `(H, W, 3)` uint8 RGB.
-        shown: what to draw, in pixels of the picture.
+        boxes: what to draw, in pixels of the picture.
         class_names: ID -> name; an object without one gets its number alone.
     """
     height, width = picture.shape[:2]
     stroke = drawing.stroke_width(width, height)
     size = drawing.text_size(width, height)
     # Large ones first, so that a small object in front of a large one stays visible.
-    for box, mask in sorted(shown, key=lambda shape: -_area(shape[0])):
+    for box in sorted(boxes, key=lambda box: -_area(box)):
         color = drawing.object_color(box.object_id)
-        if mask is None:
+        if box.mask is None:
             drawing.draw_box(picture, box.xyxy, color, stroke)
         else:
-            drawing.draw_mask(picture, decode_mask(mask), color, stroke)
+            drawing.draw_mask(picture, decode_mask(box.mask), color, stroke)
     taken: list[tuple[int, int, int, int]] = []
-    for box, _ in sorted(shown, key=lambda shape: shape[0].xyxy[1]):
+    for box in sorted(boxes, key=lambda box: box.xyxy[1]):
         _draw_object_label(picture, box, class_names.get(box.object_id, ""), size, stroke, taken)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.outputs import replacing
-from stvg_r1_hub.structures import RLE, Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.overlay import draw_objects
 
@@ -107,10 +107,8 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
     color: drawing.Color = (60, 64, 72)
     if tube is not None and inside:
         color = answer_line(tube)[1]
-        shown: list[tuple[Box, RLE | None]] = [
-            (box.scaled(scale), None) for box in tube.boxes if box.frame_index == frame.frame_index
-        ]
-        draw_objects(picture, shown, class_names)
+        boxes = [box.scaled(scale) for box in tube.boxes if box.frame_index == frame.frame_index]
+        draw_objects(picture, boxes, class_names)
     elif tube is not None:
         picture = (picture * np.float32(0.6)).astype(np.uint8)
     border, size = 4, 16

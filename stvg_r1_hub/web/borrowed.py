@@ -6,7 +6,6 @@ may be older than a visitor's choice, so it loads what it does not have yet.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -237,7 +236,7 @@ def _segment_on_gpu(
 
 
 class BorrowedMasks:
-    """`STVGPipeline.segment` as one call on a borrowed GPU."""
+    """All masks of a tube as one call on a borrowed GPU."""
 
     def __init__(self, name: str) -> None:
         """Use the segmenter of a registered model."""
@@ -246,8 +245,7 @@ class BorrowedMasks:
     def __call__(self, tube: Tube, source: VideoSource) -> Tube:
         """The tube with a mask for every box; only its own frames are decoded and cross."""
         info = source.info
-        wanted = sorted({box.frame_index for box in tube.boxes})
-        frames = _gathered(source.stream(wanted))
+        frames = _gathered(source.stream(tube.frame_indices))
         call = _segment_on_gpu(self.name, tube, frames, info.height, info.width)
         masked: Tube = run(call, None)
         return masked
@@ -266,10 +264,8 @@ def adapt_tracker(tracker: Tracker, settings: Settings, config: TrackingConfig) 
 def adapt(name: str, pipeline: STVGPipeline) -> STVGPipeline:
     """The same pipeline with all that needs a GPU on a borrowed one."""
     register(name, pipeline)
-    adapted = copy.copy(pipeline)
-    if not pipeline.config.reads_notes:  # Reading needs no GPU.
-        adapted.vlm = BorrowedGPU(name)
-    vars(adapted)["segment"] = BorrowedMasks(name)
-    key = TrackerKey(name, "auto", pipeline.config.tracking)
-    adapted.tracker = borrow(pipeline.tracker, key)
-    return adapted
+    return pipeline.replace(
+        tracker=borrow(pipeline.tracker, TrackerKey(name, "auto", pipeline.config.tracking)),
+        vlm=None if pipeline.config.reads_notes else BorrowedGPU(name),  # Reading needs no GPU.
+        mask_maker=BorrowedMasks(name),
+    )

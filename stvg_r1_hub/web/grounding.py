@@ -27,7 +27,7 @@ from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.result import GroundingResult, write_json
-from stvg_r1_hub.structures import RLE, Box, MarkedFrames, Pixels, Progress
+from stvg_r1_hub.structures import MarkedFrames, Pixels, Progress
 from stvg_r1_hub.video import VideoSource, open_video, write_video
 from stvg_r1_hub.visual.overlay import draw_objects
 from stvg_r1_hub.visual.pictures import keyframe_indices
@@ -220,7 +220,7 @@ def _files(
         card = markup.answer_card(result, said=remarks.alike)
         shared = markup.shared([*remarks.notes, *remarks.alike])
     masks = None
-    if result.masks is not None and any(result.masks):
+    if any(box.mask for box in result.boxes):
         masks = folder / f"masks-{number}.zip"
         _write_masks(masks, result)
     info = source.info
@@ -254,11 +254,10 @@ def _write_masks(path: Path, result: GroundingResult) -> None:
     """One PNG a frame, its pixels holding the object's number."""
     import imageio.v3 as imageio
 
-    assert result.masks is not None
     pictures: dict[int, Pixels] = {}
-    for box, mask in zip(result.boxes, result.masks, strict=True):
-        if mask is not None:
-            inside = decode_mask(mask)
+    for box in result.boxes:
+        if box.mask is not None:
+            inside = decode_mask(box.mask)
             picture = pictures.setdefault(box.frame_index, np.zeros(inside.shape, np.uint8))
             picture[inside] = box.object_id
     with zipfile.ZipFile(path, "w") as archive:
@@ -277,13 +276,9 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
         image.thumbnail((3 * KEYFRAME_HEIGHT, KEYFRAME_HEIGHT))
         scale = image.width / source.info.width
         # Small first, drawn on afterwards: the labels stay readable.
-        shown: list[tuple[Box, RLE | None]] = [
-            (box.scaled(scale), None)
-            for box in result.boxes
-            if box.frame_index == frame.frame_index
-        ]
+        boxes = [box.scaled(scale) for box in result.boxes if box.frame_index == frame.frame_index]
         picture = np.array(image)
-        draw_objects(picture, shown, names)
+        draw_objects(picture, boxes, names)
         data = io.BytesIO()
         Image.fromarray(picture).save(data, "JPEG", quality=82)
         start, end = result.start_seconds, result.end_seconds

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stvg_r1_hub.errors import QueryError, VideoError
-from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.prompting import clean_queries
 from stvg_r1_hub.structures import VideoInfo
 from stvg_r1_hub.video.trial import Trials
 
@@ -90,4 +90,5 @@ def split_queries(text: str | None, limits: Limits) -> list[str]:
         raise QueryError(
             f"Got {len(queries)} descriptions; at most {limits.max_queries} can be asked at once."
         )
-    return STVGPipeline.check_queries(queries)
+    clean_queries(queries)  # Refused now, before the line.
+    return queries

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 from collections import OrderedDict
@@ -139,7 +138,7 @@ class Shelf:
         """
         base = self.load(settings.model)
         if settings.masks:
-            base.segmenter()  # Loaded into the one that all share, not into a copy.
+            base.segmenter()  # Loaded, or missing, before anybody waits in line.
         sampling, detection = base.config.sampling, base.config.tracking
         notes = []
         if settings.sample_fps not in (None, sampling.fps):
@@ -163,19 +162,19 @@ class Shelf:
                 else settings.score_threshold
             ),
         )
-        chosen = copy.copy(base)
-        chosen.config = replace(base.config, sampling=sampling, tracking=detection)
+        config = replace(base.config, sampling=sampling, tracking=detection)
         if settings.tracker not in self.trackers:
             # Never a path or an address: what a stranger names is not looked for.
             raise TrackerError(
                 f"The tracker {settings.tracker!r} is not offered here; there is "
                 f"{', '.join(self.trackers)}."
             )
+        tracker = None
         if settings.tracker != "auto" or detection != base.config.tracking:
-            chosen.tracker = self._tracker(chosen, settings)
-        return chosen, notes
+            tracker = self._tracker(detection, settings)
+        return base.replace(config=config, tracker=tracker), notes
 
-    def _tracker(self, pipeline: STVGPipeline, settings: Settings) -> Tracker:
+    def _tracker(self, config: TrackingConfig, settings: Settings) -> Tracker:
         """The tracker of these settings, kept for the next visitor who wants the same."""
         key = Settings(
             settings.model,
@@ -189,13 +188,13 @@ class Shelf:
                 device = pick_device(self.device)
                 tracker, _ = load_tracker(
                     settings.tracker,
-                    config=pipeline.config.tracking,
+                    config=config,
                     bundle=load_bundle(settings.model).detector_home,
                     device=device,
                     segmenter=partial(load_segmenter, device=device),
                 )
                 if self._adapt_tracker is not None:
-                    tracker = self._adapt_tracker(tracker, settings, pipeline.config.tracking)
+                    tracker = self._adapt_tracker(tracker, settings, config)
             with self._trackers_lock:
                 self._trackers[key] = tracker
                 self._trackers.move_to_end(key)

@@ -66,7 +66,7 @@ def guessed_seconds(prompts: Sequence[str], video: MarkedFrames, max_new_tokens:
     """GPU seconds before anything was learned: by the clip's tokens, its objects and prompts."""
     frames = video.frames
     visual = len(frames) / 2 * (frames.model_height // 28) * (frames.model_width // 28)
-    objects = len(video.offered_ids)
+    objects = len(video.visible_ids)
     answer = min(max_new_tokens, ANSWER_TOKENS + ANSWER_TOKENS_PER_OBJECT * objects)
     batches = -(-len(prompts) // 8)
     return visual * SECONDS_PER_VISUAL_TOKEN * batches + answer * SECONDS_PER_ANSWER_TOKEN * batches

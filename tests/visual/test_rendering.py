@@ -25,11 +25,11 @@ def frames(width: int = WIDTH, height: int = HEIGHT) -> list[TimedFrame]:
 
 
 def tube(object_id: int = 2, *, masks: bool = False) -> Tube:
-    boxes = tuple(Box(i, i / FPS, (40, 30, 80, 70), False, object_id) for i in range(5, 15))
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[30:70, 40:80] = True
-    rle = encode_mask(mask)
-    return Tube((object_id,), 0.5, 1.5, boxes, (rle,) * len(boxes) if masks else None)
+    rle = encode_mask(mask) if masks else None
+    boxes = (Box(i, i / FPS, (40, 30, 80, 70), False, object_id, rle) for i in range(5, 15))
+    return Tube((object_id,), 0.5, 1.5, tuple(boxes), has_masks=masks)
 
 
 def tracks(*object_ids: int) -> Tracks:

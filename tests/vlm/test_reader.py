@@ -156,7 +156,10 @@ def test_what_stands_after_an_answer_is_its_remark() -> None:
 
 
 def test_a_prompt_knows_its_query_also_in_another_process() -> None:
-    prompt = build_prompt("the dog", "sprites-v1")
+    prompt, time = build_prompt("the dog", "sprites-v1"), build_prompt("the dog", "time-r1")
     assert prompt == 'Find "the dog". Give its ID and time.'
-    again = pickle.loads(pickle.dumps(prompt))
-    assert isinstance(again, Prompt) and again.query == "the dog" and again == prompt
+    assert (prompt.needs_objects, time.needs_objects) == (True, False)
+    assert prompt.parse(SEEN).object_ids == (2,) and time.parse("1 to 2").end_seconds == 2
+    for one in (prompt, time):
+        again = pickle.loads(pickle.dumps(one))
+        assert isinstance(again, Prompt) and again == one and vars(again) == vars(one)

@@ -101,7 +101,8 @@ def test_masks_as_pictures(tmp_path):
     inside = np.zeros((48, 64), bool)
     inside[5:9, 10:20] = True
     answer = result()
-    answer = replace(answer, masks=(encode_mask(inside), None) * 5)
+    boxes = [replace(box, mask=encode_mask(inside)) for box in answer.boxes[::2]]
+    answer = replace(answer, tube=replace(answer.tube, boxes=(*boxes, *answer.boxes[1::2])))
     path = tmp_path / "masks.zip"
     grounding._write_masks(path, answer)
     with zipfile.ZipFile(path) as archive:

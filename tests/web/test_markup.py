@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import Box, Track, Tracks, VideoInfo
+from stvg_r1_hub.structures import Answer, Box, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual.pictures import MAX_ROWS
 from stvg_r1_hub.web import markup
 from tests.builders import make_track
@@ -15,6 +15,8 @@ from tests.builders import make_track
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 TIMES = np.arange(40) / 10
 INFO = VideoInfo("clip", 64, 48, TIMES, 4.0)
+BOXES = tuple(Box(i, TIMES[i], (1.0, 2.0, 11.0, 12.0), False, 1) for i in range(20, 30))
+TUBE = Tube((1,), 2.0, 3.0, BOXES)
 
 
 def track(object_id: int, frames: list[int], name: str = "dog") -> Track:
@@ -23,16 +25,10 @@ def track(object_id: int, frames: list[int], name: str = "dog") -> Track:
 
 def result(**changes) -> GroundingResult:
     tracks = Tracks(64, 48, TIMES, (track(1, [*range(10), *range(20, 40)]), track(2, [5, 6])))
-    boxes = tuple(Box(i, TIMES[i], (1.0, 2.0, 11.0, 12.0), False, 1) for i in range(20, 30))
     found = GroundingResult(
         query="the dog jumping",
-        found=True,
-        object_ids=(1,),
-        start_seconds=2.0,
-        end_seconds=3.0,
-        boxes=boxes,
-        masks=None,
-        reasoning="it jumps",
+        tube=TUBE,
+        answer=Answer((1,), 2.0, 3.0, "it jumps"),
         raw_text="<think>it jumps</think>",
         timings={"answer": 0.5},
         warnings=(),
@@ -43,10 +39,11 @@ def result(**changes) -> GroundingResult:
 
 def test_everything_from_outside_is_escaped():
     tracks = Tracks(64, 48, TIMES, (track(1, [20, 21], EVIL),))
-    evil = result(query=EVIL, reasoning=EVIL, raw_text=EVIL, warnings=(EVIL,), tracks=tracks)
+    answer = Answer((1,), 2.0, 3.0, EVIL)
+    evil = result(query=EVIL, answer=answer, raw_text=EVIL, warnings=(EVIL,), tracks=tracks)
     pages = [
         markup.answer_card(evil, [EVIL]),
-        markup.answer_card(replace(evil, found=False, start_seconds=None, end_seconds=None)),
+        markup.answer_card(replace(evil, tube=None)),
         markup.timeline(evil, INFO),
         markup.reasoning(evil),
         markup.problem(EVIL),
@@ -69,9 +66,7 @@ def test_card_of_an_answer():
 
 
 def test_card_of_no_answer_is_no_error():
-    card = markup.answer_card(
-        result(found=False, start_seconds=None, end_seconds=None, warnings=("Nobody jumps.",))
-    )
+    card = markup.answer_card(result(tube=None, warnings=("Nobody jumps.",)))
     assert "Not found in this video" in card and "Nobody jumps." in card
     assert "alert" not in card and "data-seek" not in card
 
@@ -86,13 +81,13 @@ def test_timeline_places():
 
 def test_timeline_of_a_crowd_says_what_it_leaves_out():
     tracks = Tracks(64, 48, TIMES, tuple(track(i, [1, 2]) for i in range(1, 61)))
-    html = markup.timeline(result(tracks=tracks, object_ids=(60,)), INFO)
+    html = markup.timeline(result(tracks=tracks, tube=replace(TUBE, object_ids=(60,))), INFO)
     assert html.count('class="stvg-lane') == MAX_ROWS + 1  # and the box around them
     assert "60 dog" in html and f"{60 - MAX_ROWS} more objects" in html
 
 
 def test_timeline_without_objects():
-    html = markup.timeline(result(tracks=Tracks(64, 48, TIMES, ()), found=False), INFO)
+    html = markup.timeline(result(tracks=Tracks(64, 48, TIMES, ()), tube=None), INFO)
     assert "No object was found" in html
 
 
@@ -111,4 +106,4 @@ def test_progress_has_the_real_counts(step, words):
 
 def test_short_answer():
     assert markup.short_answer(result()) == "the dog jumping: 2.00 to 3.00 s"
-    assert markup.short_answer(result(found=False)) == "the dog jumping: not found"
+    assert markup.short_answer(result(tube=None)) == "the dog jumping: not found"

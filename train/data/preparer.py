@@ -227,7 +227,7 @@ class Preparer:
             )
         if found is None:
             return f"none of {len(tracks)} tracks follows the annotated object"
-        if found not in marked.offered_ids:
+        if found not in marked.visible_ids:
             return f"the annotated object's number {found} is drawn in no sampled frame"
         return found
 
