@@ -54,7 +54,9 @@ def ground(options: argparse.Namespace) -> int:
             classes=options.classes,
             segmenter=options.segmenter,
             device=options.device,
-            vlm=ServerVLM.from_environment(options.server) if options.server else None,
+            vlm=ServerVLM.from_environment(options.server, input=options.server_input)
+            if options.server
+            else None,
         )
         thin = thin_sample(plan_for(source.info, pipeline.config.sampling), source.info)
         _say(*thin, *pipeline.warnings)

@@ -150,6 +150,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", metavar="URL", help="ask an OpenAI-compatible server that runs the model"
     )
+    parser.add_argument(
+        "--server-input",
+        choices=("auto", "video", "frames", "images"),
+        default="auto",
+        help="how the server is sent the marked frames (default: by what it is)",
+    )
     _add_tracker(parser)
 
 

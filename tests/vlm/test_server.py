@@ -1,16 +1,11 @@
 """The server backend against a small server on this machine that speaks the protocol."""
 
-import base64
-import io
-import json
+from __future__ import annotations
+
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Iterator
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from huggingface_hub import constants
@@ -18,140 +13,319 @@ from huggingface_hub import constants
 from stvg_r1_hub import STVGConfig, STVGPipeline
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
 from stvg_r1_hub.structures import MarkedFrames
-from stvg_r1_hub.vlm import server as server_module
-from stvg_r1_hub.vlm.server import ServerVLM
+from stvg_r1_hub.vlm.resizing import model_frames
+from stvg_r1_hub.vlm.server import ServerVLM, client
 from tests.builders import make_frames, marked
+from tests.vlm.stand_in import ANSWER, answered, seen_in, serving
 
-ANSWER = "<think>2</think><answer>Target ID: 2, Time range: 0.50 to 1.50</answer>"
-Reply = Callable[[int, dict[str, Any]], tuple[int, Any]]
-"""Number of the request from 0, and its body -> status and body of the answer."""
-
-
-def answered(text: Any = ANSWER, used: int | None = 5000) -> tuple[int, Any]:
-    usage = {"prompt_tokens": used, "completion_tokens": 9, "total_tokens": 0}
-    return 200, {
-        "id": "1",
-        "created": 1,
-        "model": "m",
-        "object": "chat.completion",
-        "system_fingerprint": "",
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": "stop",
-                "message": {"role": "assistant", "content": text},
-            }
-        ],
-        **({"usage": usage} if used is not None else {}),
-    }
-
-
-@contextmanager
-def serving(
-    reply: Reply, served: tuple[str, ...] | None = None
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The address of a server, and the bodies that were sent to it.
-
-    Like vLLM, one that lists what it serves answers to these names alone.
-    """
-    bodies: list[dict[str, Any]] = []
-    tokens: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body["path"], body["bearer"] = self.path, self.headers.get("Authorization")
-            bodies.append(body)
-            if served is not None and body["model"] not in served:
-                self.send(404, {"error": f"The model {body['model']} does not exist."})
-            else:
-                self.send(*reply(len(bodies) - 1, body))
-
-        def do_GET(self) -> None:
-            tokens.append(self.headers.get("Authorization"))
-            if served is None or self.path != "/v1/models":
-                self.send(404, {"detail": "Not Found"})
-            else:
-                self.send(200, {"object": "list", "data": [{"id": name} for name in served]})
-
-        def send(self, status: int, answer: Any) -> None:
-            data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1", bodies
-        assert "Bearer hf_mine" not in tokens, "nor is the question for the name sent with it"
-        assert len(tokens) <= 1, "the model's name is asked for once, not with every question"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+VLLM = {"models": ("qwen",), "owner": "vllm", "version": "0.33.0"}
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(client, "_FIRST_WAIT_SECONDS", 0.01)
     # The tests' own switch against the network would also keep this machine's server away.
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
-def clip(sample_fps: float = 2.0) -> MarkedFrames:
-    pixels = np.full((6, 80, 120, 3), 90, np.uint8)
-    for i in range(6):
-        pixels[i, 20:60, 10 + 15 * i : 40 + 15 * i] = (250, 20, 20)
-    frames = make_frames(
-        pixels, sample_fps=sample_fps, indices=range(0, 90, 15), model_size=(56, 84)
-    )
+def clip(n: int = 6, sample_fps: float = 2.0, times: Any = None) -> MarkedFrames:
+    """A red square on grey that moves from left to right."""
+    pixels = np.full((n, 80, 120, 3), 90, np.uint8)
+    for i in range(n):
+        left = 10 + 75 * i // max(n - 1, 1)
+        pixels[i, 20:60, left : left + 30] = (250, 20, 20)
+    frames = make_frames(pixels, sample_fps=sample_fps, times=times, model_size=(56, 84))
     return marked(frames, 1)
 
 
-def decoded(body: dict[str, Any]) -> tuple[float, list[np.ndarray]]:
-    text, video = body["messages"][0]["content"]
-    assert text["type"] == "text", "the text comes before the video, as in training"
-    head, data = video["video_url"]["url"].split(",", 1)
-    assert head == "data:video/mp4;base64"
-    with av.open(io.BytesIO(base64.b64decode(data))) as container:
-        rate = float(container.streams.video[0].average_rate)
-        return rate, [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+def ask(url: str, video: MarkedFrames | None = None, **options: Any) -> list[str]:
+    vlm = ServerVLM(url, **options)
+    return vlm.generate(["q"], vlm.encode(video or clip()), max_new_tokens=5)
 
 
+def refused(reply: Any, **options: Any) -> str:
+    """What is said of a server that answers so."""
+    way = options.pop("input", "auto")
+    with serving(lambda body: reply, **options) as server:
+        with pytest.raises(ModelError) as raised:
+            ask(server.url, input=way)
+    said = str(raised.value)
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize("way", ["video", "frames", "images"])
 @pytest.mark.parametrize("sample_fps", [2.0, 1.9, 4.0])
-def test_the_marked_frames_arrive_at_their_rate_and_size(sample_fps: float) -> None:
-    with serving(lambda i, body: answered()) as (url, bodies):
-        vlm = ServerVLM(url, model="stvg", token="hf_secret")
-        video = vlm.encode(clip(sample_fps))
+def test_the_marked_frames_arrive_with_their_times_and_at_their_size(
+    way: str, sample_fps: float
+) -> None:
+    with serving(lambda body: answered()) as server:
+        vlm = ServerVLM(server.url, model="stvg", token="hf_secret", input=way)
+        video = vlm.encode(clip(sample_fps=sample_fps))
         assert vlm.generate(["find it"], video, max_new_tokens=77) == [ANSWER]
-    (body,) = bodies
-    assert body["path"] == "/v1/chat/completions" and body["bearer"] == "Bearer hf_secret"
+    assert video.input == way and video.warnings == ()
+    (body,) = server.bodies
+    assert body["path"] == "/v1/chat/completions" and server.keys[-1] == "Bearer hf_secret"
     assert (body["model"], body["max_tokens"], body["temperature"]) == ("stvg", 77, 0.0)
-    assert body["mm_processor_kwargs"]["fps"] == sample_fps
-    rate, frames = decoded(body)
-    assert rate == pytest.approx(sample_fps) and len(frames) == 6
-    assert frames[0].shape == (56, 84, 3)
-    for i, frame in enumerate(frames):
-        red = frame[28, round((25 + 15 * i) * 84 / 120)].astype(int)
-        assert red[0] > 200 and red[1:].max() < 80, "the picture is the right one, in RGB"
+    seen = seen_in(body)
+    assert seen.text == "find it" and seen.pixels.shape == (6, 56, 84, 3)
+    assert seen.sample_fps is None or seen.sample_fps == pytest.approx(sample_fps, rel=1e-4)
+    np.testing.assert_allclose(seen.times, np.arange(6) / sample_fps, atol=0.006)
+    local = model_frames(clip().frames)
+    assert np.abs(seen.pixels.astype(int) - local).mean() < 2
+    if way != "images":
+        assert body["mm_processor_kwargs"]["do_resize"] is False
+        assert body["mm_processor_kwargs"]["do_sample_frames"] is False
+
+
+@pytest.mark.parametrize("way", ["frames", "images"])
+def test_times_of_a_variable_frame_rate_are_kept(way: str) -> None:
+    times = [0.0, 0.1, 0.5, 2.25, 2.3, 7.0]
+    with serving(lambda body: answered()) as server:
+        ask(server.url, clip(times=times), input=way)
+    np.testing.assert_allclose(seen_in(server.bodies[0]).times, times, atol=0.006)
+
+
+@pytest.mark.parametrize(
+    ("served", "ways"),
+    [
+        (VLLM, ["frames", "video", "video", "images"]),
+        ({**VLLM, "version": "0.31.0"}, ["frames", "video", "video", "images"]),
+        ({**VLLM, "version": "0.30.2"}, ["images"]),
+        ({**VLLM, "owner": "sglang", "version": None}, ["video", "video", "images"]),
+        ({**VLLM, "owner": "llamacpp", "version": None}, ["images"]),
+        ({**VLLM, "owner": "library", "version": None}, ["images"]),
+        ({}, ["images"]),
+    ],
+    ids=["vllm", "vllm 0.31", "vllm 0.30", "sglang", "llama.cpp", "ollama", "silent"],
+)
+def test_auto_tries_what_the_server_is_known_to_take(served: Any, ways: list[str]) -> None:
+    """Each is refused in turn; then the first is taken, and for the next clip at once."""
+    with serving(lambda body: (400, {"error": "not like this"}), **served) as server:
+        with pytest.raises(ModelError, match="not like this"):
+            ask(server.url)
+        assert [_way(body) for body in server.bodies] == ways
+    with serving(
+        lambda body: answered() if _way(body) == ways[-1] else (400, {}), **served
+    ) as server:
+        vlm = ServerVLM(server.url)
+        for expected in (ways.index(ways[-1]) + 1, 1):
+            server.bodies.clear()
+            video = vlm.encode(clip())
+            assert vlm.generate(["q"] * 3, video, max_new_tokens=5) == [ANSWER] * 3
+            assert video.input == ways[-1] and len(server.bodies) == expected + 2
+        assert server.looked_at.count("/v1/models") == 1, "nor is it asked what it is again"
+
+
+def _way(body: dict[str, Any]) -> str:
+    part = body["messages"][0]["content"][-1]
+    if part["type"] == "image_url":
+        return "images"
+    return "frames" if part["video_url"]["url"].startswith("data:video/jpeg") else "video"
+
+
+def test_a_server_that_refuses_full_colour_is_sent_the_full_size_and_that_is_said() -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        small = seen_in(body).pixels.shape[1:3] == (56, 84)
+        return (400, {"error": "cannot decode pixel format yuv444p"}) if small else answered()
+
+    with serving(reply) as server:
+        vlm = ServerVLM(server.url, input="video")
+        video = vlm.encode(clip())
+        assert vlm.generate(["q"], video, max_new_tokens=5) == [ANSWER]
+    assert seen_in(server.bodies[-1]).pixels.shape == (6, 80, 120, 3)
+    assert "do_resize" not in server.bodies[-1]["mm_processor_kwargs"]
+    assert len(video.warnings) == 1 and "full size" in video.warnings[0]
+
+
+def test_an_older_vllm_is_not_sent_frames_without_times() -> None:
+    said = refused(answered(), **{**VLLM, "version": "0.25.1"}, input="frames")
+    assert "runs vLLM 0.25.1, and frames need 0.31 or later" in said
+
+
+def test_a_long_clip_is_thinned_and_that_is_said() -> None:
+    with serving(lambda body: answered()) as server:
+        vlm = ServerVLM(server.url, input="images")
+        video = vlm.encode(clip(n=70))
+        vlm.generate(["q"], video, max_new_tokens=5)
+    times = seen_in(server.bodies[0]).times
+    assert len(times) == 32 and (times[0], times[-1]) == (0, 34.5)
+    assert video.warnings == ("The server was sent 32 of the 70 sampled frames, as images.",)
+
+
+@pytest.mark.parametrize(
+    ("words", "taken", "sent"),
+    [
+        ("At most 10 image(s) may be provided in one prompt.", 10, [32, 10]),
+        ("Too many images in request: maximum is 10, got 32", 10, [32, 10]),
+        ("images: limit of 10 exceeded", 10, [32, 10]),
+        ("the request exceeds the available context size", 9, [32, 16, 8]),
+        ("This model's maximum context length is 4096 tokens", 16, [32, 16]),
+    ],
+)
+def test_a_server_that_takes_fewer_images_is_sent_fewer(
+    words: str, taken: int, sent: list[int]
+) -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        n = len(seen_in(body).times)
+        return answered() if n <= taken else (400, {"error": {"message": words}})
+
+    with serving(reply) as server:
+        vlm = ServerVLM(server.url)
+        first, second = vlm.encode(clip(n=40)), vlm.encode(clip(n=40))
+        assert vlm.generate(["q"], first, max_new_tokens=5) == [ANSWER]
+        assert [len(seen_in(body).times) for body in server.bodies] == sent
+        vlm.generate(["q"], second, max_new_tokens=5)
+        assert len(server.bodies) == len(sent) + 1, "the limit is kept in mind"
+    assert first.warnings == (
+        f"The server was sent {sent[-1]} of the 40 sampled frames, as images.",
+    )
+
+
+def test_images_are_no_larger_than_hosted_models_take() -> None:
+    pixels = np.zeros((2, 1080, 1920, 3), np.uint8)
+    frames = make_frames(pixels, model_size=(1092, 1932))
+    with serving(lambda body: answered()) as server:
+        vlm = ServerVLM(server.url)
+        video = vlm.encode(marked(frames))
+        vlm.generate(["q"], video, max_new_tokens=5)
+    height, width = seen_in(server.bodies[0]).pixels.shape[1:3]
+    assert height * width <= 1_004_000 and height / width == pytest.approx(1092 / 1932, rel=0.01)
+    assert video.warnings == (
+        f"The server was sent images of {width}x{height} instead of 1932x1092.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "label"),
+    [
+        ("llava", "0.50 s:"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "0.50 s:"),
+        ("Qwen/Qwen3-VL-8B-Instruct", "<0.5 seconds>"),
+        ("qwen3-vl:4b", "<0.5 seconds>"),
+        ("Qwen3.5-35B-A3B", "<0.5 seconds>"),
+    ],
+)
+def test_times_are_written_as_the_model_was_trained(model: str, label: str) -> None:
+    with serving(lambda body: answered()) as server:
+        ask(server.url, model=model, input="images")
+    assert server.bodies[0]["messages"][0]["content"][3]["text"] == label
+
+
+BAD: list[tuple[str, Any, dict[str, Any], str]] = [
+    (
+        "no images: llama.cpp without its projector",
+        (500, {"error": {"message": "image input is not supported - hint: provide the mmproj"}}),
+        {},
+        "refused the question (HTTP 500): image input is not supported - hint: provide the mmproj;"
+        " serve a model with vision",
+    ),
+    (
+        "no images: vLLM with a text model",
+        (400, {"message": "Qwen2 is not a multimodal model"}),
+        VLLM,
+        "serve a model with vision",
+    ),
+    (
+        "no images: content must be text",
+        (422, {"detail": "messages.0.content: Input must be a string"}),
+        {},
+        "serve a model with vision",
+    ),
+    (
+        "two images at most: too few for a clip",
+        (400, {"error": "At most 2 image(s) may be provided in one prompt."}),
+        {},
+        "At most 2 image(s)",
+    ),
+    (
+        "cuts long prompts silently",
+        answered(used=40),
+        {},
+        "read 40 tokens of a question that has at least 96: it cuts long questions (give it a",
+    ),
+    ("ignores the video", answered(used=4), {"input": "video"}, "read 4 tokens of a question"),
+    ("streams", (200, b'data: {"choices": []}\n\n'), {}, "streams its answer though it was not"),
+    (
+        "streams, and says so",
+        (200, b": ping\n\n"),
+        {"content_type": "text/event-stream"},
+        "streams its answer though it was not asked to; switch that off",
+    ),
+    ("asks for a key", (401, {"error": "no key"}), {}, "give its key as token, or in STVG_SERVER"),
+    ("is a web page", (200, b"<!DOCTYPE html><p>hi"), {}, "is a web page; give the base address"),
+    ("is a web page, and says so", (404, b"hi"), {"content_type": "text/html"}, "is a web page"),
+    (
+        "frames are too large",
+        (413, {"error": "Payload Too Large"}),
+        {},
+        "(HTTP 413): Payload Too Large; set a smaller max_pixels",
+    ),
+    (
+        "frames have too many pixels",
+        (400, {"error": "image resolution exceeds 512x512"}),
+        {},
+        "image resolution exceeds 512x512; set a smaller max_pixels",
+    ),
+    (
+        "the context is too short for four images",
+        (400, {"error": "exceeds the available context size"}),
+        {},
+        "give the server a larger context",
+    ),
+    (
+        "does not know the fields, as transformers serve says it",
+        (422, {"detail": "Unexpected fields in the request: {'mm_processor_kwargs'}"}),
+        {"input": "video"},
+        "it does not know media_io_kwargs and mm_processor_kwargs",
+    ),
+    ("empty", (200, {}), {}, "does not speak OpenAI's chat protocol"),
+    ("no choice", (200, {"choices": []}), {}, "does not speak OpenAI's chat protocol"),
+    ("a list", (200, [1]), {}, "does not speak OpenAI's chat protocol"),
+    ("no text", answered(text=None), {}, "does not speak OpenAI's chat protocol"),
+    ("nothing", (200, b""), {}, "does not speak OpenAI's chat protocol"),
+    ("refuses without a word", (400, b""), {}, "(HTTP 400): no reason given"),
+]
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "said"), [row[1:] for row in BAD], ids=[r[0] for r in BAD]
+)
+def test_what_servers_do_instead_is_one_clear_sentence(
+    reply: Any, options: dict[str, Any], said: str
+) -> None:
+    assert said in refused(reply, **options)
+
+
+def test_prose_is_an_answer_that_was_not_found() -> None:
+    result = grounded(answered("The dog runs happily through the green garden."))
+    assert not result.found and "names no object ID" in " ".join(result.warnings)
+
+
+def grounded(reply: Any, n_objects: int = 1) -> Any:
+    """A question to a pipeline around a server that answers so."""
+    from stvg_r1_hub.video import open_video
+    from tests.test_pipeline import COUNT, FPS, HEIGHT, WIDTH, FixedTracker, make_track
+
+    frames = np.random.default_rng(0).integers(0, 99, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    tracks = [make_track(i + 2, 90) for i in range(n_objects)]
+    with serving(lambda body: reply) as server:
+        pipeline = STVGPipeline(STVGConfig(), FixedTracker(*tracks), ServerVLM(server.url))
+        with open_video(frames, fps=FPS) as source:
+            result = pipeline("the dog", source)
+    assert '"the dog"' in server.bodies[0]["messages"][0]["content"][0]["text"]
+    return result
 
 
 def test_several_questions_keep_their_order_and_report_progress() -> None:
-    def reply(i: int, body: dict[str, Any]) -> tuple[int, Any]:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
         prompt = body["messages"][0]["content"][0]["text"]
-        time.sleep(0.05 if prompt == "q0" else 0)
+        time.sleep(0.05 if prompt == "q1" else 0)
         return answered(prompt.upper())
 
     told: list[tuple[str, int, int | None]] = []
-    with serving(reply) as (url, _):
-        vlm = ServerVLM(url)
+    with serving(reply) as server:
+        vlm = ServerVLM(server.url)
         texts = vlm.generate(
             [f"q{i}" for i in range(10)],
             vlm.encode(clip()),
@@ -159,39 +333,45 @@ def test_several_questions_keep_their_order_and_report_progress() -> None:
             progress=lambda *call: told.append(call),
         )
     assert texts == [f"Q{i}" for i in range(10)]
-    assert told[-1] == ("answer", 10, 10)
-
-
-def ask(url: str, **options: Any) -> list[str]:
-    vlm = ServerVLM(url, **options)
-    return vlm.generate(["q"], vlm.encode(clip()), max_new_tokens=5)
+    assert [done for _, done, _ in told] == list(range(1, 11))
 
 
 @pytest.mark.parametrize("path", ["", "/v1", "/v1/", "/v1/chat/completions"])
 def test_the_model_is_asked_by_the_name_it_is_served_under(path: str) -> None:
-    with serving(lambda i, body: answered(), served=("qwen",)) as (url, bodies):
-        assert ask(url.removesuffix("/v1") + path) == [ANSWER]
-        assert bodies[0]["model"] == "qwen"
+    with serving(lambda body: answered(), models=("qwen",)) as server:
+        assert ask(server.url.removesuffix("/v1") + path) == [ANSWER]
+        assert server.bodies[0]["model"] == "qwen"
         with pytest.raises(ModelError, match="HTTP 404"):
-            ask(url, model="other")
+            ask(server.url, model="other")
+
+
+def test_an_address_keeps_its_own_version_and_query() -> None:
+    with serving(lambda body: answered()) as server:
+        root = server.url.removesuffix("/v1")
+        ask(f"{root}/v1beta/openai?key=1")
+        ask(f"{root}/api?key=1")
+    assert [body["path"] for body in server.bodies] == [
+        "/v1beta/openai/chat/completions?key=1",
+        "/api/v1/chat/completions?key=1",
+    ]
 
 
 def test_of_several_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(lambda i, body: answered(), served=("base", "lora")) as (url, bodies):
+    with serving(lambda body: answered(), models=("base", "lora")) as server:
         with pytest.raises(ModelError, match=r"serves base, lora; .* STVG_SERVER_MODEL"):
-            ask(url)
+            ask(server.url)
         monkeypatch.setenv("STVG_SERVER_MODEL", "lora")
         monkeypatch.setenv("STVG_SERVER_TOKEN", "key")
-        vlm = ServerVLM.from_environment(url)
+        vlm = ServerVLM.from_environment(server.url)
         assert vlm.generate(["q"], vlm.encode(clip()), max_new_tokens=5) == [ANSWER]
-        assert (bodies[-1]["model"], bodies[-1]["bearer"]) == ("lora", "Bearer key")
+        assert (server.bodies[-1]["model"], server.keys[-1]) == ("lora", "Bearer key")
 
 
 def test_the_login_for_the_hub_goes_to_the_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    with serving(lambda i, body: answered(), served=("qwen",)) as (url, bodies):
-        assert ask(url) == [ANSWER]
-        assert bodies[0]["bearer"] == "Bearer EMPTY"
+    with serving(lambda body: answered(), models=("qwen",)) as server:
+        assert ask(server.url) == [ANSWER]
+        assert set(server.keys) == {"Bearer EMPTY"}
     for address, of_hub in (
         ("https://x.us-east-1.aws.endpoints.huggingface.cloud", True),
         ("https://router.huggingface.co/v1", True),
@@ -199,16 +379,19 @@ def test_the_login_for_the_hub_goes_to_the_hub_alone(monkeypatch: pytest.MonkeyP
         ("https://nothuggingface.co/v1", False),
         ("https://huggingface.co.example.org/v1", False),
     ):
-        assert (ServerVLM(address)._key() is None) == of_hub, address
-    with serving(lambda i, body: (401, {"error": "no key"})) as (url, _):
-        with pytest.raises(ModelError, match=r"HTTP 401\): give its key .*STVG_SERVER_TOKEN"):
-            ask(url)
+        key = client.Client(address, None, 1, 1)._key()
+        assert key == ("hf_mine" if of_hub else "EMPTY"), address
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "/v1", "", "ftp://x/v1", "http://"])
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(ConfigError, match="must be like 'http://localhost:8000/v1'"):
         ServerVLM(url)
+
+
+def test_an_input_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="'gif'; it must be one of auto, video, frames, images"):
+        ServerVLM("http://localhost/v1", input="gif")
 
 
 def test_the_offline_switch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,76 +401,48 @@ def test_the_offline_switch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_busy_server_is_asked_again() -> None:
-    replies = [(503, {"error": "loading"}), (429, {}), answered()]
-    with serving(lambda i, body: replies[i]) as (url, bodies):
-        assert ask(url) == [ANSWER] and len(bodies) == 3
-    with serving(lambda i, body: (503, {})) as (url, bodies):
+    replies: Iterator[Any] = iter([(503, {"error": "loading"}), (429, {}), answered()])
+    with serving(lambda body: next(replies)) as server:
+        assert ask(server.url) == [ANSWER] and len(server.bodies) == 3
+    with serving(lambda body: (503, {})) as server:
         with pytest.raises(ModelError, match=r"did not answer in 4 attempts \(HTTP 503\)"):
-            ask(url)
-        assert len(bodies) == 4
-
-
-def test_a_refusal_is_not_repeated_and_its_reason_is_told() -> None:
-    with serving(lambda i, body: (400, {"error": "no video please"})) as (url, bodies):
-        with pytest.raises(ModelError, match=r"refused the question.*HTTP 400.*no video please"):
-            ask(url)
-        assert len(bodies) == 1
-    # As transformers serve says it.
-    unknown = {"detail": "Unexpected fields in the request: {'mm_processor_kwargs'}"}
-    with serving(lambda i, body: (422, unknown)) as (url, _):
-        with pytest.raises(ModelError, match=r"HTTP 422\): it does not know .* vLLM or SGLang"):
-            ask(url)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [b"<html>hello</html>", {}, {"choices": []}, [1], answered(text=None)[1], b""],
-    ids=["html", "empty", "no choice", "list", "no text", "nothing"],
-)
-def test_nonsense_is_one_sentence(answer: Any) -> None:
-    with serving(lambda i, body: (200, answer)) as (url, _):
-        with pytest.raises(ModelError, match="does not speak OpenAI's chat protocol") as raised:
-            ask(url, attempts=1)
-    assert "\n" not in str(raised.value)
+            ask(server.url)
+        assert len(server.bodies) == 4
 
 
 def test_a_server_that_is_down_or_slow() -> None:
     with pytest.raises(ModelError, match="did not answer in 2 attempts"):
         ask("http://127.0.0.1:9/v1", attempts=2)
 
-    def slow(i: int, body: dict[str, Any]) -> tuple[int, Any]:
+    def slow(body: dict[str, Any]) -> tuple[int, Any]:
         time.sleep(1.0)
         return answered()
 
-    with serving(slow) as (url, _):
+    with serving(slow) as server:
         with pytest.raises(ModelError, match=r"no answer in 0\.2 s"):
-            ask(url, attempts=1, timeout_seconds=0.2)
+            ask(server.url, attempts=1, timeout_seconds=0.2)
 
 
-def test_a_server_that_ignores_the_video_is_told() -> None:
-    """Its prompt tokens cannot hold the video; without usage nothing can be said."""
-    with serving(lambda i, body: answered(used=4)) as (url, _):
-        with pytest.raises(ModelError, match="ignored the video: it read 4 tokens"):
-            ask(url)
-    with serving(lambda i, body: answered(used=None)) as (url, _):
-        assert ask(url) == [ANSWER]
+def test_without_a_count_of_tokens_nothing_can_be_said() -> None:
+    with serving(lambda body: answered(used=None)) as server:
+        assert ask(server.url) == [ANSWER]
 
 
 def test_a_pipeline_around_a_server() -> None:
     from stvg_r1_hub.video import open_video
     from tests.test_pipeline import COUNT, FPS, HEIGHT, WIDTH, FixedTracker, make_track
 
-    frames = np.random.default_rng(0).integers(0, 99, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    with serving(lambda i, body: answered()) as (url, bodies):
-        pipeline = STVGPipeline(STVGConfig(), FixedTracker(make_track(2, 90)), ServerVLM(url))
-        with open_video(frames, fps=FPS) as source:
-            result = pipeline("the dog", source)
-
-            def stop(stage: str, done: int, total: int | None) -> None:
-                if stage == "answer":
-                    raise Cancelled("enough")
-
-            with pytest.raises(Cancelled):
-                pipeline("the dog", source, progress=stop)
+    result = grounded(answered())
     assert result.found and result.object_ids == (2,) and len(result.boxes) == 10
-    assert '"the dog"' in bodies[0]["messages"][0]["content"][0]["text"]
+    frames = np.zeros((COUNT, HEIGHT, WIDTH, 3), np.uint8)
+    with serving(lambda body: answered()) as server, open_video(frames, fps=FPS) as source:
+        pipeline = STVGPipeline(
+            STVGConfig(), FixedTracker(make_track(2, 90)), ServerVLM(server.url)
+        )
+
+        def stop(stage: str, done: int, total: int | None) -> None:
+            if stage == "answer":
+                raise Cancelled("enough")
+
+        with pytest.raises(Cancelled):
+            pipeline("the dog", source, progress=stop)
