@@ -211,7 +211,7 @@ class STVGPipeline:
             vlm,
             segmenter=make_segmenter if isinstance(segmenter, str | Path) else segmenter,
             bundle=bundle if own else None,
-            warnings=(*messages, choice),
+            warnings=[*messages, *filter(None, [choice])],
         )
 
     def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None) -> None:

@@ -204,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
         first_frame_number=args.first_frame,
     )
     if state.is_main_process:
-        sys.stderr.write("\n".join([choice, *annotations.warnings()]) + "\n")
+        sys.stderr.write("\n".join(filter(None, [choice, *annotations.warnings()])) + "\n")
         begin(args.out, preparation, config)
         for work in works if args.retry_failed else ():
             work.failure(args.out).unlink(missing_ok=True)

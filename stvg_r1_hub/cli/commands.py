@@ -78,7 +78,7 @@ def ground(options: argparse.Namespace) -> int:
                 result.keyframes(strip)
     values = [result.to_dict() for result in results]
     _write_json(values if several else values[0], options.json)
-    _say_answers(results, to_stderr=options.json == "-", said=(*thin, *pipeline.warnings))
+    _say_answers(results, to_stderr=options.json == "-", printed=(*thin, *pipeline.warnings))
     _say_paths(*outs, *plots, *strips, None if options.json == "-" else options.json)
     return 0
 
@@ -94,8 +94,8 @@ def track(options: argparse.Namespace) -> int:
 
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
-        tracker, said = _tracker(options)
-        _say(*said)
+        tracker, messages = _tracker(options)
+        _say(*messages)
         if options.query and not isinstance(tracker, OpenVocabularyTracker):
             _say(
                 "--query is not used: this tracker finds all objects of its classes; open, "
@@ -273,16 +273,16 @@ def _draw(result: GroundingResult, path: Path, progress: Progress) -> Path | Non
 
 
 def _say_answers(
-    results: Sequence[GroundingResult], *, to_stderr: bool, said: Sequence[str] = ()
+    results: Sequence[GroundingResult], *, to_stderr: bool, printed: Sequence[str] = ()
 ) -> None:
-    """A line an answer, then every warning once; where it is not of all, with its queries."""
+    """A line an answer, then every warning once, with its queries unless all answers have it."""
     for result in results:
         _print_lines([_answer_line(result)], to_stderr=to_stderr)
         if result.reasoning:
             _say(f"  {textwrap.shorten(result.reasoning, MOST_REASONING)}")
     for warning in dict.fromkeys(w for result in results for w in result.warnings):
         about = [f'"{result.query}"' for result in results if warning in result.warnings]
-        if warning not in said:
+        if warning not in printed:
             _say(warning if len(about) == len(results) else f"{', '.join(about)}: {warning}")
 
 
@@ -299,7 +299,7 @@ def _answer_line(result: GroundingResult) -> str:
 
 def _print_lines(lines: Sequence[str], *, to_stderr: bool) -> None:
     stream = sys.stderr if to_stderr else sys.stdout
-    for line in lines:
+    for line in filter(None, lines):
         print(line, file=stream)
 
 

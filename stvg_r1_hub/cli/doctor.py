@@ -5,47 +5,25 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from stvg_r1_hub import __version__
 from stvg_r1_hub.errors import package_origin
 
-REQUIRED = (
-    ("numpy", "numpy"),
-    ("torch", "torch"),
-    ("torchvision", "torchvision"),
-    ("transformers", "transformers"),
-    ("accelerate", "accelerate"),
-    ("peft", "peft"),
-    ("huggingface_hub", "huggingface_hub"),
-    ("safetensors", "safetensors"),
-    ("tokenizers", "tokenizers"),
-    ("av", "av"),
-    ("imageio", "imageio"),
-    ("cv2", "opencv-python"),
-    ("onnxruntime", "onnxruntime"),
-    ("trackers", "trackers"),
-    ("supervision", "supervision"),
-    ("scipy", "scipy"),
-    ("PIL", "pillow"),
-    ("matplotlib", "matplotlib"),
-    ("tqdm", "tqdm"),
-    ("jinja2", "jinja2"),
-    ("yaml", "pyyaml"),
-)
-EXTRAS = (
-    ("ultralytics", "ultralytics", "yolo"),
-    ("sam2", "sam2", "sam2"),
-    ("onnx", "onnx", "train"),
-    ("onnxscript", "onnxscript", "train"),
-    ("gradio", "gradio", "app"),
-    ("bitsandbytes", "bitsandbytes", "quantization"),
-)
+PACKAGE = "stvg-r1-hub"
+MODULES = {
+    "opencv-python": "cv2",
+    "pillow": "PIL",
+    "pyspellchecker": "spellchecker",
+    "pyyaml": "yaml",
+}
+"""Packages that are imported by another name."""
 BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_FILES = (
     ("model 'tiny'", "tiny/stvg_config.json"),
@@ -61,16 +39,19 @@ def report() -> tuple[list[str], bool]:
         f"stvg-r1-hub {__version__}, Python {platform.python_version()} ({sys.executable})",
         f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
     ]
-    healthy = True
+    required, optional = _declared()
+    healthy = bool(required)
     lines.append("required")
-    for module, package in REQUIRED:
-        problem = _problem(module)
+    if not required:
+        lines.append(_row(PACKAGE, f"not installed; add it with: pip install {package_origin()}"))
+    for package in required:
+        problem = _problem(MODULES.get(package, package))
         lines.append(_row(package, problem or _version(package)))
         healthy &= problem is None
     lines.append("optional")
-    for module, package, extra in EXTRAS:
-        missing = find_spec(module) is None
-        add = f"missing; add it with: pip install 'stvg-r1-hub[{extra}]'"
+    for package, extra in optional.items():
+        missing = find_spec(package) is None
+        add = f"missing; add it with: pip install '{PACKAGE}[{extra}]'"
         lines.append(_row(package, add if missing else _version(package)))
     lines.append("devices")
     lines += [_row(name, _tried(look)) for name, look in (("torch", _torch), ("ONNX", _onnx))]
@@ -85,6 +66,23 @@ def report() -> tuple[list[str], bool]:
     lines += [_row("Hub cache", _tried(_cache)), _row("Hub downloads", _tried(_offline))]
     lines.append("All is well." if healthy else "Something that is needed is missing; see above.")
     return lines, healthy
+
+
+def _declared() -> tuple[list[str], dict[str, str]]:
+    """Packages that this one always needs, and those that extras add, with the extra of each."""
+    required, optional = [], dict[str, str]()
+    try:
+        lines = requires(PACKAGE) or []
+    except PackageNotFoundError:  # Run from its folder.
+        lines = []
+    for line in lines:
+        name, _, marker = line.partition(";")
+        package = re.split(r"[^\w-]", name)[0]
+        if "extra ==" not in marker:
+            required.append(package)
+        elif (extra := marker.split("extra ==")[1].strip(" \"'")) not in ("dev", "docs", "all"):
+            optional.setdefault(package, extra)
+    return required, optional
 
 
 def _row(name: str, value: str) -> str:
@@ -109,7 +107,7 @@ def _problem(module: str) -> str | None:
                 f"broken (no {library} on this machine); repair it with: "
                 "pip uninstall -y opencv-python && pip install opencv-python-headless"
             )
-        return f"missing ({error}); add it with: pip install stvg-r1-hub"
+        return f"missing ({error}); add it with: pip install {PACKAGE}"
     except Exception as error:  # Whatever a broken installation raises is the finding.
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"broken ({first}); reinstall with: pip install --force-reinstall {package_origin()}"

@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "").startswith("stvg_r1_hub"):
             raise
         # Most often OpenCV without libGL, in a slim container.
-        said = f"stvg: the installation is not whole ({first_line(error)}); "
-        print(said + "`stvg doctor` says what repairs it.", file=sys.stderr)  # noqa: T201
+        message = f"stvg: the installation is not whole ({first_line(error)}); "
+        print(message + "`stvg doctor` says what repairs it.", file=sys.stderr)  # noqa: T201
         return 2
     except BrokenPipeError:
         # Whoever reads our output has seen enough, as in `stvg … | head`; keep the

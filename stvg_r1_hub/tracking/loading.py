@@ -89,7 +89,8 @@ def load_tracker(
         segmenter: gives what follows masks, for the paper's tracker.
 
     Returns:
-        The tracker, and one sentence that says the choice.
+        The tracker, and one sentence that says the choice; empty where the footage will decide,
+        which the warnings of its tracks then say.
 
     Raises:
         TrackerError: nothing of that name, or what is there cannot be used, or it does not know a
@@ -176,8 +177,7 @@ class _Choice:
             return own, message
         if set(coco.class_names) <= set(own.class_names):
             return own, message
-        either = f"{message.removesuffix('.')} or {_DESCRIBED['coco']}"
-        return ChoosingTracker(own, coco), f"{either}, whichever fits the footage."
+        return ChoosingTracker(own, coco), ""
 
     def _of_bundle(self) -> str | Path:
         """Where the detector that a model's settings name is to be found."""
