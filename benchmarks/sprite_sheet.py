@@ -15,14 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from stvg_r1_hub import STVGPipeline
-from stvg_r1_hub.evaluation.sprite_benchmark import score_result
+from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
+from stvg_r1_hub.evaluation.oracles import oracle_scores
+from stvg_r1_hub.evaluation.prediction import prediction_of
+from stvg_r1_hub.evaluation.protocols import strict
 from stvg_r1_hub.sprites.clips import SIDE, clip_scene, frame_times, write_clip
 from stvg_r1_hub.sprites.render import render, true_boxes
 
 COLUMNS = 4
 
 
-def draw_row(axes, scene, result, score) -> None:
+def draw_row(axes, scene, result, right) -> None:
     from matplotlib.patches import Rectangle
 
     spans = [s for s in (scene.answer_range, answered_range(result)) if s]
@@ -47,7 +50,7 @@ def draw_row(axes, scene, result, score) -> None:
             side.set_color("lime" if is_true else "0.8")
             side.set_linewidth(3)
         axis.set(xticks=[], yticks=[], xlabel=f"{seconds:.2f} s")
-    mark = "right" if score.id_correct else "WRONG"
+    mark = "right" if right else "WRONG"
     axes[0].set_title(
         f"{scene.query}\ntrue {scene.answer_range}, answered {answered_range(result)}: {mark}",
         loc="left", fontsize=9,
@@ -86,13 +89,16 @@ def main() -> None:
         axis.axis("on")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
-        for number in range(args.n):
+        samples = read_sprites(args.level, args.seed, args.n, folder)
+        for number, sample in enumerate(samples):
             scene = clip_scene(args.level, args.seed, number)
             write_clip(scene, path)
             result = pipeline(scene.query, path)
             row, column = divmod(number, per_row)
             axes = grid[row, column * COLUMNS : (column + 1) * COLUMNS]
-            draw_row(axes, scene, result, score_result(scene, result))
+            prediction = prediction_of(result)
+            right = {**strict(sample, prediction), **oracle_scores(sample, prediction)}
+            draw_row(axes, scene, result, right.get("none", right.get("id correct")))
     figure.savefig(args.out, dpi=70)
     print(args.out)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.outputs import check_output
-from stvg_r1_hub.progress_bars import ProgressBars
 
 if TYPE_CHECKING:
     from stvg_r1_hub.evaluation.samples import Annotations
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 ANSWERS = ("ids", "boxes")
 PERSON = "person"
 """The classes of HC-STVG, whose sentences are about one person each."""
-_NEEDS_OUT = {"answers": "ids", "tracks": None, "max_samples": None, "classes": None}
-"""Options that make a difference in a run with --out alone, and what stands for none."""
 NAMES = (
     "hcstvg-v1", "hcstvg-v2", "vidstg", "vidstg-declarative", "vidstg-interrogative", "st-align",
     "mevis", "charades-sta", "tvgbench",
@@ -93,10 +92,11 @@ def add_eval(commands: Any) -> None:
     sprites.add_argument(
         "--true-tracks",
         action="store_true",
-        help="the true boxes as tracks: also with these, or with --out with these alone",
+        help="the true boxes as tracks, to tell the model from the tracker",
     )
-    sprites.add_argument("--json", help="figures to write as JSON; - prints them")
-    sprites.add_argument("--out", type=Path, help="results folder, with the full report")
+    sprites.add_argument(
+        "--out", type=Path, help="results folder; without it the figures alone are printed"
+    )
     _add_run(sprites)
 
 
@@ -122,6 +122,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tracks", type=Path, help="folder of prepared tracks, one a video")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
     parser.add_argument("--max-samples", type=int, help="only the first so many samples")
+    parser.add_argument("--json", help="figures to write as JSON; - prints them")
     if not any("--seed" in action.option_strings for action in parser._actions):
         parser.add_argument("--seed", type=int, default=0, help="of the model's sampling")
 
@@ -166,19 +167,21 @@ def _eval_files(options: argparse.Namespace) -> int:
 
 
 def _eval_sprites(options: argparse.Namespace) -> int:
-    if options.out is None:
-        return _sprite_figures(options)
     from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
     from stvg_r1_hub.evaluation.samples import Annotations
 
     if options.true_tracks and (options.tracks is not None or options.tracker != "auto"):
         raise ConfigError(
-            "Got --true-tracks with --tracks or --tracker, but a report is about one kind of "
-            "tracks; leave one of them out."
+            "Got --true-tracks with --tracks or --tracker, but a run is about one kind of tracks; "
+            "leave one of them out."
         )
-    samples = read_sprites(options.level, options.seed, options.n, options.out / "videos")
     name, title = f"sprites-{options.level}", f"Sprite world, level {options.level}"
-    return _run(options, name, title, "tube", Annotations(samples), 1)
+    with contextlib.ExitStack() as opened:
+        if options.out is None:
+            options.out = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            options.figures_only = True
+        samples = read_sprites(options.level, options.seed, options.n, options.out / "videos")
+        return _run(options, name, title, "tube", Annotations(samples), 1)
 
 
 def _run(
@@ -190,13 +193,21 @@ def _run(
     base: int,
     hub_benchmark: tuple[str, str] = ("", ""),
 ) -> int:
-    from stvg_r1_hub.evaluation.asking import Asker
     from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
+    from stvg_r1_hub.evaluation.evaluator import Evaluator
     from stvg_r1_hub.evaluation.report import write_report
-    from stvg_r1_hub.evaluation.results import RunSettings, digest_of, save_set_aside
+    from stvg_r1_hub.evaluation.results import (
+        RunSettings,
+        digest_of,
+        read_outlines,
+        save_set_aside,
+    )
     from stvg_r1_hub.evaluation.runner import run, this_process
+    from stvg_r1_hub.evaluation.summary import summary_of
     from stvg_r1_hub.pipeline import STVGPipeline
 
+    if options.json not in (None, "-"):
+        check_output(options.json)
     if options.max_samples is not None and options.max_samples < 1:
         raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
     samples = annotations.samples[: options.max_samples]
@@ -214,7 +225,7 @@ def _run(
     )
     if process.rank == 0:
         _say(*pipeline.warnings, *annotations.warnings())
-    asker = Asker(
+    evaluator = Evaluator(
         pipeline,
         task,
         answers=options.answers,
@@ -237,12 +248,13 @@ def _run(
         hub_task=hub_benchmark[1],
         **_of_model(options, pipeline),
     )
-    lines = run(asker, samples, settings, options.out, process=process)
+    run(evaluator, samples, settings, options.out, process=process)
     if process.rank == 0:
         save_set_aside(annotations.set_aside, options.out)
-        page = write_report(options.out)
-        _print_figures(options, settings, lines)
-        _say(f"wrote {page}")
+        lines = read_outlines(options.out)
+        _print_figures(options.json, summary_of(settings, lines, annotations.set_aside), task)
+        if not getattr(options, "figures_only", False):
+            _say(f"wrote {write_report(options.out)}")
     return 0
 
 
@@ -288,73 +300,25 @@ def _hub_benchmark(options: argparse.Namespace) -> tuple[str, str]:
     return found[1], found[2] or "default"
 
 
-def _print_figures(options: argparse.Namespace, settings: Any, lines: Any) -> None:
+def _print_figures(target: str | None, summary: dict[str, Any], task: str) -> None:
     """Every protocol's figures on stdout, a line each; as JSON too when asked for."""
-    from stvg_r1_hub.evaluation.summary import shown_names, summary_of
+    from stvg_r1_hub.evaluation.summary import shown_names
     from stvg_r1_hub.result import write_json
 
-    summary = summary_of(settings, lines)
-    target = getattr(options, "json", None)
     if target is not None:
         text = write_json(summary, None if target == "-" else target)
         if target == "-":
             sys.stdout.write(text)
             return
-    names = shown_names(summary, settings.task)
+    names = shown_names(summary, task)
     rows = [f"{'protocol':<10}{'n':>6}" + "".join(f"{name:>14}" for name in names)]
     for protocol, figures in summary["protocols"].items():
         cells = (f"{figures[name]:.4f}" if name in figures else "" for name in names)
         rows.append(f"{protocol:<10}{figures['n']:>6}" + "".join(f"{cell:>14}" for cell in cells))
+    rows += [f"{name:<24}{value:.4f}" for name, value in summary["oracles"].items()]
     if summary["n_failed"]:
-        rows.append(f"{summary['n_failed']} of {summary['n']} samples failed; see the report.")
+        rows.append(f"{summary['n_failed']} of {summary['n']} samples failed.")
     sys.stdout.write("\n".join(rows) + "\n")
-
-
-def _sprite_figures(options: argparse.Namespace) -> int:
-    """Figures alone, without results folder and report."""
-    from stvg_r1_hub.evaluation.sprite_benchmark import run_sprites
-    from stvg_r1_hub.result import write_json
-
-    for name, usual in _NEEDS_OUT.items():
-        if getattr(options, name) != usual:
-            option = "--" + name.replace("_", "-")
-            raise ConfigError(f"Got {option} without --out; name a results folder for the report.")
-    path = None if options.json in (None, "-") else check_output(options.json)
-    with ProgressBars() as progress:
-        figures = run_sprites(
-            options.level,
-            options.seed,
-            options.n,
-            model=options.model,
-            revision=options.revision,
-            tracker=options.tracker,
-            device=options.device,
-            with_true_tracks=options.true_tracks,
-            json_path=path,
-            progress=progress,
-        )
-    if options.json == "-":
-        sys.stdout.write(write_json(figures, None))
-    else:
-        sys.stdout.write("\n".join(_table(figures)) + "\n")
-    if path is not None:
-        _say(f"wrote {path}")
-    return 0
-
-
-def _table(figures: dict[str, Any]) -> list[str]:
-    """The model's figures beside those of the comparisons, one line each."""
-    columns = {"model": figures} | {
-        name.replace("_", " "): figures[name]
-        for name in ("baseline", "true_tracks")
-        if name in figures
-    }
-    names = [name for name, value in figures["baseline"].items() if isinstance(value, int | float)]
-    lines = [" " * 14 + "".join(f"{title:>14}" for title in columns)]
-    for name in names:
-        values = (str(column.get(name, "")) for column in columns.values())
-        lines.append(f"{name:<14}" + "".join(f"{value:>14}" for value in values))
-    return lines
 
 
 def _say(*lines: str) -> None:

@@ -31,7 +31,7 @@ def oracle_scores(
         (best track during the answered range); `best track` (best track during the true range:
         what the tracker alone allows); `random track` (a random one through the whole clip) with
         its `random tIoU`; `id correct` (1 when the answered track is the best one and follows the
-        target). Empty when nothing was tracked or the sample has no tube.
+        target) and `random id correct`. Empty when nothing was tracked or the sample has no tube.
     """
     if not sample.has_boxes or prediction.tracks is None or not len(prediction.frame_times):
         return {}
@@ -58,6 +58,7 @@ def oracle_scores(
             _whole_seconds(prediction), (sample.start_seconds or 0.0, sample.end_seconds or 0.0)
         ),
         "id correct": float(follows and prediction.object_ids[:1] == (best_id,)),
+        "random id correct": float(follows and random == best_id),
     }
 
 

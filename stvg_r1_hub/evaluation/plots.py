@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub.evaluation.results import Line, honest_values
+from stvg_r1_hub.evaluation.results import Line, strict_values
 from stvg_r1_hub.outputs import make_folder, replacing
 
 INK, BAR, SECOND = "#1f2937", "#2563eb", "#f59e0b"
@@ -35,7 +35,7 @@ def draw_plots(
     made = []
     for name, key in metrics.items():
         path = target / f"{key.replace('&', '')}.png"
-        histogram(path, honest_values(lines, key), name)
+        histogram(path, strict_values(lines, key), name)
         made.append({"title": f"{name} of all samples", "path": f"plots/{path.name}"})
     spans: list[tuple[str, str, Callable[[Line], float | None], Sequence[float], Any]] = [
         ("objects", "number of tracked objects", lambda x: x["n_tracks"] or None,
@@ -106,7 +106,7 @@ def binned(
     label: Callable[[float, float], str],
     metrics: dict[str, str],
 ) -> list[tuple[str, dict[str, float], int]]:
-    """Mean honest scores of samples by a number, in half-open bins; empty bins are left out.
+    """Mean strict scores of samples by a number, in half-open bins; empty bins are left out.
 
     Args:
         lines: results.
@@ -122,7 +122,7 @@ def binned(
         if inside:
             scores = {
                 name: float(
-                    np.mean([(one["scores"]["honest"] or {}).get(key, 0) for one in inside])
+                    np.mean([(one["scores"]["strict"] or {}).get(key, 0) for one in inside])
                 )
                 for name, key in metrics.items()
             }

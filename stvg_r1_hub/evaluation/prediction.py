@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import RLE, Tracks
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import RLE, SAYS_NOTHING, Tracks
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,3 +61,43 @@ class Prediction:
     def tube(self) -> dict[int, NDArray[np.float64]]:
         """Frame of the file to the answered object's box."""
         return dict(zip(self.frame_indices.tolist(), self.boxes, strict=True))
+
+
+def prediction_of(
+    result: GroundingResult,
+    *,
+    first_frame: int = 0,
+    offset_seconds: float = 0.0,
+    masks: Mapping[int, RLE] | None = None,
+) -> Prediction:
+    """A result in the form that protocols score.
+
+    Args:
+        result: of the pipeline.
+        first_frame: native frame of the file that is the first one of the result's clip.
+        offset_seconds: the moment of that frame.
+        masks: union masks of the answered objects by frame of the clip, for mask benchmarks.
+    """
+    problem = result.answer.problem if result.answer is not None else None
+    found = result.found and result.start_seconds is not None and result.end_seconds is not None
+    start, end = result.start_seconds or 0.0, result.end_seconds or 0.0
+    track = None
+    if found and result.object_ids and result.tracks is not None:
+        track = result.tracks.get(result.object_ids[0])
+    tube = {}
+    if track is not None:
+        tube = {"frame_indices": track.frame_indices + first_frame,
+                "boxes": track.boxes.astype(np.float64)}  # fmt: skip
+    times = result.info.frame_times if result.info is not None else np.zeros(0)
+    return Prediction(
+        text=result.raw_text,
+        start_seconds=start + offset_seconds if found else None,
+        end_seconds=end + offset_seconds if found else None,
+        object_ids=result.object_ids,
+        declined=bool(problem and problem.startswith(SAYS_NOTHING)),
+        frame_times=times + offset_seconds,
+        first_frame=first_frame,
+        tracks=result.tracks,
+        masks=masks,
+        **tube,
+    )

@@ -2,7 +2,7 @@
 
 A protocol scores one sample at a time and averages afterwards, so that a run can be resumed and
 sharded. `None` instead of scores means that the protocol's own script drops such a sample from its
-averages. `honest` never drops one.
+averages. `strict` never drops one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from stvg_r1_hub.structures import RLE
 Scores = dict[str, float]
 
 
-def honest(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
+def strict(sample: AnnotatedSample, prediction: Prediction) -> Scores | None:
     """Ours, and the default.
 
     Every sample counts: a crash, a missing video or an unusable answer scores 0. Ranges are
@@ -212,7 +212,7 @@ class Protocol:
     """Which of `"tube"`, `"time"`, `"mask"` benchmarks it is for."""
     thresholds: Mapping[str, tuple[float, ...]]
     """Metric to the thresholds its recall is printed at."""
-    strict: bool = True
+    above: bool = True
     """Whether recall counts strictly above the threshold."""
 
     @property
@@ -226,24 +226,24 @@ _TIME = {"tiou": (0.3, 0.5, 0.7)}
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("honest", honest, ("tube", "time", "mask"), {**_TIME, "viou": (0.3, 0.5)}),
+        Protocol("strict", strict, ("tube", "time", "mask"), {**_TIME, "viou": (0.3, 0.5)}),
         Protocol(
             "stvg-r1",
             stvg_r1,
             ("tube",),
             {"tiou": (0.3, 0.5, 0.7), "viou": (0.3, 0.5, 0.7)},
-            strict=False,
+            above=False,
         ),
         Protocol("tubedetr", tubedetr, ("tube",), _GT_TUBE),
         Protocol("stcat", stcat, ("tube",), _GT_TUBE),
         Protocol("cgstvg", cgstvg, ("tube",), _GT_TUBE),
-        Protocol("time-r1", time_r1, ("time",), _TIME, strict=False),
+        Protocol("time-r1", time_r1, ("time",), _TIME, above=False),
         Protocol("tvgbench", tvgbench, ("time",), _TIME),
         Protocol("mevis", mevis, ("mask",), {}),
         Protocol("davis", davis, ("mask",), {}),
     )
 }
-"""All protocols by name; `honest` is the default."""
+"""All protocols by name; `strict` is the default."""
 
 LABELS = {
     "tiou": "tIoU",
@@ -277,7 +277,7 @@ def summarize(protocol: Protocol, scores: Sequence[Mapping[str, float] | None]) 
         label = LABELS.get(name, name)
         summary[f"m_{label}" if label in ("tIoU", "vIoU") else label] = float(values.mean())
         for threshold in protocol.thresholds.get(name, ()):
-            summary[f"{label}@{threshold:g}"] = recall(values, threshold, strict=protocol.strict)
+            summary[f"{label}@{threshold:g}"] = recall(values, threshold, strict=protocol.above)
     return summary
 
 

@@ -25,23 +25,18 @@ from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.results import (
     Line,
     RunSettings,
-    honest_values,
-    merge_lines,
+    strict_values,
     read_lines,
+    read_outlines,
     read_set_aside,
     scores_of,
 )
-from stvg_r1_hub.evaluation.summary import oracle_means, shown_names, summary_of
+from stvg_r1_hub.evaluation.summary import SCORE_NAMES, oracle_means, shown_names, summary_of
 from stvg_r1_hub.outputs import make_folder, replacing
 
 GALLERY_CASES = 12
 MOST_ROWS = 40
 MAIN_SCORE = {"tube": "viou", "time": "tiou", "mask": "j&f"}
-SCORE_NAMES = {
-    "tube": {"tIoU": "tiou", "vIoU": "viou"},
-    "time": {"tIoU": "tiou"},
-    "mask": {"J&F": "j&f"},
-}
 
 
 def write_report(folder: Path) -> Path:
@@ -59,13 +54,12 @@ def write_report(folder: Path) -> Path:
         OutputError: a file cannot be written.
     """
     settings = RunSettings.load(folder)
-    found = read_lines(folder)
-    if len(found) < settings.n_samples:
+    lines = read_outlines(folder)
+    if len(lines) < settings.n_samples:
         raise ConfigError(
-            f"{folder} has {len(found)} of {settings.n_samples} samples; finish it first by "
+            f"{folder} has {len(lines)} of {settings.n_samples} samples; finish it first by "
             "running its command again."
         )
-    lines = merge_lines(folder, list(found))
     set_aside = read_set_aside(folder)
     summary = summary_of(settings, lines, set_aside)
     context = {
@@ -77,7 +71,7 @@ def write_report(folder: Path) -> Path:
         "cases": _cases(settings, lines, folder),
         "set_aside": [[fault.record, fault.reason] for fault in set_aside[:MOST_ROWS]],
         "failures": [[line["sample_id"], line["error"]] for line in lines if line["error"]],
-        "notes": _notes(lines),
+        "notes": [note for line in lines for note in line["notes"]],
         "protocols": [
             {
                 "name": protocol.name,
@@ -157,6 +151,8 @@ def _oracle_table(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any
         "random track": "m_vIoU of a random track through the whole clip",
         "random tIoU": "m_tIoU of the whole clip",
         "id correct": "samples in which the right track is named",
+        "random id correct": "samples in which a random track is the right one",
+        "right answer": "of all samples: the right track, or rightly none",
     }
     rows = [[text, _percent(means[name])] for name, text in explained.items()]
     return {"columns": ["what", "percent"], "rows": rows}
@@ -169,7 +165,7 @@ def _breakdowns(settings: RunSettings, lines: Sequence[Line]) -> list[dict[str, 
         for line in lines
     ]
     metrics = dict(SCORE_NAMES[settings.task])
-    if honest_values(lines, "none"):
+    if strict_values(lines, "none"):
         metrics["none accuracy"] = "none"
     tables = []
     for trait in dict.fromkeys(name for groups in named for name in groups):
@@ -194,12 +190,13 @@ def _cases(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[d
     key = MAIN_SCORE[settings.task]
     asked = [line for line in lines if line["error"] is None]
     worst = sorted(asked, key=lambda line: _score(line, key))[:GALLERY_CASES]
+    whole = read_lines(folder, {line["sample_id"] for line in worst})
     fps = NOMINAL_FPS if settings.benchmark == "mevis" else None
     cases = []
-    for number, line in enumerate(worst, start=1):
+    for number, line in enumerate((whole[line["sample_id"]] for line in worst), start=1):
         name = f"{number:02d}.png"
         reason = draw_case(line, target / name, image_folder_fps=fps)
-        scores = line["scores"]["honest"]
+        scores = line["scores"]["strict"]
         cases.append(
             {
                 "number": number,
@@ -210,7 +207,7 @@ def _cases(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[d
                     for metric, label in LABELS.items()
                     if metric in scores and metric != "gt_viou"
                 ),
-                "said": _said(line),
+                "message": _answer_and_truth(line),
                 "path": None if reason else f"gallery/{name}",
                 "reason": reason,
             }
@@ -220,11 +217,11 @@ def _cases(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[d
 
 def _score(line: Line, key: str) -> float:
     """What a sample is worth: its main score, or whether it was rightly declined."""
-    scores = line["scores"]["honest"]
+    scores = line["scores"]["strict"]
     return float(scores.get(key, scores.get("none", 0.0)))
 
 
-def _said(line: Line) -> str:
+def _answer_and_truth(line: Line) -> str:
     answer, truth = line["answer"], line["truth"]
     true = "nothing" if truth["start_seconds"] is None else _range(truth)
     if answer["start_seconds"] is None:
@@ -236,11 +233,6 @@ def _said(line: Line) -> str:
 
 def _range(values: dict[str, Any]) -> str:
     return f"{values['start_seconds']:.2f} to {values['end_seconds']:.2f} s"
-
-
-def _notes(lines: Sequence[Line]) -> list[str]:
-    """What contradicted an annotation; the model's own warnings stay in the results file."""
-    return [note for line in lines for note in line["notes"] if note.startswith("Sample ")]
 
 
 def _timings(lines: Sequence[Line]) -> str:
@@ -256,7 +248,7 @@ def _timings(lines: Sequence[Line]) -> str:
 
 
 def _mean(lines: Sequence[Line], key: str) -> float | None:
-    values = honest_values(lines, key)
+    values = strict_values(lines, key)
     return float(np.mean(values)) if values else None
 
 

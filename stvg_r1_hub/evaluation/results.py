@@ -6,16 +6,17 @@ done again, and a folder that holds the results of another model or other settin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError
-from stvg_r1_hub.evaluation.asking import Reply
+from stvg_r1_hub.evaluation.evaluator import Reply
 from stvg_r1_hub.evaluation.oracles import oracle_scores
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.protocols import protocols_for
@@ -99,9 +100,9 @@ def start_or_resume(settings: RunSettings, folder: Path) -> None:
     if other and set(other) <= set(_DECIDES_NOTHING):
         settings.save(folder)
     elif other:
-        said = "; ".join(f"{name} was {before[name]!r}, is {now[name]!r}" for name in other[:3])
+        changes = "; ".join(f"{name} was {before[name]!r}, is {now[name]!r}" for name in other[:3])
         raise ConfigError(
-            f"{folder} holds the results of another run ({said}); name another --out folder, or "
+            f"{folder} holds the results of another run ({changes}); name another --out folder, or "
             "remove this one to start again."
         )
 
@@ -142,22 +143,61 @@ def read_set_aside(folder: Path) -> list[SetAside]:
         raise AnnotationError(f"{path} is damaged ({error}); run the evaluation again.") from error
 
 
-def read_lines(folder: Path) -> dict[str, Line]:
-    """All finished samples of a results folder by id; a cut line is left out.
+def iterate_lines(folder: Path) -> Iterator[Line]:
+    """All finished samples of a results folder, one at a time; a cut line is left out.
 
     Raises:
-        AnnotationError: a file that is no results file.
+        AnnotationError: a file that is no results file, or one of an older version.
     """
-    lines: dict[str, Line] = {}
+    for _, _, line in _places(folder):
+        yield line
+
+
+def _places(folder: Path) -> Iterator[tuple[Path, int, Line]]:
+    """File, offset and content of each finished sample, the first one of an id."""
+    seen = set()
     for path in sorted(folder.glob("results*.jsonl")):
-        # What follows the last line break was cut by a kill.
-        for i, text in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
-            try:
-                line = json.loads(text)
-                lines.setdefault(str(line["sample_id"]), line)
-            except (ValueError, KeyError, TypeError) as error:
-                raise AnnotationError(f"{path}, line {i} is no result ({error}).") from error
-    return lines
+        with path.open("rb") as file:
+            offset = 0
+            for number, text in enumerate(file, start=1):
+                if not text.endswith(b"\n"):  # cut by a kill
+                    break
+                try:
+                    line = json.loads(text)
+                    sample_id, _ = line["sample_id"], line["scores"]["strict"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise AnnotationError(
+                        f"{path}, line {number} is no result of this version ({error!r}); run the "
+                        "evaluation again, into another folder."
+                    ) from error
+                if sample_id not in seen:
+                    seen.add(sample_id)
+                    yield path, offset, line
+                offset += len(text)
+
+
+def read_lines(folder: Path, ids: Collection[str] | None = None) -> dict[str, Line]:
+    """Finished samples of a results folder by id, all or some of them; see `iterate_lines`."""
+    return {
+        line["sample_id"]: line
+        for line in iterate_lines(folder)
+        if ids is None or line["sample_id"] in ids
+    }
+
+
+def read_outlines(folder: Path) -> list[Line]:
+    """All finished samples without what only pictures of them need: tubes, texts, warnings."""
+    return [
+        {
+            **line,
+            "text": "",
+            "tube": [],
+            "truth": {**line["truth"], "boxes": line["truth"]["boxes"][:1]},
+            # What contradicted an annotation; the model's own warnings stay in the file.
+            "notes": [note for note in line["notes"] if note.startswith("Sample ")],
+        }
+        for line in iterate_lines(folder)
+    ]
 
 
 class LineWriter:
@@ -188,29 +228,39 @@ class LineWriter:
         self._file.close()
 
 
-def _cut_unfinished_line(path: Path) -> None:
-    if path.is_file():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+def _cut_unfinished_line(path: Path, block: int = 1 << 16) -> None:
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        stop = file.seek(0, os.SEEK_END)
+        while stop:
+            start = max(0, stop - block)
+            file.seek(start)
+            end_of_line = file.read(stop - start).rfind(b"\n")
+            if end_of_line >= 0:
+                file.truncate(start + end_of_line + 1)
+                return
+            stop = start
+        file.truncate(0)
 
 
-def merge_lines(folder: Path, order: Sequence[str]) -> list[Line]:
-    """Put all lines into one file in the benchmark's order; other result files go.
+def merge_lines(folder: Path, order: Sequence[str]) -> None:
+    """All results in one file, in the benchmark's order; the parts of several processes go.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: it cannot be written.
     """
-    lines = read_lines(folder)
-    ordered = [lines[sample_id] for sample_id in order if sample_id in lines]
-    target = folder / RESULTS_FILE
-    with replacing(target) as temporary:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ordered)
-        temporary.write_text(text, encoding="utf-8")
+    places = {line["sample_id"]: (path, offset) for path, offset, line in _places(folder)}
+    files = {path: path.open("rb") for path in {path for path, _ in places.values()}}
+    with contextlib.ExitStack() as opened:
+        for file in files.values():
+            opened.enter_context(file)
+        with replacing(folder / RESULTS_FILE) as temporary, temporary.open("wb") as target:
+            for path, offset in (places[i] for i in order if i in places):
+                files[path].seek(offset)
+                target.write(files[path].readline())
     for path in folder.glob("results.*.jsonl"):
         path.unlink()
-    return ordered
 
 
 def line_of(
@@ -292,7 +342,7 @@ def scores_of(lines: Iterable[Line], protocol: str) -> list[Mapping[str, float] 
     return [line["scores"].get(protocol) for line in lines]
 
 
-def honest_values(lines: Iterable[Line], metric: str) -> list[float]:
+def strict_values(lines: Iterable[Line], metric: str) -> list[float]:
     """Our protocol's values of one score, of all samples that have it."""
-    scores = (line["scores"]["honest"] for line in lines)
+    scores = (line["scores"]["strict"] for line in lines)
     return [values[metric] for values in scores if metric in values]

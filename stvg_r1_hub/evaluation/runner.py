@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tqdm import tqdm
 
 from stvg_r1_hub.errors import Cancelled, OutputError, STVGError
-from stvg_r1_hub.evaluation.asking import Asker, OpenClip, group_by_video
+from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip, group_by_video
 from stvg_r1_hub.evaluation.benchmarks.mevis import save_submission
 from stvg_r1_hub.evaluation.benchmarks.sprites import render_missing
 from stvg_r1_hub.evaluation.results import (
     Line,
     LineWriter,
     RunSettings,
-    honest_values,
+    iterate_lines,
     line_of,
     merge_lines,
-    read_lines,
     start_or_resume,
 )
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.summary import SCORE_NAMES
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,23 @@ def this_process() -> Process:
 
 
 def run(
-    asker: Asker,
+    evaluator: Evaluator,
     samples: Sequence[AnnotatedSample],
     settings: RunSettings,
     out: Path,
     *,
     process: Process | None = None,
-) -> list[Line]:
-    """Ask about all samples that are not answered yet.
+) -> None:
+    """Ask about all samples that are not answered yet; the answers are on the disk then, in order.
+
+    What is held in memory does not grow with the answers.
 
     Args:
-        asker: the model.
+        evaluator: the model.
         samples: all samples of the benchmark.
         settings: what decides the results; must equal those of the folder when it has some.
         out: results folder.
-        process: this one among several.
-
-    Returns:
-        The lines of all samples in the benchmark's order; of several processes only the first
-        gets them, the others an empty list.
+        process: this one among several; the first puts the answers of all together.
 
     Raises:
         ConfigError: the folder holds another run.
@@ -94,106 +92,96 @@ def run(
     process.wait_for_all()
     if process.rank != 0:
         start_or_resume(settings, out)
-    done = read_lines(out)
-    process.wait_for_all()
     groups = group_by_video(samples)[process.rank :: process.count]
-    writer = LineWriter(out, process.rank, process.count)
-    try:
-        with _Bar(groups, done, settings.task, process) as bar:
+    own = {sample.sample_id for group in groups for sample in group}
+    with _Bar(len(own), settings.task, process) as bar:
+        done = set()
+        for line in iterate_lines(out):
+            done.add(line["sample_id"])
+            if line["sample_id"] in own:
+                bar.add(line)
+        process.wait_for_all()
+        writer = LineWriter(out, process.rank, process.count)
+        try:
             for group in groups:
                 pending = [sample for sample in group if sample.sample_id not in done]
-                if pending:
-                    _run_group(asker, group, pending, writer, bar)
-    finally:
-        writer.close()
+                for line in lines_of_clip(evaluator, pending, [sample.query for sample in group]):
+                    writer.write(line)
+                    bar.add(line)
+        finally:
+            writer.close()
     process.wait_for_all()
-    if process.rank != 0:
-        return []
-    return merge_lines(out, [sample.sample_id for sample in samples])
+    if process.rank == 0:
+        merge_lines(out, [sample.sample_id for sample in samples])
 
 
-def _run_group(
-    asker: Asker,
-    group: list[AnnotatedSample],
-    samples: list[AnnotatedSample],
-    writer: LineWriter,
-    bar: _Bar,
-) -> None:
-    """The open samples of one clip: it is opened once; a failure is every sample's that is left."""
+def lines_of_clip(
+    evaluator: Evaluator, samples: Sequence[AnnotatedSample], queries: Sequence[str]
+) -> Iterator[Line]:
+    """What comes out for samples of one clip, which is opened once; a failure is a line too.
+
+    Args:
+        evaluator: the model.
+        samples: the samples to ask about, all of one clip; for none, nothing is opened.
+        queries: of all samples of that clip, see `Evaluator.open`.
+    """
+    if not samples:
+        return
     left = list(samples)
     try:
-        if asker.renders:
+        if evaluator.renders:
             render_missing(samples)
-        with asker.open(samples[0], queries=[sample.query for sample in group]) as clip:
+        with evaluator.open(samples[0], queries) as clip:
             for sample in samples:
-                line = _ask(asker, clip, sample)
+                line = _ask(evaluator, clip, sample)
                 left.remove(sample)
-                writer.write(line)
-                bar.add(line)
+                yield line
     except (Cancelled, OutputError):
         raise
     except Exception as error:  # a bad clip must not end the run; it is listed
         for sample in left:
-            line = _failed(asker, sample, error)
-            writer.write(line)
-            bar.add(line)
+            yield _failed(evaluator, sample, error)
 
 
-def _ask(asker: Asker, clip: OpenClip, sample: AnnotatedSample) -> Line:
+def _ask(evaluator: Evaluator, clip: OpenClip, sample: AnnotatedSample) -> Line:
     try:
         reply = clip.ask(sample)
     except Cancelled:
         raise
     except Exception as error:  # as above
-        return _failed(asker, sample, error)
-    if asker.submission is not None:
-        save_submission(sample, reply.prediction.masks or {}, asker.submission)
-    return line_of(sample, asker.task, reply, seed=asker.seed)
+        return _failed(evaluator, sample, error)
+    if evaluator.submission is not None:
+        save_submission(sample, reply.prediction.masks or {}, evaluator.submission)
+    return line_of(sample, evaluator.task, reply, seed=evaluator.seed)
 
 
-def _failed(asker: Asker, sample: AnnotatedSample, error: Exception) -> Line:
+def _failed(evaluator: Evaluator, sample: AnnotatedSample, error: Exception) -> Line:
     """The line of a sample that could not be asked; a submission needs its empty masks."""
-    if asker.submission is not None and sample.video.is_dir():
-        save_submission(sample, {}, asker.submission)
-    return line_of(sample, asker.task, None, seed=asker.seed, error=_said(error))
-
-
-def _said(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no message"
-    return text if isinstance(error, STVGError) else f"{type(error).__name__}: {text}"
+    if evaluator.submission is not None and sample.video.is_dir():
+        save_submission(sample, {}, evaluator.submission)
+    message = " ".join(str(error).split()) or "no message"
+    if not isinstance(error, STVGError):
+        message = f"{type(error).__name__}: {message}"
+    return line_of(sample, evaluator.task, None, seed=evaluator.seed, error=message)
 
 
 class _Bar:
     """Progress with running means of our protocol; silent when stderr is no terminal."""
 
-    def __init__(
-        self,
-        groups: Sequence[Sequence[AnnotatedSample]],
-        done: dict[str, Line],
-        task: str,
-        process: Process,
-    ) -> None:
-        own = [sample.sample_id for group in groups for sample in group]
-        self._total = len(own)
-        self._lines = [done[sample_id] for sample_id in own if sample_id in done]
-        self._names = ("tiou", "viou") if task == "tube" else ("j&f",)
-        self._names = ("tiou",) if task == "time" else self._names
-        self._process = process
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        from tqdm import tqdm
-
-        several = self._process.count > 1
+    def __init__(self, total: int, task: str, process: Process) -> None:
+        self._sums = dict.fromkeys(SCORE_NAMES[task].values(), (0.0, 0))
+        self._failed = 0
+        several = process.count > 1
         self._bar = tqdm(
-            total=self._total,
-            initial=len(self._lines),
-            desc=f"eval {self._process.rank}" if several else "eval",
+            total=total,
+            desc=f"eval {process.rank}" if several else "eval",
             unit="sample",
-            position=self._process.rank,
+            position=process.rank,
             disable=None,
             file=sys.stderr,
         )
+
+    def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -201,11 +189,12 @@ class _Bar:
 
     def add(self, line: Line) -> None:
         """Count one more sample."""
-        self._lines.append(line)
-        means = {}
-        for name in self._names:
-            values = honest_values(self._lines, name)
-            means[name] = f"{np.mean(values or [0.0]):.3f}"
-        failed = sum(one["error"] is not None for one in self._lines)
-        self._bar.set_postfix(means | ({"failed": failed} if failed else {}), refresh=False)
+        scores = line["scores"]["strict"]
+        for name, (total, count) in self._sums.items():
+            if name in scores:
+                self._sums[name] = total + scores[name], count + 1
+        self._failed += line["error"] is not None
+        means = {name: f"{total / count:.3f}" for name, (total, count) in self._sums.items() if count}
+        failed = {"failed": self._failed} if self._failed else {}
+        self._bar.set_postfix(means | failed, refresh=False)
         self._bar.update(1)

@@ -185,11 +185,11 @@ class Annotations:
         """What to tell when something is set aside: how much, and the first few."""
         if not self.set_aside:
             return []
-        told = [f"{fault.record}: {fault.reason}" for fault in self.set_aside[:most]]
+        messages = [f"{fault.record}: {fault.reason}" for fault in self.set_aside[:most]]
         return [
             f"Wrong annotations are set aside: records {self.n_records_set_aside} of "
             f"{len(self.samples) + self.n_records_set_aside}, boxes of the others "
             f"{self.n_boxes_set_aside}.",
-            *told,
+            *messages,
             *(["..."] if len(self.set_aside) > most else []),
         ]

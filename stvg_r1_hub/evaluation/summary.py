@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,12 @@ from stvg_r1_hub.evaluation.protocols import protocols_for, summarize
 from stvg_r1_hub.evaluation.results import Line, RunSettings, scores_of
 from stvg_r1_hub.evaluation.samples import SetAside
 
+SCORE_NAMES = {
+    "tube": {"tIoU": "tiou", "vIoU": "viou"},
+    "time": {"tIoU": "tiou"},
+    "mask": {"J&F": "j&f"},
+}
+"""The scores that breakdowns, plots and progress show, by task: printed name to key."""
 SHOWN = {
     "tube": ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "tIoU@0.5", "gt_vIoU"),
     "time": ("m_tIoU", "tIoU@0.3", "tIoU@0.5", "tIoU@0.7"),
@@ -60,14 +66,24 @@ def summary_of(
 
 def shown_names(summary: dict[str, Any], task: str) -> tuple[str, ...]:
     """The figures that tables show: the usual ones, and `none accuracy` where it is measured."""
-    more = ("none accuracy",) if "none accuracy" in summary["protocols"]["honest"] else ()
+    more = ("none accuracy",) if "none accuracy" in summary["protocols"]["strict"] else ()
     return (*SHOWN[task], *more)
 
 
-def oracle_means(lines: Iterable[Line]) -> dict[str, float]:
-    """Means over the samples with a tube; samples that failed count as 0."""
+def oracle_means(lines: Sequence[Line]) -> dict[str, float]:
+    """Means over the samples with a tube; samples that failed count as 0.
+
+    `right answer` is over all samples: the right track is named, or rightly none.
+    """
     asked = [line for line in lines if line["truth"]["boxes"]]
     names = dict.fromkeys(name for line in asked for name in line["oracles"])
-    return {
+    means = {
         name: float(np.mean([line["oracles"].get(name, 0.0) for line in asked])) for name in names
     }
+    if means:
+        right = [
+            line["scores"]["strict"].get("none", line["oracles"].get("id correct", 0.0))
+            for line in lines
+        ]
+        means["right answer"] = float(np.mean(right))
+    return means

@@ -45,7 +45,7 @@ def read_figures(results: str | Path, fingerprint: str) -> dict[str, Any]:
     if not isinstance(figures, dict):
         raise ModelError(f"The results {path} must hold one JSON object.")
     try:
-        shown = _columns(figures) if "protocols" in figures else _numbers(figures)
+        shown = _columns(figures)
         measured(figures)
         eval_results(figures)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -67,14 +67,6 @@ def read_figures(results: str | Path, fingerprint: str) -> dict[str, Any]:
 
 def measured(figures: Mapping[str, Any]) -> str:
     """The section of the card: figures, and what was measured."""
-    if "protocols" not in figures:
-        said = "".join(
-            f"{key}: {_without_folders(value) if key == 'model' else _cell(value)}  \n"
-            for key, value in figures.items()
-            if isinstance(value, str)
-        )
-        rows = "\n".join(f"| {key} | {value:g} |" for key, value in _numbers(figures).items())
-        return f"## Measured\n\n{said}\n| figure | value |\n|---|---:|\n{rows}\n\n"
     columns = _columns(figures)
     head = f"| protocol | n | {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) + 1)}\n"
     rows = "\n".join(
@@ -101,7 +93,7 @@ def eval_results(figures: Mapping[str, Any]) -> dict[str, str]:
     name = figures["benchmark"]
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ValueError(f"benchmark {name!r}")
-    row = figures["protocols"]["honest"]
+    row = figures["protocols"]["strict"]
     metric = next(metric for metric in (*_HEADLINES, "") if metric in row or not metric)
     entry = EvalResultEntry(
         dataset_id=dataset,
@@ -121,7 +113,7 @@ def _what_was_measured(figures: Mapping[str, Any]) -> str:
         f"`stvg eval {_cell(figures['benchmark'])}` with {model} (fingerprint "
         f"{figures['model_fingerprint'][:16]}), {_tracker(figures)}{written}: {figures['n']} "
         f"samples, {figures['n_failed']} of them failed{_set_aside(figures)}. Figures in percent. "
-        "`honest` counts every sample, a failed one as 0; the other protocols follow the scripts "
+        "`strict` counts every sample, a failed one as 0; the other protocols follow the scripts "
         "of the papers they are named after, which may drop samples (n)."
     )
 
@@ -150,14 +142,6 @@ def _columns(figures: Mapping[str, Any]) -> list[str]:
     """Names of all metrics that any protocol has."""
     rows = figures["protocols"].values()
     return [name for name in dict.fromkeys(n for row in rows for n in row) if name != "n"]
-
-
-def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        key: value
-        for key, value in figures.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def _percent(value: float | None) -> str:

@@ -107,7 +107,7 @@ def results_of(source: Path, config: STVGConfig, path: Path, **more: Any) -> Pat
         "n": 200,
         "n_failed": 3,
         "protocols": {
-            "honest": {"n": 200, "m_tIoU": 0.51234, "m_vIoU": 0.345678},
+            "strict": {"n": 200, "m_tIoU": 0.51234, "m_vIoU": 0.345678},
             "stvg-r1": {"n": 197, "m_vIoU": 0.36},
         },
     }
@@ -120,16 +120,14 @@ def test_the_card_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
     front = "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen2.5-VL-7B-Instruct\n---\n"
     (source / "README.md").write_text(front + "the card of the original")
     results = tmp_path / "figures.json"
-    known = {"model_fingerprint": hub.fingerprint(source, config)}
-    figures = {"level": "easy", "n": 100, "id_accuracy": 0.99, "ok": True, **known}
-    results.write_text(json.dumps(figures))
+    results_of(source, config, results)
     saved = saving.save_bundle(source, config, "mine", tmp_path / "a", results=results)
     card = (saved / "README.md").read_text()
     assert card.startswith(
         "---\nlicense: apache-2.0\nbase_model: Qwen/Qwen2.5-VL-7B-Instruct\n"
         "base_model_relation: finetune\nlibrary_name"
     )
-    assert "| id_accuracy | 0.99 |" in card and "level: easy" in card and "ok" not in card
+    assert "| strict | 200 | 51.2 | 34.6 |" in card
     assert (
         "The weights: apache-2.0." in card
         and "NanoDet" in card
@@ -141,9 +139,8 @@ def test_the_card_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
     for text, said in (
         ("[1]", "one JSON object"),
         ("{", "Cannot read the results"),
-        (json.dumps({"level": "easy", **known}), "hold no figures"),
-        ('{"protocols": {"honest": {"m_tIoU": 1}}}', "not what `stvg eval` writes"),
-        ('{"n": 100, "id_accuracy": 0.99}', "other weights or settings .fingerprint none"),
+        ('{"n": 100, "id_accuracy": 0.99}', "not what `stvg eval` writes"),
+        ('{"protocols": {"strict": {"m_tIoU": 1}}}', "not what `stvg eval` writes"),
     ):
         results.write_text(text)
         with pytest.raises(ModelError, match=said):
@@ -160,7 +157,7 @@ def test_figures_belong_to_the_weights_that_are_saved(tmp_path: Path) -> None:
     saved = saving.save_bundle(source, config, "mine", tmp_path / "a", results=results)
     saving.save_bundle(saved, config, "mine", tmp_path / "b", results=results)
     card = (tmp_path / "b" / "README.md").read_text()
-    assert "| honest | 200 | 51.2 | 34.6 |" in card and "secret" not in card
+    assert "| strict | 200 | 51.2 | 34.6 |" in card and "secret" not in card
     other = replace(config, prompt_id="sprites-v1")
     with pytest.raises(ModelError, match="other weights or settings"):
         saving.save_bundle(source, other, "mine", tmp_path / "c", results=results)
@@ -201,7 +198,7 @@ def test_results_for_the_hub_name_their_dataset(tmp_path: Path) -> None:
     assert ".eval_results/stvg-hcstvg-v2.yaml" in listed
     saving.save_bundle(source, config, "mine", saved)  # A saved pipeline may be replaced,
     assert not (saved / ".eval_results").exists()  # and figures are not taken over.
-    for change in ({"benchmark": "../x"}, {"protocols": {"honest": {"n": 1, "x": 0.5}}}):
+    for change in ({"benchmark": "../x"}, {"protocols": {"strict": {"n": 1, "x": 0.5}}}):
         results_of(source, config, results, **named, **change)
         with pytest.raises(ModelError, match="not what `stvg eval` writes"):
             saving.save_bundle(source, config, "mine", tmp_path / "c", results=results)

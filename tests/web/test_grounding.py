@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.errors import Cancelled, VideoError
-from stvg_r1_hub.evaluation.sprite_benchmark import score_result
+from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
+from stvg_r1_hub.evaluation.oracles import oracle_scores
+from stvg_r1_hub.evaluation.prediction import prediction_of
+from stvg_r1_hub.evaluation.protocols import strict
 from stvg_r1_hub.examples import FOLDER, bundled_examples
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.sprites.clips import clip_scene
@@ -156,9 +159,14 @@ def test_bundled_sprites_are_answered_right(shelf, name):
     assert (FOLDER / values["clip"]).stat().st_size < 100_000
     pipeline, _ = shelf.pipeline(Settings("tiny"))
     answer = pipeline(values["query"], FOLDER / values["clip"])
-    score = score_result(scene, answer)
-    assert score.id_correct and answer.found == (scene.answer_range is not None)
-    assert score.viou is None or score.viou > 0.7
+    sample = read_sprites(level, int(seed), int(number) + 1, FOLDER)[-1]
+    prediction = prediction_of(answer)
+    assert answer.found == sample.answerable
+    if sample.answerable:
+        assert oracle_scores(sample, prediction)["id correct"] == 1
+        assert strict(sample, prediction)["viou"] > 0.7
+    else:
+        assert strict(sample, prediction) == {"none": 1}
 
 
 def test_examples_on_the_page():

@@ -212,11 +212,11 @@ def check(recipe: Recipe, out: Path, stage: str, *, n: int = 40, level: str = ""
 
     Generated answers tell what accuracies under the right prefix hide.
     """
-    from stvg_r1_hub.evaluation.sprite_benchmark import run_with_true_tracks
+    from train.bundled.answers import answer_sprites
 
     with tempfile.TemporaryDirectory() as folder:
         export(recipe, out, Path(folder), stage=stage)
-        return run_with_true_tracks(Path(folder), level or recipe.level, seed=2, n=n)
+        return answer_sprites(Path(folder), level or recipe.level, seed=2, n=n)
 
 
 def export(recipe: Recipe, out: Path, bundle: Path, *, stage: str) -> None:

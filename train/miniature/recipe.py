@@ -26,9 +26,9 @@ import numpy as np
 import yaml
 
 from stvg_r1_hub.errors import STVGError
-from stvg_r1_hub.evaluation.sprite_benchmark import run_with_true_tracks
 from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.sprites.clips import clip_scene
+from train.bundled.answers import answer_sprites
 from train.miniature.written_boxes import answer_with_boxes
 from train.run.curves import read_metrics
 
@@ -61,7 +61,7 @@ class Part:
     changes: dict[str, Any] | None = None
     """To `configs/tiny.yaml`."""
     data: str = "sprites"
-    evaluate: Callable[..., dict[str, Any]] = run_with_true_tracks
+    evaluate: Callable[..., dict[str, Any]] = answer_sprites
 
 
 def parts(options: argparse.Namespace) -> list[Part]:

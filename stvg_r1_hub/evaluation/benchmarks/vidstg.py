@@ -57,8 +57,8 @@ def read_vidstg(
     trajectories = record_of(content.get("trajectories"), f"{path}: trajectories")
     reading = Reading(path, strict=strict)
     for i, record in enumerate(records):
-        said = f" (video_id {record['video_id']!r})" if has_id(record) else ""
-        name = f"videos[{i}]{said}"
+        own = f" (video_id {record['video_id']!r})" if has_id(record) else ""
+        name = f"videos[{i}]{own}"
         with reading.record(name):
             record = record_of(record, "it")
             kind = record.get("qtype")

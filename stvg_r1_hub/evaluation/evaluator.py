@@ -13,14 +13,14 @@ import numpy as np
 from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
-from stvg_r1_hub.evaluation.prediction import Prediction
+from stvg_r1_hub.evaluation.prediction import Prediction, prediction_of
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.evaluation.written_tube import parse_written_tube
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.prompting import build_prompt, clean_query
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import RLE, SAYS_NOTHING
+from stvg_r1_hub.structures import RLE
 from stvg_r1_hub.tracking import Tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
@@ -50,7 +50,7 @@ def group_by_video(samples: Sequence[AnnotatedSample]) -> list[list[AnnotatedSam
     return list(groups.values())
 
 
-class Asker:
+class Evaluator:
     """Asks a pipeline about the samples of one clip after the other."""
 
     def __init__(
@@ -148,13 +148,13 @@ class OpenClip:
 
     def __init__(
         self,
-        asker: Asker,
+        evaluator: Evaluator,
         clip: Clip,
         shown: VideoSource,
         notes: tuple[str, ...],
     ) -> None:
-        """Use `Asker.open`."""
-        self._asker = asker
+        """Use `Evaluator.open`."""
+        self._evaluator = evaluator
         self._clip = clip
         self._shown = shown
         self._notes = notes
@@ -164,8 +164,8 @@ class OpenClip:
         """The model's answer to one sample; the same however often and in whatever order asked."""
         from transformers import set_seed
 
-        set_seed(zlib.crc32(f"{self._asker.seed} {sample.sample_id}".encode()))
-        if self._asker.answers == "boxes":
+        set_seed(zlib.crc32(f"{self._evaluator.seed} {sample.sample_id}".encode()))
+        if self._evaluator.answers == "boxes":
             reply = self._ask_for_boxes(sample)
         else:
             reply = self._as_reply(self._clip.ground(sample.query))
@@ -173,25 +173,13 @@ class OpenClip:
         return reply
 
     def _as_reply(self, result: GroundingResult) -> Reply:
-        answer = result.answer
-        problem = answer.problem if answer is not None else None
         shared = {} if not self._asked else {"total": result.timings.get("answer", 0.0)}
         timings = {**result.timings, **shared}
         if self._asked:
             timings = {k: v for k, v in timings.items() if k in (*OWN_STAGES, "total")}
-        times, first, offset = self._clock()
-        prediction = Prediction(
-            text=result.raw_text,
-            start_seconds=_plus(result.start_seconds, offset) if result.found else None,
-            end_seconds=_plus(result.end_seconds, offset) if result.found else None,
-            object_ids=result.object_ids,
-            declined=bool(problem and problem.startswith(SAYS_NOTHING)),
-            frame_times=times,
-            first_frame=first,
-            tracks=result.tracks,
-            masks=self._masks(result) if self._asker.task == "mask" else None,
-            **self._boxes(result, first),
-        )
+        _, first, offset = self._clock()
+        masks = self._masks(result) if self._evaluator.task == "mask" else None
+        prediction = prediction_of(result, first_frame=first, offset_seconds=offset, masks=masks)
         return Reply(prediction, timings, (*self._notes, *result.warnings))
 
     def _clock(self) -> tuple[np.ndarray, int, float]:
@@ -200,17 +188,6 @@ class OpenClip:
             offset = self._shown.offset_seconds
             return self._shown.info.frame_times + offset, self._shown.first_frame, offset
         return self._shown.info.frame_times, 0, 0.0
-
-    def _boxes(self, result: GroundingResult, first: int) -> dict[str, np.ndarray]:
-        track = None
-        if result.found and result.object_ids and result.tracks is not None:
-            track = result.tracks.get(result.object_ids[0])
-        if track is None:
-            return {}
-        return {
-            "frame_indices": track.frame_indices + first,
-            "boxes": track.boxes.astype(np.float64),
-        }
 
     def _masks(self, result: GroundingResult) -> dict[int, RLE] | None:
         """Union masks of the answered objects in the whole clip, whatever time was answered.
@@ -252,6 +229,3 @@ class OpenClip:
         reason = () if written else ("The text holds no time range with boxes.",)
         return Reply(prediction, timings, (*self._notes, *reason))
 
-
-def _plus(seconds: float | None, offset: float) -> float | None:
-    return None if seconds is None else seconds + offset
