@@ -228,4 +228,3 @@ class OpenClip:
         timings["total"] = sum(timings.values())
         reason = () if written else ("The text holds no time range with boxes.",)
         return Reply(prediction, timings, (*self._notes, *reason))
-

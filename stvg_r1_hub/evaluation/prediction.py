@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def prediction_of(
     track = None
     if found and result.object_ids and result.tracks is not None:
         track = result.tracks.get(result.object_ids[0])
-    tube = {}
+    tube: dict[str, Any] = {}
     if track is not None:
         tube = {"frame_indices": track.frame_indices + first_frame,
                 "boxes": track.boxes.astype(np.float64)}  # fmt: skip

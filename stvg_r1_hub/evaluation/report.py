@@ -25,11 +25,11 @@ from stvg_r1_hub.evaluation.published import PUBLISHED
 from stvg_r1_hub.evaluation.results import (
     Line,
     RunSettings,
-    strict_values,
     read_lines,
     read_outlines,
     read_set_aside,
     scores_of,
+    strict_values,
 )
 from stvg_r1_hub.evaluation.summary import SCORE_NAMES, oracle_means, shown_names, summary_of
 from stvg_r1_hub.outputs import make_folder, replacing

@@ -17,9 +17,9 @@ from typing import Any
 from tqdm import tqdm
 
 from stvg_r1_hub.errors import Cancelled, OutputError, STVGError
-from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip, group_by_video
 from stvg_r1_hub.evaluation.benchmarks.mevis import save_submission
 from stvg_r1_hub.evaluation.benchmarks.sprites import render_missing
+from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip, group_by_video
 from stvg_r1_hub.evaluation.results import (
     Line,
     LineWriter,
@@ -194,7 +194,9 @@ class _Bar:
             if name in scores:
                 self._sums[name] = total + scores[name], count + 1
         self._failed += line["error"] is not None
-        means = {name: f"{total / count:.3f}" for name, (total, count) in self._sums.items() if count}
+        means = {
+            name: f"{total / count:.3f}" for name, (total, count) in self._sums.items() if count
+        }
         failed = {"failed": self._failed} if self._failed else {}
         self._bar.set_postfix(means | failed, refresh=False)
         self._bar.update(1)

@@ -95,9 +95,7 @@ def test_a_clip_that_fails_counts_for_the_right_answers_too(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("level", "right", "m_viou"), [("easy", 0.8, 0.6), ("medium", 0.5, 0.35)]
-)
+@pytest.mark.parametrize(("level", "right", "m_viou"), [("easy", 0.8, 0.6), ("medium", 0.5, 0.35)])
 def test_the_bundled_model_answers(level, right, m_viou, tmp_path, capsys):
     """The promise of the bundled model, on clips that training never drew; no folder is left."""
     figures = tmp_path / "f.json"

@@ -8,20 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stvg_r1_hub import hub
-from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.errors import STVGError, TrackerError
+from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites
-from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.sprites.backdrops import background
 from stvg_r1_hub.sprites.clips import (
     SIDE,
     clip_scene,
     frame_times,
     object_boxes,
-    true_tracks,
     true_tube,
-    write_clip,
     write_clips,
 )
 from stvg_r1_hub.sprites.difficulty import HARD, MEDIUM
@@ -31,10 +26,7 @@ from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.sprites.scene import KINDS as ALL_KINDS
 from stvg_r1_hub.sprites.scene import TIME_STEP, Scene
 from stvg_r1_hub.sprites.statistics import level_statistics
-from stvg_r1_hub.structures import Tracks
-from stvg_r1_hub.tracking import GivenTracks
 from stvg_r1_hub.video import open_video
-from stvg_r1_hub.vlm.scripted import ScriptedVLM
 
 EASY_1_2 = ("the walking ball", 2, (2.0, 3.75))
 
