@@ -80,25 +80,23 @@ def prediction_of(
         masks: union masks of the answered objects by frame of the clip, for mask benchmarks.
     """
     problem = result.answer.problem if result.answer is not None else None
-    found = result.found and result.start_seconds is not None and result.end_seconds is not None
-    start, end = result.start_seconds or 0.0, result.end_seconds or 0.0
-    track = None
-    if found and result.object_ids and result.tracks is not None:
-        track = result.tracks.get(result.object_ids[0])
-    tube: dict[str, Any] = {}
+    tube, track = result.tube, None
+    if tube is not None and tube.object_ids and result.tracks is not None:
+        track = result.tracks.get(tube.object_ids[0])
+    boxes: dict[str, Any] = {}
     if track is not None:
-        tube = {"frame_indices": track.frame_indices + first_frame,
-                "boxes": track.boxes.astype(np.float64)}  # fmt: skip
+        boxes = {"frame_indices": track.frame_indices + first_frame,
+                 "boxes": track.boxes.astype(np.float64)}  # fmt: skip
     times = result.info.frame_times if result.info is not None else np.zeros(0)
     return Prediction(
         text=result.raw_text,
-        start_seconds=start + offset_seconds if found else None,
-        end_seconds=end + offset_seconds if found else None,
+        start_seconds=tube.start_seconds + offset_seconds if tube else None,
+        end_seconds=tube.end_seconds + offset_seconds if tube else None,
         object_ids=result.object_ids,
         declined=bool(problem and problem.startswith(SAYS_NOTHING)),
         frame_times=times + offset_seconds,
         first_frame=first_frame,
         tracks=result.tracks,
         masks=masks,
-        **tube,
+        **boxes,
     )
