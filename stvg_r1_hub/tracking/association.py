@@ -256,10 +256,10 @@ def link(
                 linked.setdefault(int(track_id), []).append((place, int(index)))
             elif seen.scores[index] >= start_score:
                 alone.append([(place, int(index))])
-    return [_collect(sightings, places) for places in [*linked.values(), *alone]]
+    return [collect(sightings, places) for places in [*linked.values(), *alone]]
 
 
-def _collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) -> Tracklet:
+def collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) -> Tracklet:
     chosen = [(sightings[place], index) for place, index in places]
     return Tracklet(
         frames=np.array([s.frame for s, _ in chosen], dtype=np.int64),
