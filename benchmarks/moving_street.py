@@ -66,7 +66,7 @@ def street(event: str, seed: int) -> tuple[list[Pixels], Rows]:
         canvas, walkers = scenes[number * len(scenes) // (SECONDS * FPS)]
         shake = 4 * np.sin(np.array([9.1, 8.3]) * seconds + phases[:2])
         shake += 2.5 * np.sin(np.array([21.7, 24.9]) * seconds + phases[2:])
-        camera = shake + [pan * (seconds - SECONDS / 2), 0]
+        camera = shake + np.array([pan * (seconds - SECONDS / 2), 0.0])
         frame = _seen(canvas, camera)
         boxes = [_draw(frame, walker, walker.left(seconds), camera) for walker in walkers]
         wall = [SIDE / 2 - camera[0], SIDE / 2 - camera[0]]

@@ -8,10 +8,17 @@ tracks need no frame at all.
 from __future__ import annotations
 
 from stvg_r1_hub.tracking.association import DetectionTracker
+from stvg_r1_hub.tracking.by_name import TRACKERS, load_tracker
 from stvg_r1_hub.tracking.choosing import LOOKS, ChoosingTracker
 from stvg_r1_hub.tracking.detectors import OnnxDetector, TransformersDetector
-from stvg_r1_hub.tracking.loading import TRACKERS, load_tracker
-from stvg_r1_hub.tracking.official_masks import is_official_folder, save_official
+from stvg_r1_hub.tracking.interfaces import (
+    Detector,
+    OpenDetector,
+    Tracker,
+    TrackingSession,
+    check_tracker,
+)
+from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import (
@@ -20,13 +27,6 @@ from stvg_r1_hub.tracking.precomputed import (
     load_tracks,
     save_tracks,
     tracks_to_dict,
-)
-from stvg_r1_hub.tracking.protocols import (
-    Detector,
-    OpenDetector,
-    Tracker,
-    TrackingSession,
-    check_tracker,
 )
 from stvg_r1_hub.tracking.transformers_open import TransformersOpenDetector
 from stvg_r1_hub.tracking.ultralytics_detector import UltralyticsDetector
@@ -54,7 +54,6 @@ __all__ = [
     "is_official_folder",
     "load_tracker",
     "load_tracks",
-    "save_official",
     "save_tracks",
     "tracks_to_dict",
 ]

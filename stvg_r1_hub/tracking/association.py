@@ -19,9 +19,9 @@ from stvg_r1_hub.geometry import box_area
 from stvg_r1_hub.structures import Detections, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking.appearance import cut_patches, find_cuts, looks_of, thumbnail
 from stvg_r1_hub.tracking.class_groups import class_groups, wanted_classes
-from stvg_r1_hub.tracking.detectors import suppress
+from stvg_r1_hub.tracking.detectors import nms
 from stvg_r1_hub.tracking.finishing import drop_false, finish, smooth
-from stvg_r1_hub.tracking.protocols import Detector
+from stvg_r1_hub.tracking.interfaces import Detector
 from stvg_r1_hub.tracking.score_scale import score_limits
 from stvg_r1_hub.tracking.stitching import Tracklet, stitch
 
@@ -114,7 +114,7 @@ class DetectionTracker:
         # Groups far apart from one another: doubles are removed within a group only.
         apart = self.groups[found.class_ids[keep]] * (max(timed.pixels.shape) + 1)
         moved = found.boxes[keep] + apart[:, None].astype(np.float32)
-        keep = keep[suppress(moved, found.scores[keep], _DOUBLE_IOU)]
+        keep = keep[nms(moved, found.scores[keep], _DOUBLE_IOU)]
         return Detections(found.boxes[keep], found.scores[keep], found.class_ids[keep])
 
 
@@ -260,6 +260,7 @@ def link(
 
 
 def collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) -> Tracklet:
+    """The detections at `(sighting, index)` places as one tracklet."""
     chosen = [(sightings[place], index) for place, index in places]
     return Tracklet(
         frames=np.array([s.frame for s, _ in chosen], dtype=np.int64),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking.association import DetectionTracker
-from stvg_r1_hub.tracking.protocols import TrackingSession
+from stvg_r1_hub.tracking.interfaces import TrackingSession
 
 LOOKS = 12
 """Frames of a video that are looked at, spread over it."""

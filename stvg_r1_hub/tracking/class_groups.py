@@ -14,10 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import TrackerError
-from stvg_r1_hub.tracking.matching import wanted_class
-
-MODES = ("all", "person", "non-person")
-"""What `TrackingConfig.class_mode` may say besides names; the words of the official code."""
 
 _COCO_SUPERCATEGORIES = (
     "person",
@@ -88,11 +84,21 @@ def named_classes(class_mode: str) -> list[str]:
     return [name.strip() for name in class_mode.split(",")]
 
 
+def wanted_class(class_name: str, mode: str) -> bool:
+    """Whether objects of a class are tracked; any other mode than two means non-person.
+
+    Source: `should_process_class` of dettrack.py, XiaowZhang00/stvg-r1 @ 0bea9e5.
+    """
+    if mode == "all":
+        return True
+    return (class_name == "person") == (mode == "person")
+
+
 def wanted_classes(class_mode: str, class_names: Sequence[str]) -> NDArray[np.bool_]:
     """Which of a detector's classes are tracked, `(C,)`.
 
     Args:
-        class_mode: one of `MODES`, or names with commas.
+        class_mode: `"all"`, `"person"`, `"non-person"`, or names with commas.
         class_names: of the detector.
 
     Raises:

@@ -32,7 +32,7 @@ _WEIGHTS = "detector.onnx"
 _MAX_DETECTIONS = 300
 
 
-def suppress(
+def nms(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float
 ) -> NDArray[np.int64]:
     """Greedy non-maximum suppression.
@@ -163,7 +163,7 @@ class OnnxDetector:
         keep = best >= self._score_threshold
         scale = np.array([width, height, width, height]) / np.array([*self._input_size[::-1]] * 2)
         scaled = (boxes[keep] * scale).astype(np.float32)
-        return tidy(scaled, best[keep], class_ids[keep], height, width, self._nms_iou)
+        return postprocess(scaled, best[keep], class_ids[keep], height, width, self._nms_iou)
 
 
 class TransformersDetector:
@@ -252,11 +252,11 @@ class TransformersDetector:
             boxes, scores, labels = (
                 result[key].float().cpu().numpy() for key in ("boxes", "scores", "labels")
             )
-            found.append(tidy(boxes, scores, labels.astype(np.int64), height, width, 0.7))
+            found.append(postprocess(boxes, scores, labels.astype(np.int64), height, width, 0.7))
         return found
 
 
-def tidy(
+def postprocess(
     boxes: NDArray[np.float32],
     scores: NDArray[np.float32],
     class_ids: NDArray[np.int64],
@@ -273,7 +273,7 @@ def tidy(
     index = index[np.argsort(-scores[index], kind="stable")[:_MAX_DETECTIONS]]
     # Moving every class to its own place lets one pass suppress within classes only.
     apart = boxes[index] + (class_ids[index, None] * (max(height, width) + 1)).astype(np.float32)
-    index = index[suppress(apart, scores[index], max_iou)]
+    index = index[nms(apart, scores[index], max_iou)]
     return Detections(
         boxes=boxes[index].astype(np.float32),
         scores=scores[index].astype(np.float32),

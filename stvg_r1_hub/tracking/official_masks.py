@@ -7,14 +7,13 @@ since the official `box` is usually null.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.geometry import box_of_mask, encode_mask
+from stvg_r1_hub.geometry import box_of_mask
 from stvg_r1_hub.structures import RLE, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.file_checks import need, read_json, read_mask
 
@@ -24,37 +23,6 @@ _MASK_FILE = re.compile(r"mask_(\d+)\.json")
 def is_official_folder(folder: Path) -> bool:
     """Whether a folder, or its `mask_data`, holds official mask files."""
     return bool(_mask_files(folder))
-
-
-def save_official(tracks: Tracks, folder: str | Path) -> None:
-    """Write one official `mask_<i>.json` for every native frame.
-
-    An object without a mask is written as its filled box, rounded to whole pixels.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for frame in range(len(tracks.frame_times)):
-        objects = {}
-        for track in tracks.tracks:
-            position = track.position(frame)
-            if position is None:
-                continue
-            mask = None if track.masks is None else track.masks[position]
-            objects[str(track.object_id)] = {
-                "rle": mask or _filled_box(track.boxes[position], tracks.width, tracks.height),
-                "class_name": track.class_name,
-                "box": None,
-            }
-        values = {"height": tracks.height, "width": tracks.width, "objects": objects}
-        (folder / f"mask_{frame}.json").write_text(json.dumps(values), encoding="utf-8")
-
-
-def _filled_box(box: NDArray[np.float32], width: int, height: int) -> RLE:
-    left, top, right, bottom = np.round(box).astype(int).tolist()
-    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top : max(bottom, top + 1), left : max(right, left + 1)] = True
-    return encode_mask(mask)
 
 
 def _mask_files(folder: Path) -> dict[int, Path]:

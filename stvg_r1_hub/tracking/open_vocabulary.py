@@ -15,7 +15,7 @@ from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.structures import VideoInfo
 from stvg_r1_hub.tracking.association import DetectionTracker, frames_at
 from stvg_r1_hub.tracking.class_groups import named_classes
-from stvg_r1_hub.tracking.protocols import OpenDetector, TrackingSession
+from stvg_r1_hub.tracking.interfaces import OpenDetector, TrackingSession
 from stvg_r1_hub.tracking.query_nouns import query_nouns
 
 

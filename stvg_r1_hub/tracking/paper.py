@@ -10,7 +10,7 @@ there; in the official code its masks may come back later.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,12 +20,13 @@ from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.structures import RLE, Detections, Pixels, TimedFrame, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.class_groups import wanted_classes
-from stvg_r1_hub.tracking.matching import match_new_objects
-from stvg_r1_hub.tracking.protocols import Detector
+from stvg_r1_hub.tracking.interfaces import Detector
 
 KEY_FRAME_STEP = 15
 """Native frames from one detection to the next."""
 SCORE_THRESHOLD = 0.25
+_SAME_IOU = 0.4
+_CONTAINED = 0.6
 
 
 @dataclass
@@ -182,3 +183,45 @@ def _disjoint(masks: dict[int, Mask]) -> dict[int, Mask]:
         shown[object_id] = mask if taken is None else mask & ~taken
         taken = mask if taken is None else taken | mask
     return {object_id: shown[object_id] for object_id in sorted(shown)}
+
+
+def match_new_objects(
+    existing: Mapping[int, Mask], detected: Sequence[Mask]
+) -> tuple[list[int], list[int]]:
+    """Compare every detection with every existing object, in order.
+
+    A mask IoU of at least 0.4 means the same object, and the detection is dropped. Otherwise,
+    when one of the two holds at least 0.6 of the other, the larger one stays: a smaller existing
+    object is given up, a detection that is not larger is dropped. What was given up stays given
+    up even when the detection is then dropped for another object. Detections are not compared
+    with one another. Source: `filter_masks_by_containment` of dettrack.py,
+    XiaowZhang00/stvg-r1 @ 0bea9e5, described anew.
+
+    Args:
+        existing: ID to `(H, W)` bool mask, disjoint, oldest first; empty ones are passed over.
+        detected: `(H, W)` bool masks.
+
+    Returns:
+        Indices of the detections that are new objects, and the IDs that are given up.
+    """
+    areas = {i: int(mask.sum()) for i, mask in existing.items()}
+    alive = [i for i in existing if areas[i]]
+    kept = []
+    for place, mask in enumerate(detected):
+        area = int(mask.sum())
+        given_up: set[int] = set()
+        is_new = True
+        for i in alive:
+            shared = int(np.logical_and(existing[i], mask).sum())
+            if shared / (areas[i] + area - shared) >= _SAME_IOU:
+                is_new = False
+                break
+            if area and max(shared / areas[i], shared / area) >= _CONTAINED:
+                if area <= areas[i]:
+                    is_new = False
+                    break
+                given_up.add(i)
+        alive = [i for i in alive if i not in given_up]
+        if is_new:
+            kept.append(place)
+    return kept, [i for i in existing if areas[i] and i not in alive]

@@ -7,7 +7,7 @@ with a detection of the sure score and is continued by weaker ones, down to two 
 from __future__ import annotations
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.tracking.protocols import Detector
+from stvg_r1_hub.tracking.interfaces import Detector
 
 USUAL_SURE = 0.45
 """Detectors with a sigmoid a class: RT-DETR, D-FINE, RF-DETR, NanoDet; chosen on NanoDet."""

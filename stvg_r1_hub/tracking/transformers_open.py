@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stvg_r1_hub.errors import ModelError, TrackerError, first_line
 from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.structures import Detections, Pixels
-from stvg_r1_hub.tracking.detectors import USE_COCO, tidy
+from stvg_r1_hub.tracking.detectors import USE_COCO, postprocess
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 OPEN_MODEL = "IDEA-Research/grounding-dino-tiny"
@@ -99,7 +99,7 @@ class _NamedThings:
             for first in range(0, len(self.class_names), _MOST_WORDS)
         ]
         boxes, scores, class_ids = (np.concatenate(values) for values in zip(*parts, strict=True))
-        return tidy(boxes, scores, class_ids, frame.shape[0], frame.shape[1], 0.7)
+        return postprocess(boxes, scores, class_ids, frame.shape[0], frame.shape[1], 0.7)
 
     def _find(
         self, frame: Pixels, first: int, words: Sequence[str]

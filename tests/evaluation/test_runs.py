@@ -35,6 +35,7 @@ from stvg_r1_hub.sprites.clips import true_tracks
 from stvg_r1_hub.tracking import load_tracks, save_tracks
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.evaluation import layouts
+from tests.tracking.worlds import save_official
 
 ROOT = Path(__file__).parents[2]
 RIGHT = {"tube": "viou", "time": "tiou", "mask": "j&f"}
@@ -143,8 +144,6 @@ def test_right_times_score_1_also_in_a_part_of_a_video(name, world, tiny, tmp_pa
 
 
 def test_prepared_tracks_are_used_also_for_a_part_of_a_video(world, tiny, tmp_path):
-    from stvg_r1_hub.tracking.official_masks import save_official
-
     tracks = tmp_path / "tracks"
     tracks.mkdir()
     save_tracks(true_tracks(world["scenes"][0]), tracks / "0_clip.json")

@@ -1,7 +1,8 @@
 """Checks of new_object_matching.json."""
 
 from stvg_r1_hub.geometry import decode_mask, encode_mask
-from stvg_r1_hub.tracking.matching import match_new_objects, wanted_class
+from stvg_r1_hub.tracking.class_groups import wanted_class
+from stvg_r1_hub.tracking.paper import match_new_objects
 from tests.golden.compare import cases_of, differences, need
 
 

@@ -32,9 +32,9 @@ PICTURES = BUNDLED / "backgrounds"
 
 @pytest.fixture(scope="module")
 def tracker() -> ChoosingTracker:
-    found, said = load_tracker(config=BUNDLE.config.tracking, bundle=BUNDLE.detector_home)
+    found, message = load_tracker(config=BUNDLE.config.tracking, bundle=BUNDLE.detector_home)
     assert isinstance(found, ChoosingTracker) and isinstance(found, Tracker)
-    assert said == ""  # The footage decides, and its tracks say how.
+    assert message == ""  # The footage decides, and its tracks say how.
     return found
 
 
@@ -58,16 +58,16 @@ def with_emoji(pixels: Pixels, *kinds: str, side: int = 80) -> Pixels:
 
 def choice(tracker: ChoosingTracker, frames: Sequence[Pixels]) -> tuple[str, str]:
     with open_video(list(frames), fps=10) as source:
-        chosen, said = tracker.choose(source.stream(source.spread(LOOKS)))
-    return ("own" if chosen is tracker.own else "coco"), said
+        chosen, message = tracker.choose(source.stream(source.spread(LOOKS)))
+    return ("own" if chosen is tracker.own else "coco"), message
 
 
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("level", ["easy", "medium", "hard"])
 def test_sprites_are_for_the_models_own(tracker: ChoosingTracker, level: str, number: int) -> None:
-    chosen, said = choice(tracker, sprites(level, number))
-    assert chosen == "own" and said.startswith("Tracker: the model's own detector, because")
-    assert " of 12 frames of this video." in said
+    chosen, message = choice(tracker, sprites(level, number))
+    assert chosen == "own" and message.startswith("Tracker: the model's own detector, because")
+    assert " of 12 frames of this video." in message
 
 
 @pytest.mark.parametrize(
@@ -80,19 +80,19 @@ def test_sprites_are_for_the_models_own(tracker: ChoosingTracker, level: str, nu
     ],
 )
 def test_photographs_and_nothing_are_for_coco(tracker: ChoosingTracker, shown: Pixels) -> None:
-    chosen, said = choice(tracker, [shown] * 2)
-    assert chosen == "coco" and "recognises its world in none of 2 frames of" in said
+    chosen, message = choice(tracker, [shown] * 2)
+    assert chosen == "coco" and "recognises its world in none of 2 frames of" in message
 
 
 def test_a_clip_with_both_says_so(tracker: ChoosingTracker) -> None:
     alone = picture("astronaut")
     few = with_emoji(alone, "frog", "octopus")
-    chosen, said = choice(tracker, [few] * LOOKS)
-    assert chosen == "own" and "frog" in said and "octopus" in said
-    assert said.endswith("also sees person, which only tracker 'coco' follows.")
-    chosen, said = choice(tracker, [*[with_emoji(alone, "frog")] * 3, *[alone] * 9])
+    chosen, message = choice(tracker, [few] * LOOKS)
+    assert chosen == "own" and "frog" in message and "octopus" in message
+    assert message.endswith("also sees person, which only tracker 'coco' follows.")
+    chosen, message = choice(tracker, [*[with_emoji(alone, "frog")] * 3, *[alone] * 9])
     assert chosen == "coco"
-    assert "more in this video (person) than" in said and said.endswith("which sees frog.")
+    assert "more in this video (person) than" in message and message.endswith("which sees frog.")
 
 
 def test_what_comes_late_or_is_seen_for_a_moment(tracker: ChoosingTracker) -> None:
@@ -175,8 +175,8 @@ def test_a_detector_that_knows_all_of_coco_is_run_as_it_is(tmp_path: Path) -> No
     for name in ("detector.onnx", "detector.json"):
         (tmp_path / "all").mkdir(exist_ok=True)
         (tmp_path / "all" / name).symlink_to(COCO_FOLDER / name)
-    found, said = load_tracker(config=TrackingConfig(detector="all"), bundle=tmp_path)
-    assert isinstance(found, DetectionTracker) and said
+    found, message = load_tracker(config=TrackingConfig(detector="all"), bundle=tmp_path)
+    assert isinstance(found, DetectionTracker) and message
     write_detector(tmp_path / "own")
     config = TrackingConfig(detector="own")
     assert isinstance(load_tracker(config=config, bundle=tmp_path)[0], ChoosingTracker)

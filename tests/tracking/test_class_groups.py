@@ -48,14 +48,14 @@ def test_which_classes_are_wanted(mode: str, wanted: list[bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"),
+    ("mode", "message"),
     [("dgo", "'dgo' among its 2; did you mean 'dog'?"), ("forklift,dog", "'forklift'"),
      ("person", "no class 'person'"), ("all,dog", "no class 'all'")],
 )  # fmt: skip
-def test_a_class_that_the_detector_does_not_know_is_refused(mode: str, said: str) -> None:
+def test_a_class_that_the_detector_does_not_know_is_refused(mode: str, message: str) -> None:
     with pytest.raises(TrackerError, match="'open' looks for anything") as raised:
         wanted_classes(mode, ["dog", "ghost"])
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("mode", ["", " ", "dog,", ",", "dog,,cat"])
@@ -131,8 +131,8 @@ def test_a_bundle_whose_own_detector_does_not_know_the_class(tmp_path: Path) -> 
     """The bundled COCO detector remains, and it is said; a detector that is named is refused."""
     write_detector(tmp_path / "own")
     config = TrackingConfig(detector="own", class_mode="person")
-    tracker, said = load_tracker(config=config, bundle=tmp_path)
-    assert tracker.name == "coco" and "knows no class 'person'" in said
+    tracker, message = load_tracker(config=config, bundle=tmp_path)
+    assert tracker.name == "coco" and "knows no class 'person'" in message
     with pytest.raises(TrackerError, match="knows no class 'person'"):
         load_tracker(tmp_path / "own", config=config, bundle=tmp_path)
 

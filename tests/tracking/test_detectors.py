@@ -11,7 +11,7 @@ from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.tracking import Detector, OnnxDetector, TransformersDetector, load_tracker
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER, suppress
+from stvg_r1_hub.tracking.detectors import COCO_FOLDER, nms
 from tests.media import write_clip
 from tests.tiny_detectors import FIXED, save_fixed
 
@@ -83,13 +83,13 @@ def test_boxes_come_back_in_frame_pixels(tmp_path: Path, free_batch: bool) -> No
 def test_suppression_keeps_the_best_and_the_distant() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
     scores = np.array([0.5, 0.9, 0.7], np.float32)
-    assert suppress(boxes, scores, 0.5).tolist() == [1, 2]
-    assert suppress(boxes, scores, 0.9).tolist() == [1, 2, 0]
-    assert suppress(boxes[:0], scores[:0], 0.5).tolist() == []
+    assert nms(boxes, scores, 0.5).tolist() == [1, 2]
+    assert nms(boxes, scores, 0.9).tolist() == [1, 2, 0]
+    assert nms(boxes[:0], scores[:0], 0.5).tolist() == []
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"input_size": [32]}, "input_size"),
         ({"class_names": []}, "class_names"),
@@ -97,10 +97,10 @@ def test_suppression_keeps_the_best_and_the_distant() -> None:
         ({"nms_iou": 2}, "nms_iou"),
     ],
 )
-def test_wrong_settings_are_named(tmp_path: Path, change: dict[str, object], said: str) -> None:
+def test_wrong_settings_are_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
     folder = write_detector(tmp_path)
     (folder / "detector.json").write_text(json.dumps(SETTINGS | change))
-    with pytest.raises(TrackerError, match=said):
+    with pytest.raises(TrackerError, match=message):
         OnnxDetector(folder)
 
 
@@ -195,8 +195,8 @@ def test_detectors_of_the_hub_track_a_video(kind: str, tmp_path: Path) -> None:
     """RT-DETRv2, D-FINE and RF-DETR: real architecture and image processor, random weights."""
     folder = save_fixed(kind, tmp_path / kind)
     config = TrackingConfig(score_threshold=0.001)
-    tracker, said = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
-    assert "transformers detector" in said
+    tracker, message = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
+    assert "transformers detector" in message
     tracks = track_video(write_clip(tmp_path / "clip.mp4", 3, size=(80, 60)), tracker)
     assert len(tracks) > 0
     for track in tracks.tracks:

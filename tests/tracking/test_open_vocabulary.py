@@ -49,8 +49,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_a_video_is_tracked_once_for_what_all_queries_name(folder: Path, tmp_path: Path) -> None:
     config = TrackingConfig(score_threshold=0.01)
-    tracker, said = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
-    assert isinstance(tracker, OpenVocabularyTracker) and "what the query names" in said
+    tracker, message = load_tracker(folder, config=config, access=HubAccess(local_files_only=True))
+    assert isinstance(tracker, OpenVocabularyTracker) and "what the query names" in message
     clip = write_clip(tmp_path / "clip.mp4", 3, size=(80, 60))
     queries = ["the dog chasing a fish", "a forklift behind the dog"]
     tracks = track_video(clip, tracker, query=queries)

@@ -15,7 +15,7 @@ from stvg_r1_hub.mask_session import Mask
 from stvg_r1_hub.segmentation import TransformersSam2
 from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks
 from stvg_r1_hub.tracking import PaperTracker, load_tracker, paper
-from stvg_r1_hub.tracking.matching import match_new_objects
+from stvg_r1_hub.tracking.paper import match_new_objects
 from tests.tiny_sam2 import build_model, build_processor
 from tests.tracking.worlds import HEIGHT, WIDTH, World, info_of, moving, tracked
 
@@ -283,10 +283,10 @@ def test_one_pass_gives_the_masks_of_the_official_restarts(
 def test_paper_by_name_needs_a_segmenter() -> None:
     with pytest.raises(TrackerError, match="needs a segmenter"):
         load_tracker("paper-coco", config=TrackingConfig())
-    tracker, said = load_tracker(
+    tracker, message = load_tracker(
         "paper-coco",
         config=TrackingConfig(),
         segmenter=ColorSegmenter,  # type: ignore[arg-type]
     )
-    assert tracker.name == "paper-coco" and "bundled COCO detector on every 15th frame" in said
+    assert tracker.name == "paper-coco" and "bundled COCO detector on every 15th frame" in message
     assert (HEIGHT, WIDTH) == (240, 320)

@@ -14,10 +14,10 @@ from stvg_r1_hub.tracking import (
     PrecomputedTracks,
     Tracker,
     load_tracks,
-    save_official,
     save_tracks,
 )
 from tests.builders import make_track
+from tests.tracking.worlds import save_official
 
 INFO = VideoInfo("v", 40, 30, np.arange(6) / 5, 1.2)
 
@@ -105,7 +105,7 @@ def test_official_folders_as_the_scripts_leave_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("objects", "frame", "said"),
+    ("objects", "frame", "message"),
     [
         ({"x": {"rle": encode_mask(mask(1, 1, 5, 5))}}, 0, "id 'x'"),
         ({"1": {"rle": encode_mask(np.ones((9, 9)))}}, 1, r"mask_1.*size \[9, 9\]"),
@@ -115,14 +115,16 @@ def test_official_folders_as_the_scripts_leave_them(tmp_path: Path) -> None:
         ([1], 0, "objects"),
     ],
 )
-def test_bad_official_files_are_named(tmp_path: Path, objects: Any, frame: int, said: str) -> None:
+def test_bad_official_files_are_named(
+    tmp_path: Path, objects: Any, frame: int, message: str
+) -> None:
     write_official(tmp_path, frame, objects)
-    with pytest.raises(TrackerError, match=said):
+    with pytest.raises(TrackerError, match=message):
         PrecomputedTracks(tmp_path).start(INFO).finish()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"id": 0}, "positive integer"),
         ({"id": True}, "positive integer"),
@@ -140,12 +142,12 @@ def test_bad_official_files_are_named(tmp_path: Path, objects: Any, frame: int, 
         ({"masks": [None]}, "masks"),
     ],
 )
-def test_bad_records_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_bad_records_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     good = {"id": 3, "class": "dog", "score": 0.5, "frames": [1, 2], "boxes": [[1, 2, 3, 4]] * 2}
     path = tmp_path / "t.json"
     values = {"fps": 5, "width": 40, "height": 30, "tracks": [good | change]}
     path.write_text(json.dumps(values))
-    with pytest.raises(TrackerError, match=said) as raised:
+    with pytest.raises(TrackerError, match=message) as raised:
         PrecomputedTracks(path).start(INFO).finish()
     assert "track 0" in str(raised.value)
 
@@ -153,7 +155,7 @@ def test_bad_records_are_named(tmp_path: Path, change: dict[str, Any], said: str
 def test_bad_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     good = {"id": 3, "frames": [1], "boxes": [[1, 2, 3, 4]]}
-    for values, said in [
+    for values, message in [
         ({"fps": 5, "width": 99, "height": 30, "tracks": []}, "99x30"),
         ({"fps": 5, "width": 0, "height": 30, "tracks": []}, "positive pixels"),
         ({"fps": 5, "width": 40, "height": 30}, "list of tracks"),
@@ -161,7 +163,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         ([], "JSON object"),
     ]:
         path.write_text(json.dumps(values))
-        with pytest.raises(TrackerError, match=said):
+        with pytest.raises(TrackerError, match=message):
             PrecomputedTracks(path).start(INFO).finish()
     path.write_text(json.dumps({"fps": 0, "width": 40, "height": 30, "tracks": [good]}))
     with pytest.raises(TrackerError, match="fps is 0"):

@@ -59,8 +59,8 @@ def test_usage_statistics_are_off(weights: Path) -> None:
 
 
 def test_a_weights_file_is_a_tracker(weights: Path) -> None:
-    tracker, said = load_tracker(weights, config=TrackingConfig(score_threshold=0.001))
-    assert isinstance(tracker, DetectionTracker) and str(weights) in said
+    tracker, message = load_tracker(weights, config=TrackingConfig(score_threshold=0.001))
+    assert isinstance(tracker, DetectionTracker) and str(weights) in message
     info = info_of(2)
     world = World({(220, 30, 30): moving(range(2), (20, 20), (2, 0))})
     frames = (TimedFrame(i, i / 10, world.picture(i)) for i in range(2))

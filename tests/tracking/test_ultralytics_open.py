@@ -79,8 +79,8 @@ def test_by_path_it_tracks_what_all_queries_name(
 ) -> None:
     monkeypatch.setattr("stvg_r1_hub.tracking.ultralytics_open.TEXT_MODEL", str(text_model))
     config = TrackingConfig(score_threshold=0.1)
-    tracker, said = load_tracker(weights, config=config, access=HubAccess(local_files_only=True))
-    assert isinstance(tracker, OpenVocabularyTracker) and "what the query names" in said
+    tracker, message = load_tracker(weights, config=config, access=HubAccess(local_files_only=True))
+    assert isinstance(tracker, OpenVocabularyTracker) and "what the query names" in message
     tracks = track_video(write_clip(tmp_path / "clip.mp4", 6), tracker, query=["a dog", "a fish"])
     assert len(tracks) > 0 and {t.class_name for t in tracks.tracks} <= {"dog", "fish"}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.geometry import paired_iou
-from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, VideoInfo
+from stvg_r1_hub.geometry import encode_mask, paired_iou
+from stvg_r1_hub.structures import RLE, Detections, Pixels, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking import Tracker
 
 WIDTH, HEIGHT = 320, 240
@@ -118,3 +120,33 @@ def ids_along(tracks: Tracks, path: Path) -> list[int]:
 
 def arrays(tracks: Tracks) -> list[NDArray[np.float32]]:
     return [t.boxes for t in tracks.tracks]
+
+
+def save_official(tracks: Tracks, folder: pathlib.Path) -> None:
+    """Write one official `mask_<i>.json` for every native frame.
+
+    An object without a mask is written as its filled box, rounded to whole pixels.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame in range(len(tracks.frame_times)):
+        objects = {}
+        for track in tracks.tracks:
+            position = track.position(frame)
+            if position is None:
+                continue
+            mask = None if track.masks is None else track.masks[position]
+            objects[str(track.object_id)] = {
+                "rle": mask or _filled_box(track.boxes[position], tracks.width, tracks.height),
+                "class_name": track.class_name,
+                "box": None,
+            }
+        values = {"height": tracks.height, "width": tracks.width, "objects": objects}
+        (folder / f"mask_{frame}.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def _filled_box(box: NDArray[np.float32], width: int, height: int) -> RLE:
+    left, top, right, bottom = np.round(box).astype(int).tolist()
+    left, top = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
+    mask = np.zeros((height, width), dtype=bool)
+    mask[top : max(bottom, top + 1), left : max(right, left + 1)] = True
+    return encode_mask(mask)

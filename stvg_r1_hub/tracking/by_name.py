@@ -22,11 +22,11 @@ from stvg_r1_hub.tracking.detectors import (
     OnnxDetector,
     TransformersDetector,
 )
+from stvg_r1_hub.tracking.interfaces import Detector, Tracker, check_tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
-from stvg_r1_hub.tracking.protocols import Detector, Tracker, check_tracker
 from stvg_r1_hub.tracking.transformers_open import (
     OPEN_MODEL,
     OPEN_MODEL_TYPES,

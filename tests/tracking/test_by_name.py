@@ -14,7 +14,7 @@ from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.structures import TimedFrame, VideoInfo
 from stvg_r1_hub.tracking import ChoosingTracker, DetectionTracker, PrecomputedTracks, load_tracker
-from stvg_r1_hub.tracking.loading import automatic_choices
+from stvg_r1_hub.tracking.by_name import automatic_choices
 from stvg_r1_hub.video import open_video
 from tests.tracking.test_detectors import figure, write_detector
 from tests.tracking.test_detectors import yolos as yolos
@@ -22,8 +22,8 @@ from tests.tracking.worlds import World, info_of, moving, tracked
 
 
 def test_auto_is_the_bundled_coco_detector() -> None:
-    tracker, said = load_tracker(config=TrackingConfig())
-    assert tracker.name == "coco" and "COCO" in said
+    tracker, message = load_tracker(config=TrackingConfig())
+    assert tracker.name == "coco" and "COCO" in message
     assert load_tracker("coco", config=TrackingConfig(detector="detector"))[0].name == "coco"
 
 
@@ -47,28 +47,28 @@ def test_what_auto_tries(
 
 def test_auto_says_why_it_did_not_get_what_a_gpu_deserves() -> None:
     """Nothing is downloaded here, so of the choices for a GPU the last one remains."""
-    tracker, said = load_tracker(
+    tracker, message = load_tracker(
         config=TrackingConfig(), device="cuda", access=HubAccess(local_files_only=True)
     )
     assert tracker.name == "coco"
-    assert "COCO" in said and said.endswith("is out of reach.")
+    assert "COCO" in message and message.endswith("is out of reach.")
 
 
 @pytest.mark.parametrize("name", ["rtdetr", "open", "ustc-community/dfine-small-coco"])
 def test_what_is_out_of_reach_is_one_sentence_with_a_way_out(name: str) -> None:
     with pytest.raises(TrackerError) as error:
         load_tracker(name, config=TrackingConfig(), access=HubAccess(local_files_only=True))
-    said = str(error.value)
-    assert "is not in the local cache" in said and "\n" not in said
-    assert said.endswith("or take the tracker 'coco', which is bundled.")
+    message = str(error.value)
+    assert "is not in the local cache" in message and "\n" not in message
+    assert message.endswith("or take the tracker 'coco', which is bundled.")
 
 
 def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
     write_detector(tmp_path / "own")
     config = TrackingConfig(detector="own")
-    tracker, said = load_tracker(config=config, bundle=tmp_path)
+    tracker, message = load_tracker(config=config, bundle=tmp_path)
     assert isinstance(tracker, ChoosingTracker) and tracker.own.name == "own"
-    assert "own detector (2 classes) or the bundled COCO detector" in said
+    assert "own detector (2 classes) or the bundled COCO detector" in message
     # Named by its path, it is taken whatever the footage.
     assert load_tracker(tmp_path / "own", config=config, bundle=tmp_path)[0].name == "own"
     # A user's choice wins over the bundle's.
@@ -86,16 +86,16 @@ def test_a_bundle_cannot_point_outside_itself(tmp_path: Path) -> None:
 
 def test_paths(tmp_path: Path, yolos: Path) -> None:
     folder = write_detector(tmp_path / "onnx")
-    tracker, said = load_tracker(folder, config=TrackingConfig())
-    assert isinstance(tracker, DetectionTracker) and str(folder) in said
-    tracker, said = load_tracker(
+    tracker, message = load_tracker(folder, config=TrackingConfig())
+    assert isinstance(tracker, DetectionTracker) and str(folder) in message
+    tracker, message = load_tracker(
         str(yolos), config=TrackingConfig(), access=HubAccess(local_files_only=True)
     )
-    assert isinstance(tracker, DetectionTracker) and "transformers" in said
+    assert isinstance(tracker, DetectionTracker) and "transformers" in message
     path = tmp_path / "tracks.json"
     path.write_text(json.dumps({"fps": 1, "width": 1, "height": 1, "tracks": []}))
-    tracker, said = load_tracker(path, config=TrackingConfig())
-    assert isinstance(tracker, PrecomputedTracks) and "precomputed" in said
+    tracker, message = load_tracker(path, config=TrackingConfig())
+    assert isinstance(tracker, PrecomputedTracks) and "precomputed" in message
 
 
 def test_a_ready_tracker_is_used_as_it_is() -> None:
@@ -118,11 +118,13 @@ class OldTracker:
 
 
 def test_a_tracker_of_the_old_form_is_told_what_to_change() -> None:
-    said = r"OldTracker is not a tracker: it has no class_names, no start; .* start\(info, query\)"
-    with pytest.raises(TrackerError, match=said):
+    message = (
+        r"OldTracker is not a tracker: it has no class_names, no start; .* start\(info, query\)"
+    )
+    with pytest.raises(TrackerError, match=message):
         load_tracker(OldTracker(), config=TrackingConfig())  # type: ignore[arg-type]
     video = open_video([np.zeros((16, 16, 3), np.uint8)] * 2, fps=10)
-    with pytest.raises(TrackerError, match=said):
+    with pytest.raises(TrackerError, match=message):
         track_video(video, OldTracker())  # type: ignore[arg-type]
 
 
