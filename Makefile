@@ -1,5 +1,6 @@
 # make demo   set everything up, ground the bundled clips, say where the results are
 # make test   lint, types, tests
+# make quick  the tests that take minutes, not a quarter of an hour
 # make docs   the site, into outputs/docs; a link that leads nowhere fails it
 # make test-extras   what the optional packages add, with those installed
 # All work from a fresh clone with nothing but Python 3.11 or newer and its pip.
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
 
-.PHONY: demo test docs test-extras format clean test-mcp
+.PHONY: demo test quick docs test-extras format clean test-mcp
 
 demo: $(VENV)/.installed
 	$(BIN)/stvg demo --out $(OUT)
@@ -22,6 +23,9 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict

@@ -15,9 +15,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,7 @@ SCRIPTS = [
 PROGRAMS = ("stvg", "python", "pip", "make", "accelerate")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+STARTED = re.compile(r"(train|benchmarks)(\.\w|/.*\.py$)")
 NAMED = {"STVGPipeline": STVGPipeline, "pipeline": STVGPipeline, "clip": Clip,
          "result": GroundingResult}  # fmt: skip
 NOT_RUN = {
@@ -88,6 +90,16 @@ def is_command(line: str) -> bool:
     return line.split(" ")[0] in PROGRAMS and " " in line
 
 
+def as_rows(commands: Iterable[Command]) -> Iterator[Any]:
+    """Starting a program takes seconds: each kind once, and every other when there is time."""
+    seen = set()
+    for command in commands:
+        program = next(filter(STARTED.match, command.words), "")
+        kind = re.split(r"\W", program)[0], program.endswith(".py")
+        yield pytest.param(command, marks=pytest.mark.slow) if program and kind in seen else command
+        seen.add(kind)
+
+
 EVERY = [command for path in (*DOCUMENTS, *SCRIPTS) for command in commands_of(path)]
 COMMANDS = list({command.text: command for command in reversed(EVERY)}.values())[::-1]
 BLOCKS = [
@@ -115,7 +127,7 @@ def options_of(words: list[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.where}: {c.text}"[:90])
+@pytest.mark.parametrize("command", as_rows(COMMANDS), ids=lambda c: f"{c.where}: {c.text}"[:90])
 def test_a_documented_command_is_understood(command: Command) -> None:
     program, *words = command.words
     if program == "accelerate":
@@ -176,6 +188,7 @@ def help_of(*program: str) -> str:
     return _HELP[program]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda p: p.stem)
 def test_every_benchmark_starts(script: Path) -> None:
     if "__main__" in script.read_text(encoding="utf-8"):

@@ -350,7 +350,11 @@ def test_doctor_reports(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @needs_tiny
-@pytest.mark.parametrize("model", [[], ["--model", "tiny"]], ids=["no model", "model"])
+@pytest.mark.parametrize(
+    "model",
+    [[], pytest.param(["--model", "tiny"], marks=pytest.mark.slow)],
+    ids=["no model", "model"],
+)
 def test_ground_and_track_take_the_tracker_that_fits_the_footage(
     model: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -414,6 +418,7 @@ def test_tracking_nothing_says_what_else_there_is(
 
 
 @needs_coco
+@pytest.mark.slow
 def test_track_prints_only_json(clip: Path) -> None:
     result = stvg("track", clip, "--json", "-")
     assert result.returncode == 0, result.stderr

@@ -170,6 +170,7 @@ def test_boxes_after_the_end_of_the_video_are_set_aside(tmp_path):
     assert annotations.samples[0].frame_range[1] == last - 1
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_boxes(tmp_path):
     """In one record; every step over boxes is one pass, so this takes a moment, not minutes."""
     n = 100_000

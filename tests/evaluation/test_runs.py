@@ -356,6 +356,7 @@ def test_wrong_annotations_are_set_aside_and_the_report_counts_them(world, tmp_p
     assert line["scores"]["strict"]["gt_viou"] > line["oracles"]["best track"]
 
 
+@pytest.mark.slow
 def test_persons_are_the_objects_of_hcstvg(world, tmp_path, capsys):
     path, videos = world["hcstvg-v2"]
     given = ["--annotations", path, "--videos", videos, "--out", tmp_path, "--max-samples", 1]
@@ -464,6 +465,7 @@ def test_killed_and_resumed_gives_the_identical_report(tmp_path, capsys):
     assert "answers was 'ids', is 'boxes'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_on_true_tracks_says_so(tmp_path, capsys):
     assert main(sprites(tmp_path, "--true-tracks", "--max-samples", "2")) == 0
     text = (tmp_path / "report.md").read_text()

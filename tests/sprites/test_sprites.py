@@ -120,6 +120,7 @@ def test_written_clips_and_their_truth(tmp_path: Path) -> None:
         assert target["actions"][0]["start_seconds"] == record["start_seconds"]
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_clips_twice(tmp_path: Path) -> None:
     def command(out: str, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -151,7 +152,7 @@ def test_easy_scenes_stay_what_they_were() -> None:
     assert (scene.query, scene.target_id, scene.answer_range) == EASY_1_2
 
 
-@pytest.mark.parametrize("level", ["medium", "hard"])
+@pytest.mark.parametrize("level", ["medium", pytest.param("hard", marks=pytest.mark.slow)])
 def test_rich_scenes_have_the_answer_that_they_say(level: str) -> None:
     for number in range(120):
         scene = clip_scene(level, 6, number)
@@ -181,6 +182,7 @@ def test_rich_events_lie_inside_the_clip_and_never_overlap(level: str) -> None:
                 last = event.end_seconds
 
 
+@pytest.mark.slow
 def test_the_hard_level_is_as_hard_as_promised() -> None:
     figures = level_statistics("hard", 3, 300)
     shares = figures["shares"]

@@ -72,7 +72,9 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", ["lora", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("full", "twice"))]
+)
 def test_stopped_and_resumed_is_as_if_never_stopped(world, tmp_path, mode):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(world, whole, **MODES[mode])

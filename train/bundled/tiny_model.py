@@ -6,6 +6,7 @@ vocabulary and the values in `stvg_config.json` differ.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ def build_tokenizer() -> Any:
     )
 
 
+@cache
 def _corpus() -> list[str]:
+    # The same at every call, and it takes seconds.
     prompt_id = bundle_config(SMALL).prompt_id
     texts = ["system\nYou are a helpful assistant.\n", "user\n", "assistant\n"]
     texts += [build_prompt(query, prompt_id) for query in EVERYTHING.values()]
