@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from stvg_r1_hub.answer.spellings import (
     MOST_DIGITS,
     plain,
     read_bare_ids,
+    read_frames,
     read_ids,
     read_last_times,
     read_times,
@@ -37,7 +39,9 @@ _STRICT_TIMES = re.compile(r"(?<!\d)(\d+(?:\.\d*)?) (?:to|and) (\d+(?:\.\d*)?)")
 """The official pattern for time alone; looking behind spares a try from every digit of a number."""
 
 
-def parse_answer(text: str, *, strict: bool = False) -> Answer:
+def parse_answer(
+    text: str, *, strict: bool = False, frame_times: Sequence[float] | None = None
+) -> Answer:
     """Read object IDs and a time range from the model's whole output.
 
     Strict: the official rules. The last closed `<answer>` block counts; in it the first
@@ -46,11 +50,14 @@ def parse_answer(text: str, *, strict: bool = False) -> Answer:
     XiaowZhang00/stvg-r1 @ 0bea9e5, described anew.
 
     Lenient (default): also several IDs, square brackets, units, dashes, `mm:ss`, commas as
-    decimal point, other labels, and a missing `</answer>` or no answer tags at all.
+    decimal point, other labels, JSON, Markdown, frames instead of seconds, and a missing
+    `</answer>` or no answer tags at all.
 
     Args:
         text: the model's output; nothing in it makes this function raise.
         strict: use the official rules alone.
+        frame_times: seconds of the frames that the model saw; with them an answer in frames,
+            counted from 1 unless it names a frame 0, is one in seconds.
 
     Returns:
         `rule` says what was forgiven, or is `"strict"`. When the text is unusable, or its times
@@ -60,16 +67,16 @@ def parse_answer(text: str, *, strict: bool = False) -> Answer:
     official = _parse_strictly(text)
     if strict:
         return official
-    answer = _more_of(official, text)
+    answer = _more_of(official, text, frame_times)
     remark = " ".join(text.rpartition("</answer>")[2].split()) if "</answer>" in text else ""
     return replace(answer, remark=remark[:MOST_REMARK]) if remark else answer
 
 
-def _more_of(official: Answer, text: str) -> Answer:
+def _more_of(official: Answer, text: str, frame_times: Sequence[float] | None) -> Answer:
     """The lenient answer where it agrees with the official one and sees more."""
     if official.problem == ID_TOO_LONG:
         return official
-    lenient = _parse_leniently(text, official.reasoning)
+    lenient = _parse_leniently(text, official.reasoning, frame_times)
     if not official.object_ids:
         return lenient
     # Both read something: the lenient one may see more (further IDs, 0:30, 3,5), never other.
@@ -171,11 +178,11 @@ def _problem_of_times(start: float, end: float) -> str | None:
     return None
 
 
-def _parse_leniently(text: str, reasoning: str) -> Answer:
+def _parse_leniently(text: str, reasoning: str, frame_times: Sequence[float] | None) -> Answer:
     text = plain(text)
     best: Answer | None = None
     for region, forgiven in regions_of(text):
-        answer = _read_region(region, forgiven, reasoning)
+        answer = _read_region(region, forgiven, reasoning, frame_times)
         if answer.object_ids and answer.start_seconds is not None:
             return answer
         # A last answer that declines is an answer; an earlier one must not overrule it.
@@ -188,11 +195,16 @@ def _parse_leniently(text: str, reasoning: str) -> Answer:
     return best
 
 
-def _read_region(region: str, forgiven: list[str], reasoning: str) -> Answer:
+def _read_region(
+    region: str, forgiven: list[str], reasoning: str, frame_times: Sequence[float] | None
+) -> Answer:
     if not region:
         return Answer((), None, None, reasoning, "lenient", "the answer block is empty")
     ids, id_notes = read_ids(region)
     start, end, time_notes, times_at = read_times(region)
+    frames = read_frames(region) if start is None or "no time label" in time_notes else None
+    if frames is not None:
+        (start, end), time_notes = _seconds_of(*frames, frame_times), ["frames"]
     if not ids:
         ids = read_bare_ids(region[:times_at])
         id_notes = ["no ID label"] if ids else []
@@ -201,11 +213,23 @@ def _read_region(region: str, forgiven: list[str], reasoning: str) -> Answer:
     elif not ids:
         problem = f"the answer names no object ID: {_excerpt(region)!r}"
     elif start is None or end is None:
-        problem = f"the answer names no time range: {_excerpt(region)!r}"
+        what = "no time range" if frames is None else "frames that are not those of the clip"
+        problem = f"the answer names {what}: {_excerpt(region)!r}"
     else:
         problem = _problem_of_times(start, end)
     notes = dict.fromkeys([*forgiven, *id_notes, *time_notes])
     return Answer(ids, start, end, reasoning, ", ".join(notes) or "other spelling", problem)
+
+
+def _seconds_of(
+    first: int, last: int, frame_times: Sequence[float] | None
+) -> tuple[float | None, float | None]:
+    """When the first frame begins and the last one ends; None where there are no such frames."""
+    base = min(first, 1)
+    if frame_times is None or not 0 <= first - base <= last - base < len(frame_times):
+        return None, None
+    following = min(last - base + 1, len(frame_times) - 1)
+    return float(frame_times[first - base]), float(frame_times[following])
 
 
 def _excerpt(text: str) -> str:

@@ -31,9 +31,12 @@ _THINK_CLOSE = re.compile(r"< ?/ ?think ?>", re.IGNORECASE)
 _ID_LABELS = [
     re.compile(r"\btarget[ _-]?ids?\b", re.IGNORECASE),
     re.compile(r"\b(?:(?:object|track|marker)[ _-]?)?ids?\b", re.IGNORECASE),
-    re.compile(r"\b(?:target|object|marker|number)s?\b(?=[ :=\"'#\[(]{1,4}\d)", re.IGNORECASE),
+    re.compile(
+        r"\b(?:target|object|marker|number(?:ed)?|label(?:l?ed)?)s?\b(?=[ :=\"'#\[(<]{1,4}\d)",
+        re.IGNORECASE,
+    ),
 ]
-_ID_LEAD = re.compile(r"[ :=\"'_`\[({#]{0,8}(?:(?:is|are) ?)?[\"'\[({#]{0,2}")
+_ID_LEAD = re.compile(r"[ :=\"'_`\[({#<]{0,8}(?:(?:is|are) ?)?[\"'\[({#<]{0,2}")
 _ID_NUMBER = re.compile(r"#?(\d+)")
 _ID_NEXT = re.compile(r" ?(?:, ?and|,|;|&|/|and|plus) ?(?:ids? ?)?(?=#?\d)", re.IGNORECASE)
 _NOT_AN_ID = re.compile(
@@ -53,18 +56,37 @@ _VALUE = (
 )
 _UNIT = r"( ?(?:seconds?|secs?|s)\b)?"
 _END = r"(?! ?%|[\d:])"
+_CLOSED = r"[\"'\])>:]{0,2}"
+_OPENED = r"[\"'\[(<]?(?:t ?= ?)?"
 _LABELLED_TIMES = re.compile(
-    r"([ :=\"'_`\[({]{0,8}(?:is ?)?(?:from |between )?[\[({]?)" + _VALUE + _UNIT
-    + r"([\"'\])]? ?(?:to|and|until|till|through|[-,;]|\.\.) ?[\"'\[(]?)"
+    r"([ :=\"'_`\[({]{0,8}(?:is ?)?(?:from |between )?[\[({<]?(?:t ?= ?)?)" + _VALUE + _UNIT
+    + rf"({_CLOSED} ?(?:to|and|until|till|through|[-,;]|\.\.) ?{_OPENED})"
     + _VALUE + _UNIT + _END,
     re.IGNORECASE,
 )  # fmt: skip
 _BARE_TIMES = re.compile(
     r"(?<![\w.,:%-])()" + _VALUE + _UNIT
-    + r"([\"'\])]? ?(?:to|until|till|through|-) ?[\"'\[(]?)"
+    + rf"({_CLOSED} ?(?:to|until|till|through|-) ?{_OPENED})"
     + _VALUE + _UNIT + _END,
     re.IGNORECASE,
 )  # fmt: skip
+_MOMENT = r"(?:[ _-]?(?:time(?:stamp)?|at|in|sec(?:ond)?s?|s)\b){0,2}[ :=\"'_`]{1,6}(?:is |at )?"
+_START_AND_END = re.compile(
+    rf"\b((?:start|begin)(?:s|ning)?{_MOMENT}){_VALUE}{_UNIT}"
+    rf"([^\d\[]{{0,12}}\b(?:end|stop|finish)(?:s|es)?{_MOMENT}){_VALUE}{_UNIT}{_END}",
+    re.IGNORECASE,
+)
+_FRAMES = (
+    re.compile(
+        r"\bframes?[ :#]{0,3}(\d{1,6}) ?(?:to|and|until|till|through|-) ?(?:frame ?#?)?(\d{1,6})\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:start|begin)(?:ning)?[ _-]?frame[ :=\"'_]{1,5}(\d{1,6})"
+        r"\D{1,12}\b(?:end|stop)[ _-]?frame[ :=\"'_]{1,5}(\d{1,6})\b",
+        re.IGNORECASE,
+    ),
+)
 _BARE_BETWEEN = re.compile(
     r"\b(between )" + _VALUE + _UNIT + "( and )" + _VALUE + _UNIT + _END, re.IGNORECASE
 )
@@ -92,12 +114,17 @@ class Times(NamedTuple):
 
 
 def reasoning_of(text: str) -> str:
-    """Content of the first think block; an unclosed one ends at the answer."""
+    """Content of the first think block; an unclosed one ends at the answer, an unopened begins it.
+
+    Servers that put the opening tag into the prompt do not send it back.
+    """
     opened = _THINK_OPEN.search(text)
-    if opened is None:
+    start = opened.end() if opened is not None else 0
+    closed = _THINK_CLOSE.search(text, start)
+    if opened is None and closed is None:
         return ""
-    closed = _THINK_CLOSE.search(text, opened.end()) or _ANSWER_OPEN.search(text, opened.end())
-    return text[opened.end() : closed.start() if closed else len(text)].strip()
+    closed = closed or _ANSWER_OPEN.search(text, start)
+    return text[start : closed.start() if closed else len(text)].strip()
 
 
 def plain(text: str) -> str:
@@ -133,7 +160,9 @@ def regions_of(text: str) -> list[tuple[str, list[str]]]:
 
 def _outside_think(text: str) -> str:
     """What stands before and after the think blocks."""
-    parts, position = [], 0
+    first, unopened = _THINK_OPEN.search(text), _THINK_CLOSE.search(text)
+    is_open = unopened is not None and (first is None or unopened.start() < first.start())
+    parts, position = [], unopened.end() if unopened is not None and is_open else 0
     while opened := _THINK_OPEN.search(text, position):
         parts.append(text[position : opened.start()])
         closed = _THINK_CLOSE.search(text, opened.end())
@@ -189,8 +218,17 @@ def read_times(region: str) -> Times:
         if found is not None:
             notes = [] if label[0].lower() == "time range" else ["time label"]
             return _times(found, notes, label.start())
+    apart = _START_AND_END.search(region)
+    if apart is not None:
+        return _times(apart, ["start and end apart"], apart.start())
     bare = _BARE_TIMES.search(region) or _BARE_BETWEEN.search(region)
     return _times(bare, ["no time label"], bare.start()) if bare else Times(None, None, [], 0)
+
+
+def read_frames(region: str) -> tuple[int, int] | None:
+    """First and last frame, where a region tells the time in frames."""
+    found = next((found for words in _FRAMES if (found := words.search(region))), None)
+    return (int(found[1]), int(found[2])) if found is not None else None
 
 
 def read_last_times(region: str) -> Times:

@@ -70,6 +70,63 @@ def test_lenient(text, ids, start, end, rule):
         assert strict == answer
 
 
+# What models write that were never trained for the grammar; nothing but IDs and times counts.
+UNTRAINED = [
+    ('```json\n{"object_id": 3, "start_time": 2.0, "end_time": 4.5}\n```', (3,), 2, 4.5),
+    ('{"id": 3, "start": "2.0s", "end": "4.5s"}', (3,), 2, 4.5),
+    ('{"target_id": 3, "start_time": "00:02", "end_time": "01:04.5"}', (3,), 2, 64.5),
+    ('[{"object_id": 3, "time_range": [2.0, 4.5]}]', (3,), 2, 4.5),
+    ('```json\n[\n {"id": 3, "start": 2.0, "end": 4.5, "label": "dog"}\n]\n```', (3,), 2, 4.5),
+    ('{"object_ids": [1, 3], "start": 2, "end": 4}', (1, 3), 2, 4),
+    ('{"answer": {"id": 3, "time": {"start": 2.0, "end": 4.5}}}', (3,), 2, 4.5),
+    ('{"id": "3", "start_seconds": 2.0, "end_seconds": 4.5}', (3,), 2, 4.5),
+    ('{"bbox_2d": [10, 20, 30, 40], "label": "3", "time": "2.0 to 4.5"}', (3,), 2, 4.5),
+    ("**Object ID:** 3\n**Start:** 2.0 s\n**End:** 4.5 s", (3,), 2, 4.5),
+    ("- **Target ID**: 3\n- **Time range**: 2.0 s to 4.5 s", (3,), 2, 4.5),
+    ("Target ID: **3**, Time range: **2.0 to 4.5**", (3,), 2, 4.5),
+    ("### Answer\nID: 3\nStart time: 2.0\nEnd time: 4.5", (3,), 2, 4.5),
+    ("The object is number 3, visible from 2.0s to 4.5s.", (3,), 2, 4.5),
+    ("The dog is labelled 3. It jumps between 0:02 and 0:04.", (3,), 2, 4),
+    ("The dog numbered 3 jumps; it starts at 2.0 s and ends at 4.5 s.", (3,), 2, 4.5),
+    ("Target ID: <3>, Time range: <2.0 to 4.5>", (3,), 2, 4.5),
+    ("Target ID: 3, Time range: <2.0 seconds> to <4.5 seconds>", (3,), 2, 4.5),
+    ("Target ID: 3, Time range: 2.00 s: to 4.50 s:", (3,), 2, 4.5),
+    ("Target ID: 3, Time range: t=2.0 to t=4.5", (3,), 2, 4.5),
+    ("\\boxed{Target ID: 3, Time range: 2.0 to 4.5}", (3,), 2, 4.5),
+    ("First I see 9, from 1 to 7.</think>\n\nTarget ID: 3, Time range: 2 to 4.5", (3,), 2, 4.5),
+    # Frames of a clip at 2 frames a second, the first of which is number 1.
+    ("Target ID: 3, Frames 5 to 9", (3,), 2, 4.5),
+    ("Target ID: 3, Time range: frame 5 to frame 9", (3,), 2, 4.5),
+    ("Object 3 in frames 5-9.", (3,), 2, 4.5),
+    ('{"id": 3, "start_frame": 5, "end_frame": 9}', (3,), 2, 4.5),
+    ("Target ID: 3, frames 0 to 3", (3,), 0, 2),
+    ("Target ID: 3, frames 18 to 20", (3,), 8.5, 9.5),
+    ("Target ID: 3, Time range: 2.0 to 4.5 (frames 7 to 8)", (3,), 2, 4.5),
+]
+
+
+@pytest.mark.parametrize(("text", "ids", "start", "end"), UNTRAINED)
+def test_what_untrained_models_write(text, ids, start, end):
+    times = [i / 2 for i in range(20)]
+    for whole in (text, f"<answer>{text}</answer>"):
+        if "</think>" in text and "<answer>" in whole:
+            continue
+        answer = parse_answer(whole, frame_times=times)
+        assert (answer.object_ids, answer.start_seconds, answer.end_seconds) == (ids, start, end)
+        assert answer.is_valid
+
+
+@pytest.mark.parametrize("text", ["Target ID: 3, frames 5 to 9", "ID 3, frames 15 to 90"])
+def test_frames_are_not_taken_for_seconds(text):
+    for times in (None, [0.0, 0.5, 1.0]):
+        answer = parse_answer(text, frame_times=times)
+        assert answer.start_seconds is None and "frames that are not those" in answer.problem
+
+
+def test_reasoning_whose_start_was_not_sent():
+    assert parse_answer(f"It moves.</think><answer>{GOOD}</answer>").reasoning == "It moves."
+
+
 GOOD = "Target ID: 4, Time range: 1 to 3"
 
 
@@ -189,6 +246,9 @@ def test_longest_id_is_read_and_one_more_digit_is_not():
         "1:" * 50_000,
         "1,1." * 25_000,
         "1 to " * 20_000,
+        "start 1 " * 12_000,
+        "frames 1 to " * 8_000,
+        "</think>" * 12_000,
         "between 1 " * 10_000,
         "id " * 33_000,
         "no " * 33_000,
@@ -196,7 +256,7 @@ def test_longest_id_is_read_and_one_more_digit_is_not():
         "[" * 100_000,
         "\u0301" * 100_000,
     ],
-    ids=range(18),
+    ids=range(21),
 )
 @pytest.mark.parametrize("read", [parse_answer, parse_time_answer])
 def test_no_text_is_slow(text, read):
