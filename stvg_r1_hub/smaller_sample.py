@@ -41,4 +41,4 @@ def halve_sample(marked: MarkedFrames, size_factor: int) -> MarkedFrames | None:
         model_height=height,
         model_width=width,
     )
-    return MarkedFrames(smaller, tuple(marked.drawn_ids[i] for i in kept))
+    return replace(marked, frames=smaller, drawn_ids=tuple(marked.drawn_ids[i] for i in kept))

@@ -224,6 +224,7 @@ def test_out_of_memory_asks_once_more_with_a_smaller_sample(clip: Path) -> None:
     assert small.frame_indices.tolist() == large.frame_indices[::2].tolist()
     area = [f.model_height * f.model_width for f in (large, small)]
     assert area[1] <= area[0] / 2
+    assert len(result.notes) == 2
     assert "4 frames" in result.warnings[-1] and "instead of 8" in result.warnings[-1]
     with pytest.raises(OutOfMemoryError):
         STVGPipeline(STVGConfig(), tracker, Forgetful(most_frames=2))("the dog", clip)

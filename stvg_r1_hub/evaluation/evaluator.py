@@ -106,10 +106,10 @@ class Evaluator:
             notes = sample.check_video(whole.info)
             shown = WindowSource(whole, *sample.clip_seconds) if sample.clip_seconds else whole
             pipeline = self._with_given_tracks(sample, whole, shown)
-            with pipeline.open(shown, query=queries, markers=markers) as clip:
-                if self.task == "mask" and any(t.masks is None for t in clip.tracks.tracks):
-                    pipeline.segmenter()  # Before the questions: it may be missing.
-                yield OpenClip(self, clip, shown, tuple(notes))
+            masks = markers and self.task == "mask"
+            with pipeline.open(shown, query=queries, masks=masks, markers=markers) as clip:
+                # Masks are made of the whole clip, not of the answered range.
+                yield OpenClip(self, replace(clip, masks=False), shown, tuple(notes))
 
     def _with_given_tracks(
         self, sample: AnnotatedSample, whole: VideoSource, shown: VideoSource

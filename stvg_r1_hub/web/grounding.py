@@ -217,7 +217,7 @@ def _files(
         card = markup.answer_card(result, remarks.notes)
         shared = ""
     else:
-        card = markup.answer_card(result, said=remarks.alike)
+        card = markup.answer_card(result, elsewhere=remarks.alike)
         shared = markup.shared([*remarks.notes, *remarks.alike])
     masks = None
     if any(box.mask for box in result.boxes):

@@ -82,13 +82,13 @@ def in_background(
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
-        told = None
+        reported = None
         while not wait([future], timeout=every_seconds).done:
-            told = latest
-            yield told
+            reported = latest
+            yield reported
         result = future.result()
-        if latest is not told:
-            yield latest  # However quick the work was, its last step is told.
+        if latest is not reported:
+            yield latest  # However quick the work was, its last step is reported.
         return result
     finally:
         cancelled.set()

@@ -98,16 +98,16 @@ def shared(sentences: Sequence[str]) -> str:
 
 
 def answer_card(
-    result: GroundingResult, notes: Sequence[str] = (), *, said: Sequence[str] = ()
+    result: GroundingResult, notes: Sequence[str] = (), *, elsewhere: Sequence[str] = ()
 ) -> str:
     """The answer in large letters, what it is about, and what should be known of it.
 
     Args:
         result: of one description.
         notes: sentences to add to its warnings.
-        said: warnings that stand elsewhere already.
+        elsewhere: warnings that are shown already.
     """
-    sentences = [*notes, *(warning for warning in result.warnings if warning not in said)]
+    sentences = [*notes, *(warning for warning in result.warnings if warning not in elsewhere)]
     query = f'<p class="stvg-query">{escape(result.query)}</p>'
     if not result.found or result.start_seconds is None or result.end_seconds is None:
         return (

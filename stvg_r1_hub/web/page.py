@@ -135,8 +135,8 @@ class Page(Layout):
         names = [f"{i}. {answer.summary}" for i, answer in enumerate(answers, start=1)]
         picker = gr.Radio(choices=names, value=names[0], visible=len(names) > 1)
         # The panel is still empty: on a slow line this is read until `_show` has filled it.
-        said = markup.progress("show", 0, None)
-        yield said, *idle, gr.Column(visible=True), answers, picker, skip
+        message = markup.progress("show", 0, None)
+        yield message, *idle, gr.Column(visible=True), answers, picker, skip
 
     @staticmethod
     def _report(
