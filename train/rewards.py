@@ -24,16 +24,16 @@ _SIDE = re.compile(r"\b(left|right)(?=\b|ward|most|wards)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model said."""
+    """What the model answered."""
 
     text: str
     """The whole output, special tokens removed."""
     mirrored_text: str | None = None
-    """What it said about the clip flipped left to right, asked with left and right exchanged."""
+    """Its answer about the clip flipped left to right, asked with left and right exchanged."""
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """What would have been right."""
 
     object_ids: tuple[int, ...]
@@ -69,7 +69,7 @@ class Truth:
         return self.start_seconds, self.end_seconds
 
 
-Reward = Callable[[Completion, Truth], float]
+Reward = Callable[[Completion, GroundTruth], float]
 
 
 def format_reward(text: str) -> float:
@@ -112,7 +112,7 @@ def total_reward(text: str, solution: Sequence[float]) -> float:
     return format_reward(text) + localization_reward(text, solution)
 
 
-def tiou_reward(completion: Completion, truth: Truth) -> float:
+def tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     """Temporal IoU of the answered and the true range, 0..1; 0 for an incomplete answer.
 
     `max(0, min(end, end') - max(start, start')) / (max(end, end') - min(start, start'))`. Source:
@@ -126,7 +126,7 @@ def tiou_reward(completion: Completion, truth: Truth) -> float:
     return temporal_iou(_time_range(answer), truth.time_range) if answer else 0.0
 
 
-def id_reward(completion: Completion, truth: Truth) -> float:
+def id_reward(completion: Completion, truth: GroundTruth) -> float:
     """1 when the answered ID is the true one, else 0; an answer without times scores 0 too.
 
     `1[ID = ID']`. Source: the second half of the official `iou_timestamp_reward`.
@@ -139,12 +139,12 @@ def id_reward(completion: Completion, truth: Truth) -> float:
     return float(answer is not None and answer.object_ids[0] == truth.object_ids[0])
 
 
-def well_formed_reward(completion: Completion, truth: Truth) -> float:
+def well_formed_reward(completion: Completion, truth: GroundTruth) -> float:
     """`1[think block, then answer block]`; source and exact rule: `format_reward`."""
     return format_reward(completion.text)
 
 
-def scaled_tiou_reward(completion: Completion, truth: Truth) -> float:
+def scaled_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     """Temporal IoU times the closeness of both ends, 0..1.
 
     `tIoU * (1 - |start - start'| / duration) * (1 - |end - end'| / duration)`, each factor at
@@ -162,7 +162,7 @@ def scaled_tiou_reward(completion: Completion, truth: Truth) -> float:
     return overlap
 
 
-def box_iou_reward(completion: Completion, truth: Truth) -> float:
+def box_iou_reward(completion: Completion, truth: GroundTruth) -> float:
     """vIoU of the answered object's boxes in the answered range with the annotated tube, 0..1.
 
     Sum of the box IoU over the frames of both, divided by the number of frames in either
@@ -187,7 +187,7 @@ def box_iou_reward(completion: Completion, truth: Truth) -> float:
     return tube_iou(predicted, truth.boxes)
 
 
-def ids_f1_reward(completion: Completion, truth: Truth) -> float:
+def ids_f1_reward(completion: Completion, truth: GroundTruth) -> float:
     """F1 of the answered set of IDs and the true one, 0..1, for queries about several objects.
 
     `2 * |both| / (|answered| + |true|)`. Own definition, the usual F1 of two sets. Read by the
@@ -200,7 +200,7 @@ def ids_f1_reward(completion: Completion, truth: Truth) -> float:
     return 2 * len(answered & true) / (len(answered) + len(true))
 
 
-def mirror_reward(completion: Completion, truth: Truth) -> float:
+def mirror_reward(completion: Completion, truth: GroundTruth) -> float:
     """Whether the flipped clip gets the same answer, 0..1: half for the ID, half the tIoU of both.
 
     `(1[ID = ID of the flipped clip] + tIoU of both ranges) / 2`. It says nothing about being

@@ -63,8 +63,6 @@ def frame_scores(
     boxes: Mapping[int, ArrayLike],
     true_boxes: Mapping[int, ArrayLike],
     frames: Sequence[int] | None = None,
-    *,
-    need_all: bool = False,
 ) -> FrameScores:
     """Scores of one sample.
 
@@ -74,10 +72,6 @@ def frame_scores(
         boxes: frame to predicted xyxy box; a frame without one has IoU 0.
         true_boxes: frame to true xyxy box.
         frames: only these frames exist; None for all.
-        need_all: refuse a true frame without a predicted box, as STCAT does.
-
-    Raises:
-        LookupError: with `need_all`, such a frame.
     """
     start, end = max(predicted_range[0], true_range[0]), min(predicted_range[1], true_range[1])
     hull = min(predicted_range[0], true_range[0]), max(predicted_range[1], true_range[1])
@@ -88,9 +82,6 @@ def frame_scores(
         tiou = common / (lengths - common)
     looked_at = sorted(true_boxes) if frames is None else [f for f in frames if f in true_boxes]
     true_frames = np.array(looked_at, dtype=np.int64)
-    for frame in looked_at:
-        if need_all and frame not in boxes:
-            raise LookupError(f"No prediction for frame {frame}")
     own = sorted(boxes)
     iou = frame_ious(
         np.array(own, dtype=np.int64),

@@ -44,52 +44,40 @@ def intersection_area(a: RLE, b: RLE) -> int:
     return int((cuts - starts)[in_a & in_b].sum())
 
 
-def region_similarity(truth: RLE, predicted: RLE, void: RLE | None = None) -> float:
+def region_similarity(truth: RLE, predicted: RLE) -> float:
     """J: intersection over union of two masks; 1 when both are empty.
-
-    Args:
-        truth: true mask.
-        predicted: answered mask.
-        void: pixels that count for neither.
 
     Raises:
         ValueError: masks of different sizes.
     """
-    if void is not None:
-        truth, predicted = _without(truth, void), _without(predicted, void)
     intersection = intersection_area(truth, predicted)
     union = mask_area(truth) + mask_area(predicted) - intersection
     return intersection / union if union else 1.0
 
 
-def boundary_accuracy(
-    truth: RLE, predicted: RLE, void: RLE | None = None, *, bound: float = BOUNDARY_SHARE
-) -> float:
+def boundary_accuracy(truth: RLE, predicted: RLE) -> float:
     """F: harmonic mean of how much of each boundary lies near the other one.
 
-    Near is within a disk of `bound` times the image diagonal, rounded up; a bound of 1 or more is
-    in pixels. Boundary pixels lie half a pixel to the top left; the bottom right pixel is never
-    one. Two masks without boundary agree (1), also when one of them covers the whole frame: then
-    0 is given if only the other has one.
+    Near is within a disk of `BOUNDARY_SHARE` times the image diagonal, rounded up. Boundary pixels
+    lie half a pixel to the top left; the bottom right pixel is never one. Two masks without
+    boundary agree (1), also when one of them covers the whole frame; 0 is given if only one has a
+    boundary.
 
     Raises:
         ValueError: masks of different sizes.
     """
     _check_sizes(truth, predicted)
     ours, theirs = decode_mask(predicted), decode_mask(truth)
-    if void is not None:
-        keep = ~decode_mask(void)
-        ours, theirs = ours & keep, theirs & keep
     height, width = theirs.shape
-    radius = bound if bound >= 1 else math.ceil(bound * math.hypot(height, width))
+    radius = math.ceil(BOUNDARY_SHARE * math.hypot(height, width))
     edge, true_edge = mask_boundary(ours), mask_boundary(theirs)
     n_edge, n_true = int(edge.sum()), int(true_edge.sum())
     if n_edge == 0 and n_true == 0:
         return 1.0
     if n_edge == 0 or n_true == 0:
         return 0.0
-    precision = int((edge & _grown(true_edge, int(radius))).sum()) / n_edge
-    recalled = int((true_edge & _grown(edge, int(radius))).sum()) / n_true
+    precision = int((edge & _grown(true_edge, radius)).sum()) / n_edge
+    recalled = int((true_edge & _grown(edge, radius)).sum()) / n_true
     total = precision + recalled
     return 2 * precision * recalled / total if total else 0.0
 
@@ -114,10 +102,6 @@ def _grown(edge: Mask, radius: int) -> Mask:
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disk = (x * x + y * y <= radius * radius).astype(np.uint8)
     return cv2.dilate(edge.astype(np.uint8), disk).astype(bool)
-
-
-def _without(mask: RLE, void: RLE) -> RLE:
-    return encode_mask(decode_mask(mask) & ~decode_mask(void))
 
 
 def _check_sizes(a: RLE, b: RLE) -> None:
@@ -157,39 +141,6 @@ def score_masks(truth: Sequence[RLE | None], predicted: Sequence[RLE | None]) ->
         region.append(region_similarity(true or blank, ours or blank))
         boundary.append(boundary_accuracy(true or blank, ours or blank))
     return MaskScores(float(np.mean(region)), float(np.mean(boundary)))
-
-
-def score_objects(
-    truth: Sequence[Sequence[RLE | None]],
-    predicted: Sequence[Sequence[RLE | None]],
-    *,
-    assign: bool = False,
-) -> list[MaskScores]:
-    """J and F of every true object of a clip, as DAVIS 2017 scores several of them.
-
-    Args:
-        truth: a list of objects, each one mask a frame.
-        predicted: the same; missing objects count as empty.
-        assign: match objects so that the mean of J and F is highest, as in the unsupervised
-            track, instead of by their order (semi-supervised track).
-
-    Returns:
-        One a true object, in the order of the predicted objects that were assigned to them.
-
-    Raises:
-        ValueError: more predicted objects than true ones without `assign`.
-    """
-    if len(predicted) > len(truth) and not assign:
-        raise ValueError(f"{len(predicted)} predicted objects for {len(truth)} true ones")
-    blank: list[RLE | None] = [None] * len(truth[0])
-    padded = [*predicted, *[blank] * (len(truth) - len(predicted))]
-    if not assign:
-        return [score_masks(*pair) for pair in zip(truth, padded, strict=True)]
-    from scipy.optimize import linear_sum_assignment
-
-    table = [[score_masks(true, ours) for true in truth] for ours in padded]
-    rows, columns = linear_sum_assignment([[-score.mean for score in row] for row in table])
-    return [table[row][column] for row, column in zip(rows, columns, strict=True)]
 
 
 def frame_statistics(values: ArrayLike) -> tuple[float, float, float]:

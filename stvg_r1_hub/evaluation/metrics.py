@@ -30,20 +30,6 @@ def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
     return float(intersection / union)
 
 
-def temporal_ious(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """`temporal_iou` of ranges at the same position of two `(N, 2)` arrays, as `(N,)`."""
-    first = np.asarray(a, dtype=np.float64).reshape(-1, 2)
-    second = np.asarray(b, dtype=np.float64).reshape(-1, 2)
-    with np.errstate(invalid="ignore"):
-        intersection = np.minimum(first[:, 1], second[:, 1]) - np.maximum(first[:, 0], second[:, 0])
-        union = np.maximum(first[:, 1], second[:, 1]) - np.minimum(first[:, 0], second[:, 0])
-    good = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1) & (intersection > 0)
-    iou: NDArray[np.float64] = np.divide(
-        intersection, union, out=np.zeros(len(first)), where=good & (union > 0)
-    )
-    return iou
-
-
 def tube_iou(
     predicted: Mapping[int, ArrayLike | None], truth: Mapping[int, ArrayLike | None]
 ) -> float:

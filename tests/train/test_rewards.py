@@ -10,7 +10,7 @@ from tests.builders import make_track
 from train.rewards import (
     REWARDS,
     Completion,
-    Truth,
+    GroundTruth,
     box_iou_reward,
     ids_f1_reward,
     localization_reward,
@@ -20,7 +20,7 @@ from train.rewards import (
     total_reward,
 )
 
-TRUTH = Truth((4,), 1.0, 3.0, 10.0)
+TRUTH = GroundTruth((4,), 1.0, 3.0, 10.0)
 
 
 def said(object_id, start, end, **more):
@@ -53,7 +53,7 @@ def test_box_iou():
     track = make_track(4, range(10), [0, 0, 10, 10])
     tracks = Tracks(100, 100, np.arange(10) * 1.0, (track,))
     # Frames 1 and 2 are true, half of each box; frames 2 and 3 are answered.
-    truth = Truth((4,), 1.0, 3.0, 10.0, tracks, {1: [0, 0, 10, 5], 2: [0, 0, 10, 5]})
+    truth = GroundTruth((4,), 1.0, 3.0, 10.0, tracks, {1: [0, 0, 10, 5], 2: [0, 0, 10, 5]})
     assert box_iou_reward(said(4, 2, 4), truth) == pytest.approx(0.5 / 3)
     assert box_iou_reward(said(5, 2, 4), truth) == 0
     assert box_iou_reward(Completion("no"), truth) == 0
@@ -66,7 +66,7 @@ def test_box_iou():
     [("1, 2", (1, 2), 1.0), ("1, 2", (2, 3), 0.5), ("7", (1, 2), 0.0), ("1", (1, 2), 2 / 3)],
 )
 def test_ids_f1(answered, true, expected):
-    truth = Truth(true, 1.0, 3.0, 10.0)
+    truth = GroundTruth(true, 1.0, 3.0, 10.0)
     assert ids_f1_reward(said(answered, 1, 3), truth) == pytest.approx(expected)
 
 
@@ -82,7 +82,7 @@ def test_mirror():
 @pytest.mark.parametrize("name", sorted(REWARDS))
 def test_where_nothing_is_right_saying_so_earns_everything(name):
     none = "<think></think><answer>Target ID: none</answer>"
-    nothing = Truth((), 0.0, 0.0, 10.0)
+    nothing = GroundTruth((), 0.0, 0.0, 10.0)
     reward = REWARDS[name]
     assert reward(Completion(none, mirrored_text=none), nothing) == 1
     guess = said(4, 1, 3).text

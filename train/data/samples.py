@@ -33,7 +33,7 @@ from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.structures import Frames
 from stvg_r1_hub.tracking import load_tracks
-from train.rewards import Truth
+from train.rewards import GroundTruth
 
 FORMAT_VERSION = 1
 SETTINGS, SAMPLES = "prepare.json", "samples.jsonl"
@@ -52,7 +52,7 @@ class TrainingSample:
     frames: NDArray[np.uint8]
     """`(T, h, w, 3)` RGB at the model's size, numbers drawn."""
     sample_fps: float
-    truth: Truth
+    truth: GroundTruth
     mirrored_frames: NDArray[np.uint8] | None = None
     """The clip flipped left to right, numbers drawn afterwards."""
     mirrored_prompt: str | None = None
@@ -137,7 +137,7 @@ class PreparedSamples:
             prompt=build_prompt(query, self.config.prompt_id),
             frames=read_frames(video / FRAMES, record["n_frames"]),
             sample_fps=record["sample_fps"],
-            truth=Truth(
+            truth=GroundTruth(
                 object_ids=tuple(record["object_ids"]),
                 start_seconds=record["start_seconds"],
                 end_seconds=record["end_seconds"],

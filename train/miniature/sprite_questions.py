@@ -16,7 +16,7 @@ from stvg_r1_hub.sprites.scene import Scene
 from train.bundled.sizes import SIZES, SMALL, ModelSize, bundle_config
 from train.bundled.sprite_samples import draw_sample
 from train.data.samples import TrainingSample
-from train.rewards import Truth
+from train.rewards import GroundTruth
 
 WORLD = 41
 """First part of the seeds: scenes of pre-training and of evaluation have other ones."""
@@ -61,13 +61,13 @@ class SpriteQuestions:
         )
 
 
-def taught_truth(answer: str, duration_seconds: float) -> Truth:
+def taught_truth(answer: str, duration_seconds: float) -> GroundTruth:
     """What a taught answer says, as ground truth."""
     right = parse_answer(answer, strict=True)
     if not right.object_ids:
-        return Truth((), 0.0, 0.0, duration_seconds)
+        return GroundTruth((), 0.0, 0.0, duration_seconds)
     assert right.start_seconds is not None and right.end_seconds is not None
-    return Truth(right.object_ids, right.start_seconds, right.end_seconds, duration_seconds)
+    return GroundTruth(right.object_ids, right.start_seconds, right.end_seconds, duration_seconds)
 
 
 def question_scene(level: str, seed: int, index: int, attempt: int = 0) -> Scene:

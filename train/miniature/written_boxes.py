@@ -33,7 +33,7 @@ from stvg_r1_hub.vlm.local import LocalVLM
 from train.bundled.sizes import ModelSize, bundle_config
 from train.data.samples import TrainingSample, as_frames
 from train.miniature.sprite_questions import SpriteQuestions, answerable_scene, size_of
-from train.rewards import Truth
+from train.rewards import GroundTruth
 
 PROMPT_ID = "sprites-boxes-v1"
 MOST_TOKENS = 64
@@ -58,7 +58,7 @@ class BoxQuestions(SpriteQuestions):
             prompt=build_prompt(scene.query, PROMPT_ID),
             frames=plain_frames(scene, self.size),
             sample_fps=bundle_config(self.size).sampling.fps,
-            truth=Truth((scene.target_id or 1,), start, end, scene.duration_seconds),
+            truth=GroundTruth((scene.target_id or 1,), start, end, scene.duration_seconds),
             target=written_answer(scene),
         )
 
