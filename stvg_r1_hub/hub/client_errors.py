@@ -97,8 +97,8 @@ def _not_sent(repo_id: str, error: BaseException) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     status = _status(error) if isinstance(error, HfHubHTTPError) else None
-    said = getattr(error, "server_message", None) or _one_line(error)
-    reason = " ".join(str(said).split())[:300].rstrip(".")
+    message = getattr(error, "server_message", None) or _one_line(error)
+    reason = " ".join(str(message).split())[:300].rstrip(".")
     if status in (401, 403, 404) or isinstance(error, PermissionError):
         return _no_access(repo_id, f"HTTP {status}: {reason}" if status else reason)
     if status is not None and 400 <= status < 500 and status not in (408, 429):

@@ -2,8 +2,8 @@
 
     limits    what an upload may be, checked before this process decodes it
     models    the models and trackers that the page offers, loaded once
-    zerogpu   the language model on a GPU that is lent for seconds
-    borrowed  tracking and masks there
+    zerogpu   the language model on a GPU that is lent for seconds; tracking and masks there are
+              in zerogpu_tracking
     jobs      long work in a thread: progress out, cancelling in; a line to wait in
     grounding one question asked of one upload -> files and HTML
     markup    values -> escaped HTML

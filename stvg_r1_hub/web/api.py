@@ -25,12 +25,12 @@ def add_endpoints(page: Page, *, fetch: bool = False) -> None:
         page: where to.
         fetch: also take the address of a video, which is all that an MCP client can give.
     """
-    shelf = page.grounder.shelf
+    registry = page.grounder.registry
     with page.blocks, gr.Row(visible=False):
         video = upload_only(gr.Video(label="video"), fetch=fetch)
         queries = gr.Textbox(label="queries", lines=2)
-        model = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="model")
-        tracker = gr.Dropdown(list(shelf.trackers), value="auto", label="tracker")
+        model = gr.Dropdown(list(registry.names), value=registry.names[0], label="model")
+        tracker = gr.Dropdown(list(registry.trackers), value="auto", label="tracker")
         masks = gr.Checkbox(label="masks")
         max_objects = gr.Number(0, precision=0, minimum=0, label="max_objects")
         results = gr.JSON(label="results")
@@ -43,7 +43,7 @@ def add_endpoints(page: Page, *, fetch: bool = False) -> None:
             concurrency_limit=None,  # Programs wait in the same line as people.
         )
         gr.Button().click(
-            lambda: {"models": list(shelf.names), "trackers": list(shelf.trackers)},
+            lambda: {"models": list(registry.names), "trackers": list(registry.trackers)},
             None,
             results,
             api_name="choices",

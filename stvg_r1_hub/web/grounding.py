@@ -34,7 +34,7 @@ from stvg_r1_hub.visual.pictures import keyframe_indices
 from stvg_r1_hub.web import markup
 from stvg_r1_hub.web.jobs import Line, free_memory_returned
 from stvg_r1_hub.web.limits import Limits, check_video
-from stvg_r1_hub.web.models import Settings, Shelf
+from stvg_r1_hub.web.models import ModelRegistry, Settings
 
 KEYFRAME_HEIGHT = 240
 _LOG = logging.getLogger(__name__)
@@ -81,11 +81,11 @@ class _Remarks:
 
 
 class Grounder:
-    """Answers visitors with the models of a shelf, one at a time on one machine."""
+    """Answers visitors with the models of a registry, one at a time on one machine."""
 
     def __init__(
         self,
-        shelf: Shelf,
+        registry: ModelRegistry,
         limits: Limits,
         folder: Path,
         *,
@@ -95,13 +95,13 @@ class Grounder:
         """Answer questions.
 
         Args:
-            shelf: the models.
+            registry: the models.
             limits: what may be asked.
             folder: where results go, a new folder each.
             at_once: questions worked on side by side.
             most_waiting: visitors in line behind these.
         """
-        self.shelf = shelf
+        self.registry = registry
         self.limits = limits
         self.folder = folder
         self.line = Line(at_once, most_waiting)
@@ -133,12 +133,12 @@ class Grounder:
         if known is not None and all(answer.files_exist() for answer in known):
             return known
         progress("load", 0, None)  # The model, or a tracker or masks that nobody chose before.
-        pipeline, notes = self.shelf.pipeline(settings)
+        pipeline, notes = self.registry.pipeline(settings)
         turn = self.line.turn(progress)
         remarks = _Remarks(tuple(notes))
         with turn, free_memory_returned(), _new_folder(self.folder) as folder:
             answers = _ask(pipeline, Path(video), queries, settings, remarks, folder, progress)
-        if key in _example_questions(self.shelf.names):
+        if key in _example_questions(self.registry.names):
             self._examples[key] = answers
         return answers
 

@@ -66,11 +66,11 @@ def launch(
     from stvg_r1_hub.hub import local_folder
     from stvg_r1_hub.web import zerogpu
     from stvg_r1_hub.web.api import add_endpoints
-    from stvg_r1_hub.web.borrowed import adapt, adapt_tracker
     from stvg_r1_hub.web.grounding import Grounder, sweep_forever
     from stvg_r1_hub.web.limits import TRIALS, Limits
-    from stvg_r1_hub.web.models import Shelf, default_models
+    from stvg_r1_hub.web.models import ModelRegistry, default_models
     from stvg_r1_hub.web.page import Page
+    from stvg_r1_hub.web.zerogpu_tracking import adapt, adapt_tracker
 
     pick_device(device)
     names = models or os.environ.get("STVG_MODELS", "").split() or default_models()
@@ -80,21 +80,21 @@ def launch(
         max_seconds=Limits.max_seconds if max_seconds is None else max_seconds,
         keep_seconds=keep_seconds,
     )
-    borrowed = zerogpu.is_zero_gpu()
-    shelf = Shelf(
+    on_zerogpu = zerogpu.is_zero_gpu()
+    registry = ModelRegistry(
         names,
         device=device,
-        adapt=adapt if borrowed else None,
-        adapt_tracker=adapt_tracker if borrowed else None,
+        adapt=adapt if on_zerogpu else None,
+        adapt_tracker=adapt_tracker if on_zerogpu else None,
     )
     # Inside gradio's own folder, so that results are served from where they are written.
     results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"
-    at_once = 4 if borrowed else 1
-    page = Page(Grounder(shelf, limits, results, at_once=at_once, most_waiting=QUEUE_SIZE))
+    at_once = 4 if on_zerogpu else 1
+    page = Page(Grounder(registry, limits, results, at_once=at_once, most_waiting=QUEUE_SIZE))
     add_endpoints(page, fetch=mcp)
-    if borrowed:
-        for name in shelf.names:
-            shelf.load(name)
+    if on_zerogpu:
+        for name in registry.names:
+            registry.load(name)
     sweep_forever(results, limits.keep_seconds)
     page.blocks.queue(max_size=4 * QUEUE_SIZE, default_concurrency_limit=8)
     TRIALS.stand_ready()
@@ -124,9 +124,9 @@ def launch(
         css_paths=[FOLDER / "page.css"],
         head=f"<script>{(FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
     )
-    if not borrowed:
+    if not on_zerogpu:
         # Not before: the page comes first.
-        shelf.load_in_background()
+        registry.load_in_background()
     if block:
         page.blocks.block_thread()
     return page, url

@@ -19,7 +19,7 @@ from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import (
     BUNDLED,
     TRACKER_LABELS,
-    Shelf,
+    ModelRegistry,
 )
 
 TITLE = "STVG-R1: where and when in this video?"
@@ -81,9 +81,9 @@ def upload_only(video: gr.Video, *, fetch: bool = False) -> gr.Video:
 class Layout:
     """All widgets, laid out; what they do is said elsewhere."""
 
-    def __init__(self, shelf: Shelf, limits: Limits) -> None:
+    def __init__(self, registry: ModelRegistry, limits: Limits) -> None:
         """Lay out the page for these models."""
-        self.shelf = shelf
+        self.registry = registry
         self.limits = limits
         with gr.Blocks(
             title=TITLE,
@@ -126,9 +126,9 @@ class Layout:
             self._settings()
 
     def _settings(self) -> None:
-        names = self.shelf.names
+        names = self.registry.names
         self.model = gr.Dropdown(list(names), value=names[0], label="Model")
-        trackers = [(TRACKER_LABELS.get(name, name), name) for name in self.shelf.trackers]
+        trackers = [(TRACKER_LABELS.get(name, name), name) for name in self.registry.trackers]
         self.tracker = gr.Dropdown(trackers, value="auto", label="What finds the objects")
         self.masks = gr.Checkbox(label="Outline the object with SAM 2 (masks)")
         self.max_objects = gr.Slider(
@@ -154,7 +154,7 @@ class Layout:
         )
 
     def _answer(self) -> None:
-        small = self.shelf.names[0] == BUNDLED
+        small = self.registry.names[0] == BUNDLED
         caution = markup.caution(ABOUT_BUNDLED) if small else ""
         self.status = gr.HTML(HOW.format(caution), elem_id="stvg-status", elem_classes="stvg-slot")
         self.answers = gr.State([], time_to_live=self.limits.keep_seconds)

@@ -56,7 +56,19 @@ def default_models() -> tuple[str, ...]:
     return (BUNDLED,) if pick_device("auto") == "cpu" else (PUBLISHED, BUNDLED)
 
 
-class Shelf:
+def tracker_of(model: str, tracker: str, config: TrackingConfig, device: str) -> Tracker:
+    """Load a tracker by name; `"auto"` may be the model's own."""
+    loaded, _ = load_tracker(
+        tracker,
+        config=config,
+        bundle=load_bundle(model).detector_home,
+        device=device,
+        segmenter=partial(load_segmenter, device=device),
+    )
+    return loaded
+
+
+class ModelRegistry:
     """Models by name, with the trackers that visitors asked for."""
 
     def __init__(
@@ -186,13 +198,7 @@ class Shelf:
             tracker = self._trackers.get(key)
             if tracker is None:
                 device = pick_device(self.device)
-                tracker, _ = load_tracker(
-                    settings.tracker,
-                    config=config,
-                    bundle=load_bundle(settings.model).detector_home,
-                    device=device,
-                    segmenter=partial(load_segmenter, device=device),
-                )
+                tracker = tracker_of(settings.model, settings.tracker, config, device)
                 if self._adapt_tracker is not None:
                     tracker = self._adapt_tracker(tracker, settings, config)
             with self._trackers_lock:

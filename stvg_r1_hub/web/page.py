@@ -52,7 +52,7 @@ class Page(Layout):
 
     def __init__(self, grounder: Grounder) -> None:
         """Lay out the page, and let its questions be answered by `grounder`."""
-        super().__init__(grounder.shelf, grounder.limits)
+        super().__init__(grounder.registry, grounder.limits)
         self.grounder = grounder
         with self.blocks:
             self._events()

@@ -1,9 +1,9 @@
-"""Models on ZeroGPU: a GPU that a Space borrows for the seconds of one call.
+"""ZeroGPU, a GPU that is lent to a Space for the seconds of one call; the language model there.
 
 Only what needs a GPU crosses to its process: the language model here, tracking and masks in
-`borrowed`. Reading, drawing and encoding stay outside. What crosses lies on the CPU: frames at
-the model's own size go in, texts come out. Off ZeroGPU the decorator does nothing and the same
-code runs in place.
+`zerogpu_tracking`. Reading, drawing and encoding stay outside. What crosses lies on the CPU:
+frames at the model's own size go in, texts come out. Off ZeroGPU the decorator does nothing and
+the same code runs in place.
 """
 
 from __future__ import annotations
@@ -72,15 +72,18 @@ def guessed_seconds(prompts: Sequence[str], video: MarkedFrames, max_new_tokens:
     return visual * SECONDS_PER_VISUAL_TOKEN * batches + answer * SECONDS_PER_ANSWER_TOKEN * batches
 
 
+def to_ask_for(seconds: float) -> int:
+    """Work and start. Small, because a visitor's quota must cover what is asked for."""
+    return min(LONGEST_SECONDS, max(10, round(START_SECONDS + seconds)))
+
+
 def gpu_seconds(name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int) -> int:
-    """Seconds to ask for. Small, because a visitor's quota must cover what is asked for."""
-    guessed = guessed_seconds(prompts, video, max_new_tokens)
-    wanted = START_SECONDS + 1.5 * guessed * _COST.ratio
-    return min(LONGEST_SECONDS, max(10, round(wanted)))
+    """Seconds to ask for."""
+    return to_ask_for(1.5 * guessed_seconds(prompts, video, max_new_tokens) * _COST.ratio)
 
 
 def on_gpu(seconds: Callable[..., int]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator: each call of the generator function borrows a GPU for so many seconds."""
+    """A decorator: each call of the generator function is lent a GPU for so many seconds."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         if spaces is None:
@@ -93,7 +96,7 @@ def on_gpu(seconds: Callable[..., int]) -> Callable[[Callable[..., Any]], Callab
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a borrowed call."""
+    """The end of a call on the GPU."""
 
     value: Any
     seconds: float
@@ -155,8 +158,8 @@ def _answer_on_gpu(
     yield from collect(work)
 
 
-class BorrowedGPU:
-    """A language model whose every question is one call on a borrowed GPU."""
+class ZeroGPUVLM:
+    """A language model whose every question is one call on ZeroGPU."""
 
     def __init__(self, name: str) -> None:
         """Use the model that is registered under a name."""

@@ -21,7 +21,7 @@ from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web import grounding, markup
 from stvg_r1_hub.web.grounding import Grounder, _example_questions, sweep
 from stvg_r1_hub.web.limits import Limits
-from stvg_r1_hub.web.models import Settings, Shelf
+from stvg_r1_hub.web.models import ModelRegistry, Settings
 from tests.media import write_clip
 from tests.web.test_markup import result
 
@@ -31,13 +31,13 @@ def silent(stage, done, total):
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    return Shelf(["tiny"], device="cpu")
+def registry():
+    return ModelRegistry(["tiny"], device="cpu")
 
 
 @pytest.fixture
-def grounder(shelf, tmp_path):
-    return Grounder(shelf, Limits(), tmp_path / "results")
+def grounder(registry, tmp_path):
+    return Grounder(registry, Limits(), tmp_path / "results")
 
 
 @pytest.mark.slow
@@ -127,10 +127,10 @@ def test_old_results_are_deleted(tmp_path):
     assert sweep(tmp_path / "missing", 50) == 0
 
 
-def test_marked_video_of_a_short_clip(tmp_path, shelf):
+def test_marked_video_of_a_short_clip(tmp_path, registry):
     """A sample that repeats its last frame still becomes a video with ascending times."""
     path = write_clip(tmp_path / "two.mp4", 2)
-    answers = Grounder(shelf, Limits(), tmp_path / "out").ground(
+    answers = Grounder(registry, Limits(), tmp_path / "out").ground(
         path, ["the dog"], Settings("tiny"), silent
     )
     with open_video(answers[0].marked) as marked:
@@ -145,7 +145,7 @@ SPRITES = sorted(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPRITES)
-def test_bundled_sprites_are_answered_right(shelf, name):
+def test_bundled_sprites_are_answered_right(registry, name):
     """Against the whole true tube, of the unseen scene that the file names."""
     values = json.loads((FOLDER / name).read_text(encoding="utf-8"))
     level, seed, number = re.match(
@@ -157,7 +157,7 @@ def test_bundled_sprites_are_answered_right(shelf, name):
     assert values["query"] == scene.query
     assert truth == (scene.answer_range or (None, None))
     assert (FOLDER / values["clip"]).stat().st_size < 100_000
-    pipeline, _ = shelf.pipeline(Settings("tiny"))
+    pipeline, _ = registry.pipeline(Settings("tiny"))
     answer = pipeline(values["query"], FOLDER / values["clip"])
     sample = read_sprites(level, int(seed), int(number) + 1, FOLDER)[-1]
     prediction = prediction_of(answer)

@@ -93,7 +93,7 @@ def test_uploads_and_results_are_deleted(
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "server"))
     page, url = launch(["tiny"], keep_seconds=8, block=False)
-    page.grounder.shelf.load("tiny")  # So that the answer comes before its time is over.
+    page.grounder.registry.load("tiny")  # So that the answer comes before its time is over.
 
     def kept() -> list[Path]:
         # The examples of the page are part of the page, and stay.

@@ -1,4 +1,4 @@
-"""Borrowed GPUs: the decorator in its no-op mode, the real process border, what refusals say."""
+"""ZeroGPU: the decorator in its no-op mode, the real process border, what refusals say."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.structures import MarkedFrames
-from stvg_r1_hub.web import borrowed as borrowed_work
-from stvg_r1_hub.web import zerogpu
+from stvg_r1_hub.web import zerogpu, zerogpu_tracking
 from tests.builders import make_frames, marked
 from tests.web.conftest import Demo
 
@@ -36,18 +35,18 @@ def test_answers_on_this_machine_are_those_of_the_pipeline(demo: Demo) -> None:
     from stvg_r1_hub import STVGPipeline
 
     reading = STVGPipeline.from_pretrained("tiny")
-    assert borrowed_work.adapt("tiny", reading).vlm is reading.vlm  # Reading needs no GPU.
+    assert zerogpu_tracking.adapt("tiny", reading).vlm is reading.vlm  # Reading needs no GPU.
     config = replace(reading.config, reads_notes=False)
     here = STVGPipeline(config, reading.tracker, reading.vlm.sight)
-    borrowed = borrowed_work.adapt("tiny", here)
-    assert borrowed.vlm is not here.vlm
-    assert borrowed(demo.query, demo.clip).raw_text == here(demo.query, demo.clip).raw_text
+    adapted = zerogpu_tracking.adapt("tiny", here)
+    assert adapted.vlm is not here.vlm
+    assert adapted(demo.query, demo.clip).raw_text == here(demo.query, demo.clip).raw_text
 
 
 @pytest.mark.slow
 def test_across_the_process_border(demo: Demo) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.web.borrowed_gpu", str(demo.clip), demo.query],
+        [sys.executable, "-m", "tests.web.zerogpu_process", str(demo.clip), demo.query],
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -16,8 +16,7 @@ from spaces.zero import api, wrappers
 
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.errors import Cancelled
-from stvg_r1_hub.web import borrowed as borrowed_work
-from stvg_r1_hub.web import zerogpu
+from stvg_r1_hub.web import zerogpu, zerogpu_tracking
 
 asked_seconds: list[float] = []
 
@@ -38,13 +37,13 @@ for name in ("init", "move", "unpatch", "enter_mode"):
 wrappers.torch.size = lambda: 0
 for module, name, seconds in (
     (zerogpu, "_answer_on_gpu", zerogpu.gpu_seconds),
-    (borrowed_work, "_track_on_gpu", borrowed_work._tracking_seconds),
-    (borrowed_work, "_segment_on_gpu", borrowed_work._masking_seconds),
+    (zerogpu_tracking, "_track_on_gpu", zerogpu_tracking._tracking_seconds),
+    (zerogpu_tracking, "_segment_on_gpu", zerogpu_tracking._masking_seconds),
 ):
     plain = getattr(module, name)
     setattr(module, name, wrappers.generator_function_wrapper(plain, seconds, None))
 # The bundled detector needs no GPU; here it is treated as one that does.
-borrowed_work.runs_on_cpu = lambda tracker: False
+zerogpu_tracking.runs_on_cpu = lambda tracker: False
 
 
 class HalfBoxes:
@@ -78,21 +77,21 @@ def main(clip: str, query: str) -> None:
     # Every question is one of the model that crosses the border.
     config = replace(reading.config, reads_notes=False)
     here = STVGPipeline(config, reading.tracker, reading.vlm.sight, segmenter=HalfBoxes())
-    borrowed = borrowed_work.adapt("tiny", here)
+    adapted = zerogpu_tracking.adapt("tiny", here)
     direct = here(query, clip)
     steps: list[tuple[str, int]] = []
-    result = borrowed(query, clip, progress=lambda stage, done, total: steps.append((stage, done)))
+    result = adapted(query, clip, progress=lambda stage, done, total: steps.append((stage, done)))
 
     def stop(stage: str, done: int, total: int | None) -> None:
         if stage in ("start", "answer"):
             raise Cancelled("enough")
 
     try:
-        borrowed(query, clip, progress=stop)
+        adapted(query, clip, progress=stop)
         cancelled = False
     except Cancelled:
         cancelled = True
-    masked, masked_here = borrowed(query, clip, masks=True), here(query, clip, masks=True)
+    masked, masked_here = adapted(query, clip, masks=True), here(query, clip, masks=True)
     values = {
         "same_tracks": repr(result.tracks) == repr(direct.tracks) and result.boxes == direct.boxes,
         "same_masks": masked.masks == masked_here.masks and any(masked.masks),
@@ -101,7 +100,7 @@ def main(clip: str, query: str) -> None:
         "stages": sorted({stage for stage, _ in steps}),
         "asked_seconds": asked_seconds,
         "cancelled": cancelled,
-        "again": borrowed(query, clip).raw_text == direct.raw_text,
+        "again": adapted(query, clip).raw_text == direct.raw_text,
     }
     print(json.dumps(values))
 

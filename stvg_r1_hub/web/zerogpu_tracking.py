@@ -1,4 +1,4 @@
-"""Tracking and masks on a borrowed GPU: frames go in, tracks or masks come out.
+"""Tracking and masks on ZeroGPU: frames go in, tracks or masks come out.
 
 Only trackers that need a GPU cross; one that runs on the CPU anyway stays outside. The GPU process
 may be older than a visitor's choice, so it loads what it does not have yet.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ import numpy as np
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.geometry import decode_mask, encode_mask
-from stvg_r1_hub.hub import load_bundle
 from stvg_r1_hub.pipeline import STVGPipeline
-from stvg_r1_hub.segmentation import load_segmenter, masks_of_tube
+from stvg_r1_hub.segmentation import masks_of_tube
 from stvg_r1_hub.structures import (
     RLE,
     Progress,
@@ -34,20 +32,18 @@ from stvg_r1_hub.tracking import (
     OnnxDetector,
     PrecomputedTracks,
     Tracker,
-    load_tracker,
 )
 from stvg_r1_hub.video import VideoSource
 from stvg_r1_hub.video.source import resize
-from stvg_r1_hub.web.models import Settings
+from stvg_r1_hub.web.models import Settings, tracker_of
 from stvg_r1_hub.web.zerogpu import (
-    LONGEST_SECONDS,
-    START_SECONDS,
-    BorrowedGPU,
+    ZeroGPUVLM,
     collect,
     on_gpu,
     pipeline_of,
     register,
     run,
+    to_ask_for,
 )
 
 MAX_SIDE = 1280
@@ -80,13 +76,7 @@ def runs_on_cpu(tracker: Tracker) -> bool:
 
 def _tracker(key: TrackerKey) -> Tracker:
     if key not in _TRACKERS:
-        _TRACKERS[key], _ = load_tracker(
-            key.tracker,
-            config=key.config,
-            bundle=load_bundle(key.model).detector_home,
-            device="cuda",
-            segmenter=partial(load_segmenter, device="cuda"),
-        )
+        _TRACKERS[key] = tracker_of(key.model, key.tracker, key.config, "cuda")
     return _TRACKERS[key]
 
 
@@ -97,7 +87,7 @@ def _tracking_seconds(
     query: str | Sequence[str] | None,
 ) -> int:
     each = SECONDS_PER_FRAME.get(key.tracker, SECONDS_PER_DETECTED_FRAME)
-    return min(LONGEST_SECONDS, max(10, round(START_SECONDS + each * len(frames))))
+    return to_ask_for(each * len(frames))
 
 
 @on_gpu(_tracking_seconds)
@@ -117,8 +107,8 @@ def _track_on_gpu(
     yield from collect(work)
 
 
-class BorrowedTracker:
-    """A tracker whose every video is one call on a borrowed GPU."""
+class ZeroGPUTracker:
+    """A tracker whose every video is one call on ZeroGPU."""
 
     def __init__(self, tracker: Tracker, key: TrackerKey) -> None:
         """Use a tracker that the GPU process can load by its key."""
@@ -131,16 +121,16 @@ class BorrowedTracker:
         """As the tracker itself wants them."""
         return self._tracker.frames_wanted(info)
 
-    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> BorrowedSession:
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> ZeroGPUSession:
         """Begin a video."""
-        return BorrowedSession(self._key, info, query)
+        return ZeroGPUSession(self._key, info, query)
 
 
-class BorrowedSession:
+class ZeroGPUSession:
     """Frames that wait for their one call."""
 
     def __init__(self, key: TrackerKey, info: VideoInfo, query: str | Sequence[str] | None) -> None:
-        """Use `BorrowedTracker.start`."""
+        """Use `ZeroGPUTracker.start`."""
         scale = min(1.0, MAX_SIDE / max(info.width, info.height))
         width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
         self._key, self._info, self._query = key, info, query
@@ -216,8 +206,7 @@ def _grown_mask(mask: RLE | None, info: VideoInfo) -> RLE | None:
 def _masking_seconds(
     name: str, tube: Tube, frames: Sequence[TimedFrame], height: int, width: int
 ) -> int:
-    wanted = START_SECONDS + SECONDS_PER_MASKED_FRAME * len(frames)
-    return min(LONGEST_SECONDS, max(10, round(wanted)))
+    return to_ask_for(SECONDS_PER_MASKED_FRAME * len(frames))
 
 
 @on_gpu(_masking_seconds)
@@ -235,8 +224,8 @@ def _segment_on_gpu(
     yield from collect(work)
 
 
-class BorrowedMasks:
-    """All masks of a tube as one call on a borrowed GPU."""
+class ZeroGPUMasks:
+    """All masks of a tube as one call on ZeroGPU."""
 
     def __init__(self, name: str) -> None:
         """Use the segmenter of a registered model."""
@@ -251,21 +240,21 @@ class BorrowedMasks:
         return masked
 
 
-def borrow(tracker: Tracker, key: TrackerKey) -> Tracker:
-    """The tracker on a borrowed GPU, or as it is when it needs none."""
-    return tracker if runs_on_cpu(tracker) else BorrowedTracker(tracker, key)
+def on_zerogpu(tracker: Tracker, key: TrackerKey) -> Tracker:
+    """The tracker on ZeroGPU, or as it is when it needs no GPU."""
+    return tracker if runs_on_cpu(tracker) else ZeroGPUTracker(tracker, key)
 
 
 def adapt_tracker(tracker: Tracker, settings: Settings, config: TrackingConfig) -> Tracker:
-    """A chosen tracker, for `models.Shelf`."""
-    return borrow(tracker, TrackerKey(settings.model, settings.tracker, config))
+    """A chosen tracker, for `models.ModelRegistry`."""
+    return on_zerogpu(tracker, TrackerKey(settings.model, settings.tracker, config))
 
 
 def adapt(name: str, pipeline: STVGPipeline) -> STVGPipeline:
-    """The same pipeline with all that needs a GPU on a borrowed one."""
+    """The same pipeline with all that needs a GPU on ZeroGPU."""
     register(name, pipeline)
     return pipeline.replace(
-        tracker=borrow(pipeline.tracker, TrackerKey(name, "auto", pipeline.config.tracking)),
-        vlm=None if pipeline.config.reads_notes else BorrowedGPU(name),  # Reading needs no GPU.
-        mask_maker=BorrowedMasks(name),
+        tracker=on_zerogpu(pipeline.tracker, TrackerKey(name, "auto", pipeline.config.tracking)),
+        vlm=None if pipeline.config.reads_notes else ZeroGPUVLM(name),  # Reading needs no GPU.
+        mask_maker=ZeroGPUMasks(name),
     )
