@@ -32,7 +32,7 @@ from stvg_r1_hub.hub import load_bundle
 from stvg_r1_hub.sprites.backdrops import photographed, smooth, textured
 from stvg_r1_hub.sprites.clips import clip_scene, write_clip
 from stvg_r1_hub.structures import Pixels
-from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, load_tracker
+from stvg_r1_hub.tracking import FRAMES_TO_CHOOSE_BY, ChoosingTracker, load_tracker
 from stvg_r1_hub.video import VideoSource, open_video
 
 SEED = 9100
@@ -76,7 +76,7 @@ def windows(name: str, frames: list[Pixels], fps: float, n: int) -> Iterator[Cas
 
 
 def still(kind: str, picture: Pixels, own: bool = False) -> Case:
-    return Case(kind, own, open_video([picture] * 2 * LOOKS, fps=10))
+    return Case(kind, own, open_video([picture] * 2 * FRAMES_TO_CHOOSE_BY, fps=10))
 
 
 def photographs(folder: Path) -> list[Pixels]:
@@ -143,7 +143,7 @@ def main() -> None:
         for case in cases(options, Path(folder)):
             with case.source as source:
                 began = time.process_time()
-                chosen, said = tracker.choose(source.stream(source.spread(LOOKS)))
+                chosen, said = tracker.choose(source.stream(source.spread(FRAMES_TO_CHOOSE_BY)))
                 seconds.setdefault(case.kind, []).append(time.process_time() - began)
             right.setdefault(case.kind, []).append((chosen is tracker.own) == case.own)
             if not right[case.kind][-1]:

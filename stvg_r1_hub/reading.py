@@ -11,7 +11,13 @@ from dataclasses import replace
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.structures import Frames, Progress, TimedFrame, Tracks
 from stvg_r1_hub.timings import timed
-from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, GivenTracks, Tracker, check_tracker
+from stvg_r1_hub.tracking import (
+    FRAMES_TO_CHOOSE_BY,
+    ChoosingTracker,
+    GivenTracks,
+    Tracker,
+    check_tracker,
+)
 from stvg_r1_hub.video import SampleBuffer, VideoInput, VideoSource, opened, plan_for
 
 
@@ -119,7 +125,7 @@ def _chosen(
     total = len(tracker.frames_wanted(source.info))
 
     def looked_at() -> Iterator[TimedFrame]:
-        for frame in source.stream(source.spread(LOOKS)):
+        for frame in source.stream(source.spread(FRAMES_TO_CHOOSE_BY)):
             if progress is not None:
                 progress("decode/track", 0, total)
             yield frame

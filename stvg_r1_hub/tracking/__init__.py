@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.by_name import TRACKERS, load_tracker
-from stvg_r1_hub.tracking.choosing import LOOKS, ChoosingTracker
+from stvg_r1_hub.tracking.choosing import FRAMES_TO_CHOOSE_BY, ChoosingTracker
 from stvg_r1_hub.tracking.detectors import OnnxDetector, TransformersDetector
 from stvg_r1_hub.tracking.interfaces import (
     Detector,
@@ -33,7 +33,7 @@ from stvg_r1_hub.tracking.ultralytics_detector import UltralyticsDetector
 from stvg_r1_hub.tracking.ultralytics_open import UltralyticsOpenDetector
 
 __all__ = [
-    "LOOKS",
+    "FRAMES_TO_CHOOSE_BY",
     "TRACKERS",
     "ChoosingTracker",
     "DetectionTracker",

@@ -1,8 +1,8 @@
 """What an object looks like, and where the film was cut: both from pixels of the one decode pass.
 
-A *look* is a colour histogram in CIELAB of the upper and the lower half of a box, weighted
+An *appearance* is a colour histogram in CIELAB of the upper and the lower half of a box, weighted
 towards the middle of the box so that background counts little. Its entries are square roots of
-shares, so the dot product b of two looks is their Bhattacharyya coefficient and sqrt(1 - b) their
+shares, so the dot product b of two of them is their Bhattacharyya coefficient and sqrt(1 - b) their
 Hellinger distance.
 """
 
@@ -19,8 +19,8 @@ PATCH_HEIGHT, PATCH_WIDTH = 24, 12
 _LARGE = 40_000
 """From so many pixels on, `shrink` adds up rows itself."""
 LIGHTNESS_BINS, COLOR_BINS = 6, 8
-LOOK_SIZE = 2 * (LIGHTNESS_BINS + 2 * COLOR_BINS)
-"""Length of a look: two halves of the box, one lightness and two colour histograms each."""
+APPEARANCE_SIZE = 2 * (LIGHTNESS_BINS + 2 * COLOR_BINS)
+"""Length of an appearance: two halves of the box, one lightness and two colour histograms each."""
 
 # A plain camera picture uses a third of the a* and b* range; the rest falls into the end bins.
 _COLOR_STRETCH = 3.0
@@ -60,17 +60,17 @@ def cut_patches(pixels: Pixels, boxes: NDArray[np.float32]) -> Pixels:
     return patches
 
 
-def looks_of(patches: Pixels) -> NDArray[np.float32]:
-    """Looks of patches as `cut_patches` cuts them, from any number of frames.
+def appearance_of(patches: Pixels) -> NDArray[np.float32]:
+    """Appearance of patches as `cut_patches` cuts them, from any number of frames.
 
     Returns:
-        `(N, LOOK_SIZE)` float32, each row of length 1.
+        `(N, APPEARANCE_SIZE)` float32, each row of length 1.
     """
     import cv2
 
     n = len(patches)
     if n == 0:
-        return np.zeros((0, LOOK_SIZE), np.float32)
+        return np.zeros((0, APPEARANCE_SIZE), np.float32)
     lab = cv2.cvtColor(patches.reshape(-1, PATCH_WIDTH, 3), cv2.COLOR_RGB2LAB).astype(np.float64)
     lab /= 255
     lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * _COLOR_STRETCH + 0.5, 0, 1)
@@ -80,8 +80,8 @@ def looks_of(patches: Pixels) -> NDArray[np.float32]:
     parts = [
         _soft_histogram(halves[..., c], weights, bin_count) for c, bin_count in enumerate(bins)
     ]
-    looks = np.concatenate(parts, axis=1).reshape(n, LOOK_SIZE)
-    return np.asarray(np.sqrt(looks / looks.sum(axis=1, keepdims=True)), dtype=np.float32)
+    histograms = np.concatenate(parts, axis=1).reshape(n, APPEARANCE_SIZE)
+    return np.asarray(np.sqrt(histograms / histograms.sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
 def shrink(pixels: Pixels, height: int, width: int) -> Pixels:

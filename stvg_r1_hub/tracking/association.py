@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.geometry import box_area
 from stvg_r1_hub.structures import Detections, TimedFrame, Tracks, VideoInfo
-from stvg_r1_hub.tracking.appearance import cut_patches, find_cuts, looks_of, thumbnail
+from stvg_r1_hub.tracking.appearance import appearance_of, cut_patches, find_cuts, thumbnail
 from stvg_r1_hub.tracking.class_groups import class_groups, wanted_classes
 from stvg_r1_hub.tracking.detectors import nms
 from stvg_r1_hub.tracking.finishing import drop_false, finish, smooth
@@ -44,9 +44,9 @@ class Sighting:
     """`(n, 4)` xyxy."""
     scores: NDArray[np.float64]
     class_ids: NDArray[np.int64]
-    looks: NDArray[np.float32]
+    appearance: NDArray[np.float32]
     """`(n, L)`."""
-    clear: NDArray[np.float64]
+    visible_fraction: NDArray[np.float64]
     """`(n,)` share of each box that no other covers."""
 
     def part(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Sighting:
@@ -57,8 +57,8 @@ class Sighting:
             self.boxes[index],
             self.scores[index],
             self.class_ids[index],
-            self.looks[index],
-            self.clear[index],
+            self.appearance[index],
+            self.visible_fraction[index],
         )
 
 
@@ -162,10 +162,10 @@ class DetectionSession:
             for timed, found in zip(batch, detected, strict=True)
         ]
         # One computation for all boxes of the batch: NumPy's cost is by the call.
-        looks = np.split(
-            looks_of(np.concatenate(patches)), np.cumsum([len(p) for p in patches])[:-1]
+        appearances = np.split(
+            appearance_of(np.concatenate(patches)), np.cumsum([len(p) for p in patches])[:-1]
         )
-        for timed, found, seen in zip(batch, detected, looks, strict=True):
+        for timed, found, seen in zip(batch, detected, appearances, strict=True):
             boxes = found.boxes.astype(np.float64)
             self._sightings.append(
                 Sighting(
@@ -174,8 +174,8 @@ class DetectionSession:
                     boxes=boxes,
                     scores=found.scores.astype(np.float64),
                     class_ids=found.class_ids,
-                    looks=seen,
-                    clear=_clear_share(boxes),
+                    appearance=seen,
+                    visible_fraction=visible_fraction(boxes),
                 )
             )
             self._shots.append(thumbnail(timed.pixels))
@@ -203,7 +203,7 @@ def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:
     return wanted
 
 
-def _clear_share(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def visible_fraction(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of each box `(N, 4)` that its worst rival leaves free, `(N,)` in 0..1."""
     if len(boxes) < 2:
         return np.ones(len(boxes))
@@ -268,6 +268,6 @@ def collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) ->
         boxes=np.array([s.boxes[i] for s, i in chosen], dtype=np.float64),
         scores=np.array([s.scores[i] for s, i in chosen], dtype=np.float64),
         class_ids=np.array([s.class_ids[i] for s, i in chosen], dtype=np.int64),
-        looks=np.array([s.looks[i] for s, i in chosen], dtype=np.float32),
-        clear=np.array([s.clear[i] for s, i in chosen], dtype=np.float64),
+        appearance=np.array([s.appearance[i] for s, i in chosen], dtype=np.float32),
+        visible_fraction=np.array([s.visible_fraction[i] for s, i in chosen], dtype=np.float64),
     )

@@ -14,7 +14,7 @@ from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, Video
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.interfaces import TrackingSession
 
-LOOKS = 12
+FRAMES_TO_CHOOSE_BY = 12
 """Frames of a video that are looked at, spread over it."""
 _COCO_EVERY = 4
 """COCO's detector takes several times as long, and looks at every so-manieth of them."""
@@ -60,8 +60,8 @@ class ChoosingTracker:
         """The tracker for a video.
 
         Args:
-            frames: `LOOKS` of them or fewer, spread over the video; at most a third of them is in
-                memory at once.
+            frames: `FRAMES_TO_CHOOSE_BY` of them or fewer, spread over the video; at most a third
+                of them is in memory at once.
 
         Returns:
             The tracker, and one sentence that says which it is and why.
@@ -109,7 +109,7 @@ class _UndecidedSession:
             self._session.update(frame)
             return
         self._first.append(frame)
-        if len(self._first) == LOOKS:
+        if len(self._first) == FRAMES_TO_CHOOSE_BY:
             self._decide()
 
     def _decide(self) -> tuple[DetectionTracker, str]:

@@ -3,8 +3,8 @@
 A tracker that walks through a video must decide at once; here the future is known. The linker
 (`association.link`) breaks a tracklet whenever it is in doubt, `split_at_crossings` breaks it
 again wherever two objects overlap, and `stitch` joins the pieces: every end is paired with every
-later beginning by where each would have been at the other's time, by size and by look, and one
-assignment over all pairs decides. Near joins come first, so the far ones are judged by longer,
+later beginning by where each would have been at the other's time, by size and by appearance, and
+one assignment over all pairs decides. Near joins come first, so the far ones are judged by longer,
 better known pieces.
 """
 
@@ -36,13 +36,13 @@ _POSITION_SPREAD = 0.15
 _SPEED_SPREAD = 0.45
 """Object sizes a second by which a prediction may go wrong."""
 _SIZE_SPREAD = 0.28
-_LOOK_USUAL, _LOOK_SPREAD = 0.05, 0.06
-"""Distance between two looks of one object that is normal, and how far it may exceed that."""
+_APPEARANCE_USUAL, _APPEARANCE_SPREAD = 0.05, 0.06
+"""Distance between two appearances of one object that is normal, and how far it may exceed that."""
 _BORDER_COST = 2.0
 """For each piece that ends or begins at the frame border: it left, so another one came."""
 _BORDER_SHARE = 0.005
 _MOTION_SECONDS = 1.0
-_LOOK_SECONDS = 2.0
+_APPEARANCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class Tracklet:
     """`(T,)` in 0..1."""
     class_ids: NDArray[np.int64]
     """`(T,)`."""
-    looks: NDArray[np.float32]
-    """`(T, L)` from `appearance.looks_of`."""
-    clear: NDArray[np.float64]
+    appearance: NDArray[np.float32]
+    """`(T, L)` from `appearance.appearance_of`."""
+    visible_fraction: NDArray[np.float64]
     """`(T,)` share of the box that no other box of the frame covers, in 0..1."""
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ def stitch(
 
 
 def split_at_crossings(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
-    """Cut both tracklets where their overlap peaks, so that look and motion decide anew."""
+    """Cut both tracklets where their overlap peaks, so that appearance and motion decide anew."""
     met: dict[tuple[int, int], list[tuple[int, float]]] = {}
     for frame, owners, boxes in _by_frame(tracklets):
         overlap = np.triu(box_iou(boxes, boxes), 1)
@@ -213,12 +213,12 @@ def _join_costs(
     backward = np.sum((moved - starts.velocity * gap[:, None]) ** 2, axis=1)
     position = (forward + backward) / (2 * size * spread) ** 2 + np.log(spread / _POSITION_SPREAD)
     extent = np.sum(np.log(ends.sides / starts.sides) ** 2, axis=1) / (2 * _SIZE_SPREAD**2)
-    distance = np.sqrt(np.clip(1 - np.sum(ends.look * starts.look, axis=1), 0, 1))
-    look = np.clip(distance - _LOOK_USUAL, 0, None) ** 2 / (2 * _LOOK_SPREAD**2)
+    distance = np.sqrt(np.clip(1 - np.sum(ends.appearance * starts.appearance, axis=1), 0, 1))
+    appearance = np.clip(distance - _APPEARANCE_USUAL, 0, None) ** 2 / (2 * _APPEARANCE_SPREAD**2)
     at_border = _touches_border(ends.box, width, height).astype(float)
     at_border += _touches_border(starts.box, width, height)
     border = _BORDER_COST * at_border * (gap > max(border_gap, GAP_LEVELS_SECONDS[0]) + 1e-6)
-    return np.asarray(position + extent + look + border)
+    return np.asarray(position + extent + appearance + border)
 
 
 def _touches_border(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
@@ -264,7 +264,7 @@ class _Side:
     center: NDArray[np.float64]
     velocity: NDArray[np.float64]
     sides: NDArray[np.float64]
-    look: NDArray[np.float64]
+    appearance: NDArray[np.float64]
 
     @classmethod
     def of(cls, tracklets: Sequence[Tracklet], *, at_end: bool) -> _Side:
@@ -288,12 +288,12 @@ def _side_state(
     sides = np.maximum(np.median(boxes[:, 2:] - boxes[:, :2], axis=0), 1.0)
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     center, velocity = _fit_line(tracklet.times[near] - time, centers)
-    seen = age <= _LOOK_SECONDS
+    seen = age <= _APPEARANCE_SECONDS
     # A box that another one covers shows the other one's colours.
-    weights = tracklet.scores[seen] * (tracklet.clear[seen] ** 2 + 0.01)
-    look = (tracklet.looks[seen] * weights[:, None]).sum(axis=0)
-    look = look / max(float(np.linalg.norm(look)), 1e-9)
-    return time, tracklet.boxes[which], center, velocity, sides, look
+    weights = tracklet.scores[seen] * (tracklet.visible_fraction[seen] ** 2 + 0.01)
+    appearance = (tracklet.appearance[seen] * weights[:, None]).sum(axis=0)
+    appearance = appearance / max(float(np.linalg.norm(appearance)), 1e-9)
+    return time, tracklet.boxes[which], center, velocity, sides, appearance
 
 
 def _fit_line(

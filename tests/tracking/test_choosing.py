@@ -18,7 +18,13 @@ from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.sprites.clips import clip_scene, frame_times
 from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.structures import Pixels
-from stvg_r1_hub.tracking import LOOKS, ChoosingTracker, DetectionTracker, Tracker, load_tracker
+from stvg_r1_hub.tracking import (
+    FRAMES_TO_CHOOSE_BY,
+    ChoosingTracker,
+    DetectionTracker,
+    Tracker,
+    load_tracker,
+)
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
@@ -58,7 +64,7 @@ def with_emoji(pixels: Pixels, *kinds: str, side: int = 80) -> Pixels:
 
 def choice(tracker: ChoosingTracker, frames: Sequence[Pixels]) -> tuple[str, str]:
     with open_video(list(frames), fps=10) as source:
-        chosen, message = tracker.choose(source.stream(source.spread(LOOKS)))
+        chosen, message = tracker.choose(source.stream(source.spread(FRAMES_TO_CHOOSE_BY)))
     return ("own" if chosen is tracker.own else "coco"), message
 
 
@@ -87,7 +93,7 @@ def test_photographs_and_nothing_are_for_coco(tracker: ChoosingTracker, shown: P
 def test_a_clip_with_both_says_so(tracker: ChoosingTracker) -> None:
     alone = picture("astronaut")
     few = with_emoji(alone, "frog", "octopus")
-    chosen, message = choice(tracker, [few] * LOOKS)
+    chosen, message = choice(tracker, [few] * FRAMES_TO_CHOOSE_BY)
     assert chosen == "own" and "frog" in message and "octopus" in message
     assert message.endswith("also sees person, which only tracker 'coco' follows.")
     chosen, message = choice(tracker, [*[with_emoji(alone, "frog")] * 3, *[alone] * 9])
@@ -143,7 +149,9 @@ def test_who_has_only_a_stream_is_judged_by_its_beginning(tracker: ChoosingTrack
         stream = source.stream(tracker.frames_wanted(source.info))
         tracks = tracked(tracker, stream, source.info)
         assert tracks.tracker == "detector" and "own detector, because" in tracks.warnings[0]
-        assert len(tracks.tracks[0].frame_indices) > LOOKS  # The frames looked at are not lost.
+        assert (
+            len(tracks.tracks[0].frame_indices) > FRAMES_TO_CHOOSE_BY
+        )  # The frames looked at are not lost.
 
 
 def test_looking_can_be_cancelled(tracker: ChoosingTracker) -> None:

@@ -1,14 +1,14 @@
-"""Joining pieces, cutting at crossings, smoothing, doubles, looks and cuts of the film."""
+"""Joining pieces, cutting at crossings, smoothing, doubles, appearance and cuts of the film."""
 
 import cv2
 import numpy as np
 import pytest
 
 from stvg_r1_hub.tracking.appearance import (
-    LOOK_SIZE,
+    APPEARANCE_SIZE,
+    appearance_of,
     cut_patches,
     find_cuts,
-    looks_of,
     shrink,
     thumbnail,
 )
@@ -19,22 +19,22 @@ STEP = 0.1
 
 
 def piece(
-    frames: range, left: float, speed: float = 20.0, *, look: int = 0, size: float = 40.0
+    frames: range, left: float, speed: float = 20.0, *, appearance: int = 0, size: float = 40.0
 ) -> Tracklet:
     """A square at `left` in its first frame, moving right by `speed` pixels a second."""
     n = len(frames)
     times = np.array(frames) * STEP
     x = left + speed * (times - times[0])
-    looks = np.zeros((n, LOOK_SIZE), np.float32)
-    looks[:, look] = 1
+    one_hot = np.zeros((n, APPEARANCE_SIZE), np.float32)
+    one_hot[:, appearance] = 1
     return Tracklet(
         frames=np.array(frames, dtype=np.int64),
         times=times,
         boxes=np.stack([x, np.full(n, 100.0), x + size, np.full(n, 100.0 + size)], axis=1),
         scores=np.full(n, 0.9),
         class_ids=np.zeros(n, dtype=np.int64),
-        looks=looks,
-        clear=np.ones(n),
+        appearance=one_hot,
+        visible_fraction=np.ones(n),
     )
 
 
@@ -51,7 +51,7 @@ def test_a_gap_on_the_same_course_is_joined() -> None:
     "second",
     [
         piece(range(30, 50), 400),  # elsewhere
-        piece(range(30, 50), 160, look=3),  # another look
+        piece(range(30, 50), 160, appearance=3),  # looks different
         piece(range(30, 50), 160, size=90.0),  # another size
         piece(range(90, 110), 280),  # too late
     ],
@@ -69,8 +69,11 @@ def test_what_left_through_the_border_does_not_come_back() -> None:
 
 
 def test_the_best_of_two_continuations_wins() -> None:
-    ends = [piece(range(20), 100, 0.0, look=0), piece(range(20), 180, 0.0, look=3)]
-    starts = [piece(range(25, 45), 180, 0.0, look=3), piece(range(25, 45), 100, 0.0, look=0)]
+    ends = [piece(range(20), 100, 0.0, appearance=0), piece(range(20), 180, 0.0, appearance=3)]
+    starts = [
+        piece(range(25, 45), 180, 0.0, appearance=3),
+        piece(range(25, 45), 100, 0.0, appearance=0),
+    ]
     objects = stitch([*ends, *starts], width=640, height=480, step_seconds=STEP)
     assert sorted(len(t) for t in objects) == [40, 40]
     assert all(len(set(t.boxes[:, 0].tolist())) == 1 for t in objects)
@@ -155,12 +158,12 @@ def test_looks_of_many_frames_are_those_of_each() -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, 100, 200, 3), np.uint8)
     boxes = [np.array([[5, 5, 60, 90]] * n, np.float32).reshape(-1, 4) + n for n in (2, 0, 3)]
-    together = looks_of(
+    together = appearance_of(
         np.concatenate([cut_patches(*both) for both in zip(frames, boxes, strict=True)])
     )
     assert np.array_equal(
         together,
-        np.concatenate([looks_of(cut_patches(*b)) for b in zip(frames, boxes, strict=True)]),
+        np.concatenate([appearance_of(cut_patches(*b)) for b in zip(frames, boxes, strict=True)]),
     )
 
 
@@ -171,15 +174,15 @@ def test_looks_tell_colours_and_halves_apart() -> None:
     pixels[20:50, 110:140], pixels[50:80, 110:140] = (200, 20, 20), (20, 20, 200)
     pixels[20:50, 160:190], pixels[50:80, 160:190] = (20, 20, 200), (200, 20, 20)
     boxes = np.array([[x, 20, x + 30, 80] for x in (10, 60, 110, 160)], np.float32)
-    looks = looks_of(cut_patches(pixels, boxes))
-    assert looks.shape == (4, LOOK_SIZE) and looks.dtype == np.float32
-    assert np.allclose(np.linalg.norm(looks, axis=1), 1, atol=1e-5)
-    alike = looks @ looks.T
+    appearance = appearance_of(cut_patches(pixels, boxes))
+    assert appearance.shape == (4, APPEARANCE_SIZE) and appearance.dtype == np.float32
+    assert np.allclose(np.linalg.norm(appearance, axis=1), 1, atol=1e-5)
+    alike = appearance @ appearance.T
     assert alike[0, 1] > 0.999
     assert alike[0, 2] < 0.9 and alike[2, 3] < 0.8
     nothing, outside = np.zeros((0, 4), np.float32), np.array([[-9, -9, 0.2, 0.2]], np.float32)
-    assert looks_of(cut_patches(pixels, nothing)).shape == (0, LOOK_SIZE)
-    assert np.isfinite(looks_of(cut_patches(pixels, outside))).all()
+    assert appearance_of(cut_patches(pixels, nothing)).shape == (0, APPEARANCE_SIZE)
+    assert np.isfinite(appearance_of(cut_patches(pixels, outside))).all()
 
 
 def scene(shade: int, n: int, shift: int = 0) -> list[np.ndarray]:
