@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
+from stvg_r1_hub.vlm.decoding import Decoder, is_shortage
 from stvg_r1_hub.vlm.inputs import InputBuilder, VideoGrid, padded
 from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
 from stvg_r1_hub.vlm.packed_attention import (
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PROMPTS_AT_ONCE = 16
 """Questions about one clip that share a batch; more are asked in turns."""
-_NO_MEMORY = ("out of memory", "can't allocate memory")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,13 @@ class LocalVLM:
     """A Qwen-VL checkpoint and its processor; build one with `from_pretrained`."""
 
     def __init__(
-        self, model: Any, processor: Any, config: STVGConfig, warnings: tuple[str, ...] = ()
+        self,
+        model: Any,
+        processor: Any,
+        config: STVGConfig,
+        warnings: tuple[str, ...] = (),
+        *,
+        static_cache: bool | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -57,12 +63,14 @@ class LocalVLM:
             processor: its processor.
             config: how its frames and positions are made.
             warnings: what was noticed while loading, one sentence each.
+            static_cache: as in `from_pretrained`.
         """
         self.warnings = warnings
         self.model = model.eval()
         self.processor = processor
         self.config = config
         self.inputs = InputBuilder.of(model, processor, config.position_rule)
+        self._decoder = Decoder(model, processor.tokenizer, static_cache)
         use_packed_attention(self.model.model.visual)
         use_product_for_patches(self.model.model.visual)
 
@@ -78,6 +86,7 @@ class LocalVLM:
         dtype: str | None = None,
         attn_implementation: str | None = None,
         quantization: str | None = None,
+        static_cache: bool | None = None,
     ) -> LocalVLM:
         """Load weights (safetensors only, no remote code) and processor.
 
@@ -91,6 +100,9 @@ class LocalVLM:
             attn_implementation: as in transformers; None is flash-attention where it is
                 installed and can run, else `"sdpa"`.
             quantization: `"4bit"`, `"8bit"` (bitsandbytes), `"int8"` (torchao) or None.
+            static_cache: True compiles decoding on a CUDA device, which makes the first answer
+                wait and the others faster; None does so once enough was generated for it to pay;
+                False never does.
 
         Raises:
             ModelError: not a Qwen-VL checkpoint, or it cannot be loaded.
@@ -126,7 +138,7 @@ class LocalVLM:
             raise ModelError(
                 f"Cannot load the language model of {folder}: {first_line(error)[:150]}."
             ) from error
-        return cls(model, processor, config, warnings)
+        return cls(model, processor, config, warnings, static_cache=static_cache)
 
     def encode(self, video: MarkedFrames) -> EncodedVideo:
         """Run the vision tower once over a clip."""
@@ -211,26 +223,10 @@ class LocalVLM:
         progress: Progress | None,
     ) -> list[str]:
         import torch
-        from transformers import StoppingCriteriaList
 
         with self._within_memory(), torch.inference_mode():
             inputs = self.model_inputs(prompts, video)
-            prompt_length = inputs["input_ids"].shape[1]
-
-            def report(ids: torch.Tensor, scores: Any, **unused: Any) -> torch.Tensor:
-                if progress is not None:
-                    progress("answer", ids.shape[1] - prompt_length, max_new_tokens)
-                return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-
-            output = self.model.generate(
-                **inputs,
-                max_new_tokens=max_new_tokens,
-                stopping_criteria=StoppingCriteriaList([report]),
-            )
-        texts: list[str] = self.processor.batch_decode(
-            output[:, prompt_length:], skip_special_tokens=True
-        )
-        return texts
+            return self._decoder.answers(inputs, max_new_tokens=max_new_tokens, progress=progress)
 
     def _within_memory(self) -> AbstractContextManager[None]:
         return within_memory(
@@ -267,7 +263,7 @@ def within_memory(device: Any, remedy: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(words in str(error).lower() for words in _NO_MEMORY):
+        if not is_shortage(error):
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
