@@ -1,7 +1,10 @@
 """What a model reads is the same in serving, training, evaluation and at a server."""
 
+import base64
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -9,12 +12,13 @@ from stvg_r1_hub.evaluation.asking import Asker
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.sprites.clips import true_tracks
+from stvg_r1_hub.structures import Frames
 from stvg_r1_hub.tracking import save_tracks
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
 from stvg_r1_hub.vlm.inputs import InputBuilder, TokenRow, padded
 from stvg_r1_hub.vlm.local import LocalVLM
 from stvg_r1_hub.vlm.resizing import model_frames
-from stvg_r1_hub.vlm.server import ServerVLM
+from stvg_r1_hub.vlm.server.inputs import as_frames as send_frames
 from tests import tiny_checkpoints
 from tests.evaluation import layouts
 from train.bundled.collate import Collator
@@ -121,12 +125,34 @@ def test_the_bundled_models_training_asks_as_serving_does(world):
     torch.testing.assert_close(patches, pixels, atol=1e-5, rtol=0)
 
 
-def test_a_server_is_sent_what_becomes_the_same_tokens(world):
+def picture_of(data):
+    """An `(H, W, 3)` RGB picture, of a JPEG in base64."""
+    values = np.frombuffer(base64.b64decode(data), np.uint8)
+    return cv2.imdecode(values, cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_a_server_is_sent_what_becomes_the_same_inputs(world):
+    """Frames one by one with their times, put together again as vLLM does."""
     _, _, pipeline = world
     vlm = pipeline.vlm
-    ids, *_ = asked(vlm)
-    sent = ServerVLM("http://localhost:1/v1").encode(vlm.clips[-1])
-    assert sent.n_tokens == int((ids == vlm.model.config.video_token_id).sum())
+    (prompt,), _, _ = vlm.questions[-1]
+    ids, positions, _, pixels = asked(vlm)
+    frames = vlm.clips[-1].frames
+    sent = send_frames(frames)
+    (part,) = sent.parts
+    pictures = part["video_url"]["url"].split(",")[1:]
+    arrived = np.stack([picture_of(data) for data in pictures])
+    told = sent.fields["media_io_kwargs"]["video"]
+    times = np.array(told["frames_indices"]) / told["fps"]
+    fps = len(arrived) / told["duration"]
+    there = Frames(arrived, np.arange(len(arrived)), times, fps, *arrived.shape[1:3])
+    inputs = vlm.inputs.prompt_inputs(prompt, there)
+    assert torch.equal(inputs.input_ids, ids) and torch.equal(inputs.position_ids, positions)
+    assert inputs.video.pixel_values.shape == pixels.shape
+    level = 1 / 255 / 0.26  # of a colour, as the model reads it
+    assert (inputs.video.pixel_values - pixels).abs().mean() < level
+    video_tokens = int((ids == vlm.model.config.video_token_id).sum())
+    assert sent.least_tokens == video_tokens // 2
 
 
 @pytest.mark.parametrize("rule", ["transformers-4.50", "installed"])
