@@ -36,11 +36,12 @@ def test_every_example_is_found_by_its_name() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["street", "street-leaving"])
-def test_questions_about_the_street_are_answered_right(name: str) -> None:
+def test_questions_about_the_street_are_answered_right(
+    name: str, tiny: stvg_r1_hub.STVGPipeline
+) -> None:
     """Who it is was read off the pictures: points inside of the right one, and when."""
     values = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    pipeline = stvg_r1_hub.STVGPipeline.from_pretrained("tiny", device="cpu")
-    answer = pipeline(values["query"], example_video(name))
+    answer = tiny(values["query"], example_video(name))
     truth = (values["true_start_seconds"], values["true_end_seconds"])
     assert answer.found and temporal_iou((answer.start_seconds, answer.end_seconds), truth) > 0.7
     boxes = {round(box.time_seconds, 1): box.xyxy for box in answer.boxes}

@@ -501,7 +501,9 @@ def test_ground_prints_only_json_and_writes_one_file_a_query(tmp_path: Path) -> 
 
 @needs_tiny
 @pytest.mark.slow
-def test_masks_of_a_segmenter_by_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_masks_of_a_segmenter_by_folder(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = tiny_sam2.save_checkpoint(tmp_path / "sam2")
     out = tmp_path / "r.json"
     asked = ["ground", str(DEMO_CLIP), "the dog jumping", "--masks", "--json", str(out)]
@@ -514,7 +516,7 @@ def test_masks_of_a_segmenter_by_folder(tmp_path: Path, capfd: pytest.CaptureFix
     assert cli.main([*asked, "--segmenter", str(tmp_path / "none")]) == 2
     assert_one_sentence(capfd.readouterr().err.splitlines(keepends=True)[-1])
     assert not out.exists()
-    tracks = ["track", str(DEMO_CLIP), "--tracker", "paper-coco", "--json", str(out)]
+    tracks = ["track", str(clip), "--tracker", "paper-coco", "--json", str(out)]
     assert cli.main([*tracks, "--segmenter", str(model)]) == 0
     assert "bundled COCO detector on every 15th frame" in capfd.readouterr().err
 

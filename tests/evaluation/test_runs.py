@@ -42,11 +42,6 @@ RIGHT = {"tube": "viou", "time": "tiou", "mask": "j&f"}
 
 
 @pytest.fixture(scope="module")
-def tiny():
-    return STVGPipeline.from_pretrained("tiny", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """Two clips in every layout."""
     folder = tmp_path_factory.mktemp("benchmarks")

@@ -344,8 +344,9 @@ def test_through_xet_what_arrived_before_a_break_is_not_sent_again(tmp_path: Pat
     assert server.files("me/mine") == hashes(saved)
 
 
-def test_a_pipeline_on_the_hub_is_what_it_saves(hub_here: Hub, tmp_path: Path) -> None:
-    tiny = STVGPipeline.from_pretrained("tiny", device="cpu")
+def test_a_pipeline_on_the_hub_is_what_it_saves(
+    hub_here: Hub, tmp_path: Path, tiny: STVGPipeline
+) -> None:
     address = tiny.push_to_hub(
         "me/mine", token="hf_x", private=True, revision="v2", commit_message="the first"
     )
@@ -364,11 +365,14 @@ def test_a_pipeline_on_the_hub_is_what_it_saves(hub_here: Hub, tmp_path: Path) -
 
 
 def test_the_example_of_a_card_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tiny: STVGPipeline,
 ) -> None:
     """The demo's clip beside it, its code runs in the saved folder as it stands."""
     folder = tmp_path / "saved"
-    STVGPipeline.from_pretrained("tiny", device="cpu").save_pretrained(folder)
+    tiny.save_pretrained(folder)
     shutil.copy(hub.BUNDLED / "demo" / "clip.mp4", folder)
     monkeypatch.chdir(folder)
     example = re.search(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)

@@ -64,6 +64,14 @@ class Served:
 
 
 @pytest.fixture(scope="session")
+def registry() -> Any:
+    """The models of a page without the page, loaded once."""
+    from stvg_r1_hub.web.models import ModelRegistry
+
+    return ModelRegistry(["tiny"], device="cpu")
+
+
+@pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
     from stvg_r1_hub.web import launch
 

@@ -21,18 +21,13 @@ from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web import grounding, markup
 from stvg_r1_hub.web.grounding import Grounder, _example_questions, sweep
 from stvg_r1_hub.web.limits import Limits
-from stvg_r1_hub.web.models import ModelRegistry, Settings
+from stvg_r1_hub.web.models import Settings
 from tests.media import write_clip
 from tests.web.test_markup import result
 
 
 def silent(stage, done, total):
     pass
-
-
-@pytest.fixture(scope="module")
-def registry():
-    return ModelRegistry(["tiny"], device="cpu")
 
 
 @pytest.fixture

@@ -9,11 +9,6 @@ from stvg_r1_hub.web.models import MAX_TRACKERS, ModelRegistry, Settings
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def registry():
-    return ModelRegistry(["tiny"], device="cpu")
-
-
 def test_loaded_once_for_everybody(registry):
     found = []
     threads = [
