@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.vlm.decoding import end_of_answer
+from stvg_r1_hub.vlm.decoding import _grouped_sdpa, end_of_answer
 from stvg_r1_hub.vlm.local import LocalVLM
 from tests.tiny_checkpoints import noise_clip, save_checkpoint
 
@@ -40,6 +40,26 @@ def test_a_static_cache_gives_the_same_answers(name: str, tmp_path: Path) -> Non
         assert static.generate(prompts, video, max_new_tokens=12) == expected
     assert len(set(expected)) > 1
     assert taken == ["static", "static"]
+    assert static.model.model.language_model.config._attn_implementation == "grouped_sdpa"
+    assert plain.model.model.language_model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("length", [1, 5])
+def test_grouped_attention_equals_that_with_copied_heads(length: int, masked: bool) -> None:
+    from torch.nn.functional import scaled_dot_product_attention
+
+    torch.manual_seed(0)
+    query = torch.randn(2, 6, length, 8)
+    key, value = torch.randn(2, 2, 2, 9, 8)
+    mask = (torch.rand(2, 1, length, 9) > 0.3) if masked else None
+    layer = torch.nn.Module()
+    layer.num_key_value_groups, layer.is_causal = 3, False
+    got, _ = _grouped_sdpa(layer, query, key, value, mask, scaling=0.5)
+    expected = scaled_dot_product_attention(
+        query, key.repeat_interleave(3, 1), value.repeat_interleave(3, 1), mask, scale=0.5
+    )
+    torch.testing.assert_close(got, expected.transpose(1, 2))
 
 
 def test_what_cannot_be_compiled_is_decoded_without(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from stvg_r1_hub.evaluation.asking import Asker
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
+from stvg_r1_hub.evaluation.evaluator import Evaluator
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.sprites.clips import true_tracks
 from stvg_r1_hub.structures import Frames
@@ -82,7 +82,8 @@ def test_evaluation_asks_as_serving_does(world, tmp_path):
     served = asked(pipeline.vlm)
     path = layouts.write_json(tmp_path / "one.json", layouts.hcstvg([scene]))
     (sample,) = read_hcstvg(path, folder).samples
-    with Asker(pipeline, "tube", tracks=folder / "tracks").open(sample, [sample.query]) as clip:
+    evaluator = Evaluator(pipeline, "tube", tracks=folder / "tracks")
+    with evaluator.open(sample, [sample.query]) as clip:
         clip.ask(sample)
     assert len(pipeline.vlm.clips) == 2
     for expected, got in zip(served, asked(pipeline.vlm), strict=True):
