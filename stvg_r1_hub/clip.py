@@ -58,7 +58,7 @@ class Clip:
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds spent so far in each stage."""
     _encoded: Any = field(default=None, init=False)
-    _notes: list[str] = field(default_factory=list, init=False)
+    _messages: list[str] = field(default_factory=list, init=False)
 
     @overload
     def ground(self, query: str, *, progress: Progress | None = None) -> GroundingResult: ...
@@ -123,12 +123,12 @@ class Clip:
                 return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
         except OutOfMemoryError:
             factor = self.config.sampling.size_factor
-            smaller = halve_sample(self.marked, factor) if not self._notes else None
+            smaller = halve_sample(self.marked, factor) if not self._messages else None
             if smaller is None:
                 raise
         before, after = self.marked.frames, smaller.frames
         self._encoded, self.marked = None, smaller
-        self._notes.append(
+        self._messages.append(
             SMALLER.format(
                 frames=len(after),
                 width=after.model_width,
@@ -207,7 +207,7 @@ class Clip:
             *thin_sample(self.marked.frames, self.source.info),
             *self.source.warnings,
             *self.tracks.warnings,
-            *self._notes,
+            *self._messages,
         ]
         answer: Answer | None = None
         tube: Tube | None = None
@@ -218,7 +218,8 @@ class Clip:
             tube = self.build_tube(answer, masks=self.masks, needs_objects=prompt.needs_objects)
             tube = self._checked_class(prompt.query, tube)
             warnings += tube.warnings
-            if not tube.boxes if prompt.needs_objects else tube.start_seconds == tube.end_seconds:
+            has_range = tube.start_seconds < tube.end_seconds
+            if not (tube.boxes if prompt.needs_objects else has_range):
                 tube = None
             elif self.masks:
                 tube = self.fill_masks(tube, timings=timings)
