@@ -32,7 +32,7 @@ from stvg_r1_hub.sprites.clips import clip_scene, frame_times, true_tracks
 from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.structures import Detections, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking import DetectionTracker, OnnxDetector
-from stvg_r1_hub.tracking.association import DetectionSession, Sighting, collect
+from stvg_r1_hub.tracking.association import DetectionSession, Sighting, link
 from stvg_r1_hub.tracking.detectors import COCO_FOLDER
 from stvg_r1_hub.tracking.stitching import Tracklet
 from stvg_r1_hub.video import open_video
@@ -81,42 +81,26 @@ class LibraryTracker(DetectionTracker):
 
 
 class LibrarySession(DetectionSession):
-    """Every group of classes is linked by a tracker of its own, frame by frame."""
+    """Every scene and group of classes is linked by a tracker of its own, frame by frame."""
 
     def __init__(self, tracker: LibraryTracker, info: VideoInfo) -> None:
         super().__init__(tracker, info)
         self._linker = tracker.linker
-        self._pixels: dict[int, np.ndarray] = {}
+        self._pixels: dict[float, np.ndarray] = {}
 
     def update(self, frame: TimedFrame) -> None:
-        self._pixels[frame.frame_index] = frame.pixels
+        self._pixels[frame.time_seconds] = frame.pixels
         super().update(frame)
 
-    def _associate(self, scene: list[Sighting]) -> list[Tracklet]:
-        import supervision
-
-        step = float(np.median(np.diff([s.time for s in scene]))) if len(scene) > 1 else 1.0
-        groups = [self._tracker.groups[s.class_ids] for s in scene]
-        objects = []
-        for group in np.unique(np.concatenate(groups)).tolist():
-            linker = self._linker(1 / step, self._tracker.sure_score)
-            own = [s.part(g == group) for s, g in zip(scene, groups, strict=True)]
-            linked: dict[int, list[tuple[int, int]]] = {}
-            for place, seen in enumerate(own):
-                found = supervision.Detections(
-                    xyxy=seen.boxes,
-                    confidence=seen.scores,
-                    class_id=seen.class_ids,
-                    data={"index": np.arange(len(seen.boxes))},
-                )
-                pixels = self._pixels[seen.frame] if getattr(linker, "cmc", None) else None
-                result = linker.update(found, frame=pixels, timestamp=seen.time)
-                if len(result) and result.tracker_id is not None:
-                    for number, index in zip(result.tracker_id, result.data["index"], strict=True):
-                        if number >= 0:
-                            linked.setdefault(int(number), []).append((place, int(index)))
-            objects += [collect(own, places) for places in linked.values()]
-        return objects
+    def _objects(self, own: list[Sighting], step: float) -> list[Tracklet]:
+        sure = self._tracker.sure_score
+        linker = self._linker(1 / step, sure)
+        if getattr(linker, "cmc", None):
+            without = linker.update
+            linker.update = lambda found, timestamp: without(
+                found, frame=self._pixels[timestamp], timestamp=timestamp
+            )
+        return link(own, linker, sure)
 
 
 def linkers() -> dict[str, Callable[..., Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +52,8 @@ class Sighting:
 
     def part(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Sighting:
         """The chosen detections alone."""
-        return Sighting(
-            self.frame,
-            self.time,
-            self.boxes[index],
-            self.scores[index],
-            self.class_ids[index],
-            self.appearance[index],
-            self.visible_fraction[index],
-        )
+        arrays = ("boxes", "scores", "class_ids", "appearance", "visible_fraction")
+        return replace(self, **{name: getattr(self, name)[index] for name in arrays})
 
 
 class DetectionTracker:
@@ -185,13 +179,17 @@ class DetectionSession:
         # The slower parts of a video with a variable frame rate set the patience.
         step = float(np.quantile(np.diff(times), 0.9)) if len(times) > 1 else 1.0
         seen = [self._tracker.groups[s.class_ids] for s in scene]
-        info, start = self._info, self._tracker.sure_score
         objects: list[Tracklet] = []
         for group in np.unique(np.concatenate([*seen, np.zeros(0, np.int64)])).tolist():
             own = [s.part(g == group) for s, g in zip(scene, seen, strict=True)]
-            pieces = link(own, step_seconds=step, start_score=start)
-            objects += stitch(pieces, width=info.width, height=info.height, step_seconds=step)
+            objects += self._objects(own, step)
         return objects
+
+    def _objects(self, own: list[Sighting], step: float) -> list[Tracklet]:
+        """The objects of one scene and group of classes."""
+        start, info = self._tracker.sure_score, self._info
+        pieces = link(own, strict_linker(step, start), start)
+        return stitch(pieces, width=info.width, height=info.height, step_seconds=step)
 
 
 def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:
@@ -214,24 +212,18 @@ def visible_fraction(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1 - np.clip(shared.max(axis=1) / np.maximum(box_area(boxes), 1e-9), 0, 1))
 
 
-def link(
-    sightings: Sequence[Sighting], *, step_seconds: float, start_score: float
-) -> list[Tracklet]:
-    """Tracklets by ByteTrack, strict enough to be pure: it gives up early, stitching repairs.
-
-    A new tracker is made for every call.
+def strict_linker(step_seconds: float, start_score: float) -> Any:
+    """A new ByteTrack, strict enough to be pure: it gives up early, stitching repairs.
 
     Args:
-        sightings: one a detected frame, in time order.
-        step_seconds: usual time between two of them.
+        step_seconds: usual time between two detected frames.
         start_score: detections of at least this score begin tracklets; ByteTrack attaches
-            weaker ones in its second round. Each that stays alone is a tracklet of one.
+            weaker ones in its second round.
     """
-    import supervision
     from trackers import ByteTrackTracker
 
     patience = max(_LINK_SECONDS, _LINK_STEPS * step_seconds)
-    tracker = ByteTrackTracker(
+    return ByteTrackTracker(
         lost_track_buffer=max(1, round(30 * patience)),
         frame_rate=1 / step_seconds,
         track_activation_threshold=start_score,
@@ -239,6 +231,18 @@ def link(
         minimum_consecutive_frames=1,
         minimum_iou_threshold=_LINK_IOU,
     )
+
+
+def link(sightings: Sequence[Sighting], linker: Any, start_score: float) -> list[Tracklet]:
+    """Tracklets of what a new tracker of the package `trackers` holds to be one object.
+
+    Args:
+        sightings: one a detected frame, in time order.
+        linker: such as a `strict_linker`.
+        start_score: each detection of at least this score that stays alone is a tracklet of one.
+    """
+    import supervision
+
     linked: dict[int, list[tuple[int, int]]] = {}
     alone: list[list[tuple[int, int]]] = []
     for place, seen in enumerate(sightings):
@@ -248,7 +252,7 @@ def link(
             class_id=seen.class_ids,
             data={"index": np.arange(len(seen.boxes))},
         )
-        result = tracker.update(found, timestamp=seen.time)
+        result = linker.update(found, timestamp=seen.time)
         if len(result) == 0 or result.tracker_id is None:
             continue
         for track_id, index in zip(result.tracker_id, result.data["index"], strict=True):
@@ -256,11 +260,10 @@ def link(
                 linked.setdefault(int(track_id), []).append((place, int(index)))
             elif seen.scores[index] >= start_score:
                 alone.append([(place, int(index))])
-    return [collect(sightings, places) for places in [*linked.values(), *alone]]
+    return [_collect(sightings, places) for places in [*linked.values(), *alone]]
 
 
-def collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) -> Tracklet:
-    """The detections at `(sighting, index)` places as one tracklet."""
+def _collect(sightings: Sequence[Sighting], places: Sequence[tuple[int, int]]) -> Tracklet:
     chosen = [(sightings[place], index) for place, index in places]
     return Tracklet(
         frames=np.array([s.frame for s, _ in chosen], dtype=np.int64),
