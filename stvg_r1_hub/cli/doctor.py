@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stvg_r1_hub import __version__
 from stvg_r1_hub.errors import package_origin
+from stvg_r1_hub.hub import BUNDLED
 
 PACKAGE = "stvg-r1-hub"
 MODULES = {
@@ -24,7 +25,6 @@ MODULES = {
     "pyyaml": "yaml",
 }
 """Packages that are imported by another name."""
-BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_FILES = (
     ("model 'tiny'", "tiny/stvg_config.json"),
     ("detector of 'tiny'", "tiny/detector/detector.onnx"),

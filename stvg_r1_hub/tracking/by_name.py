@@ -18,7 +18,6 @@ from stvg_r1_hub.tracking.choosing import ChoosingTracker
 from stvg_r1_hub.tracking.class_groups import UnknownClassError
 from stvg_r1_hub.tracking.detectors import (
     COCO_FOLDER,
-    USE_COCO,
     OnnxDetector,
     TransformersDetector,
 )
@@ -56,6 +55,8 @@ _DESCRIBED = {
     "yolo-world": f"YOLO-World ({YOLO_WORLD_WEIGHTS}), which looks for what the query names",
     "yoloe": f"YOLOE ({YOLOE_WEIGHTS}), which looks for what the query names",
 }
+USE_COCO = "take the tracker 'coco', which is bundled"
+"""What remains where a detector cannot be fetched."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _ALLOWED = f"{', '.join(map(repr, TRACKERS))}, such a path, or a Hub id like 'owner/name'"
 
@@ -197,22 +198,19 @@ class _Choice:
         """One of `TRACKERS`, `"auto"` apart."""
         if name in ("paper", "paper-coco"):
             return self._as_in_the_paper(name)
-        threshold, device, access = self.config.score_threshold, self.device, self.access
+        threshold, device = self.config.score_threshold, self.device
         message = f"Tracker: {_DESCRIBED[name]}."
         detector: Detector
         if name in ("yolo-world", "yoloe"):
             weights = YOLO_WORLD_WEIGHTS if name == "yolo-world" else YOLOE_WEIGHTS
             words = UltralyticsOpenDetector(
-                weights, score_threshold=threshold, device=device, access=access
+                weights, score_threshold=threshold, device=device, access=self.access
             )
             return OpenVocabularyTracker(words, self.config, name=name), message
-        if name == "open":
-            return self._transformers_open(OPEN_MODEL, name), message
-        if name == "rtdetr":
-            detector = TransformersDetector(
-                STRONG_DETECTOR, score_threshold=threshold, device=device, access=access
-            )
-        elif name == "yolo":
+        if name in ("open", "rtdetr"):
+            hub_id = OPEN_MODEL if name == "open" else STRONG_DETECTOR
+            return self._transformers(hub_id, name)[0], message
+        if name == "yolo":
             detector = UltralyticsDetector(score_threshold=threshold, device=device)
         else:
             detector = OnnxDetector(COCO_FOLDER, device=device)
@@ -248,7 +246,8 @@ class _Choice:
             return DetectionTracker(detector, self.config, name=path.name), message
         is_model_folder = (path / "config.json").is_file()
         if is_model_folder or (not path.exists() and _HUB_ID.fullmatch(str(asked))):
-            return self._transformers(str(path) if is_model_folder else str(asked))
+            model = str(path) if is_model_folder else str(asked)
+            return self._transformers(model, name=model)
         raise TrackerError(_not_found(str(asked), path, self.bundle))
 
     def _yolo(self, path: Path) -> tuple[Tracker, str]:
@@ -264,35 +263,26 @@ class _Choice:
         yolo = UltralyticsDetector(path, score_threshold=threshold, device=self.device, model=model)
         return DetectionTracker(yolo, self.config, name=path.stem), f"{message}."
 
-    def _transformers(self, name: str) -> tuple[Tracker, str]:
+    def _transformers(self, folder_or_id: str, name: str) -> tuple[Tracker, str]:
         """A detector of transformers, with fixed classes or with an open vocabulary."""
         from transformers import AutoConfig
 
         try:
-            folder = model_folder(name, self.access, instead=USE_COCO)
+            folder = model_folder(folder_or_id, self.access, instead=USE_COCO)
         except ModelError as error:
             raise TrackerError(str(error)) from error
         try:
             model_type = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type
         except (OSError, ValueError, KeyError):
             model_type = ""  # The detector's own loader says what is wrong.
+        threshold, device = self.config.score_threshold, self.device
         if model_type in OPEN_MODEL_TYPES:
+            words = TransformersOpenDetector(folder, score_threshold=threshold, device=device)
             message = f"Tracker: {name}, which looks for what the query names."
-            return self._transformers_open(folder, name), message
-        detector = TransformersDetector(
-            folder, score_threshold=self.config.score_threshold, device=self.device
-        )
-        named = DetectionTracker(detector, self.config, name=name)
-        return named, f"Tracker: the transformers detector {name}."
-
-    def _transformers_open(self, folder_or_id: str, name: str) -> Tracker:
-        detector = TransformersOpenDetector(
-            folder_or_id,
-            score_threshold=self.config.score_threshold,
-            device=self.device,
-            access=self.access,
-        )
-        return OpenVocabularyTracker(detector, self.config, name=name)
+            return OpenVocabularyTracker(words, self.config, name=name), message
+        detector = TransformersDetector(folder, score_threshold=threshold, device=device)
+        tracker = DetectionTracker(detector, self.config, name=name)
+        return tracker, f"Tracker: the transformers detector {name}."
 
 
 def _not_found(asked: str, path: Path, bundle: Path | None) -> str:

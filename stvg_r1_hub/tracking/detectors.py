@@ -2,7 +2,7 @@
 
 `OnnxDetector` runs a folder with `detector.onnx` and `detector.json` on ONNX Runtime; the bundled
 COCO-80 detector and the sprite-world detector have this form. `TransformersDetector` runs any
-object-detection model of transformers, from a folder or the Hub.
+object-detection model of transformers.
 """
 
 from __future__ import annotations
@@ -16,17 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import ModelError, TrackerError, first_line
+from stvg_r1_hub.errors import TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
-from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.class_groups import usual_name
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 COCO_FOLDER = Path(__file__).parent.parent / "bundled" / "coco"
 """The bundled detector for real footage."""
-USE_COCO = "take the tracker 'coco', which is bundled"
-"""What remains where a detector cannot be fetched."""
 _SETTINGS = "detector.json"
 _WEIGHTS = "detector.onnx"
 _MAX_DETECTIONS = 300
@@ -167,7 +164,7 @@ class OnnxDetector:
 
 
 class TransformersDetector:
-    """Any object-detection model of transformers, from a folder or a Hub id.
+    """Any object-detection model of transformers, from a folder.
 
     Only safetensors weights are read and no code of the repository is run.
     """
@@ -176,22 +173,20 @@ class TransformersDetector:
 
     def __init__(
         self,
-        folder_or_id: str | Path,
+        folder: str | Path,
         *,
         score_threshold: float | None = None,
         device: str = "cpu",
         batch_size: int = 8,
-        access: HubAccess = HubAccess(),
     ) -> None:
         """Load model and image processor.
 
         Args:
-            folder_or_id: such as `"PekingU/rtdetr_v2_r18vd"`.
+            folder: with the files of a model, such as those of RT-DETRv2 or YOLOS.
             score_threshold: detections below this are not returned, in 0..1; None takes what
                 suits the model.
             device: a torch device.
             batch_size: frames of one forward pass, at most.
-            access: how the Hub is asked.
 
         Raises:
             TrackerError: nothing usable is there, or a package it needs is missing.
@@ -199,18 +194,14 @@ class TransformersDetector:
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
         try:
-            name = model_folder(folder_or_id, access, instead=USE_COCO)
-        except ModelError as error:
-            raise TrackerError(str(error)) from error
-        try:
             load_processor: Any = AutoImageProcessor.from_pretrained
-            self._processor = load_processor(name, trust_remote_code=False)
+            self._processor = load_processor(folder, trust_remote_code=False)
             model = AutoModelForObjectDetection.from_pretrained(
-                name, use_safetensors=True, trust_remote_code=False
+                folder, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(
-                f"Cannot load a transformers object detector from {str(folder_or_id)!r}: "
+                f"Cannot load a transformers object detector from {str(folder)!r}: "
                 f"{first_line(error)}; give a folder or Hub id with config.json, "
                 "preprocessor_config.json and model.safetensors"
             ) from error

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import ModelError, TrackerError, first_line
-from stvg_r1_hub.hub.files import HubAccess, model_folder
+from stvg_r1_hub.errors import TrackerError, first_line
 from stvg_r1_hub.structures import Detections, Pixels
-from stvg_r1_hub.tracking.detectors import USE_COCO, postprocess
+from stvg_r1_hub.tracking.detectors import postprocess
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 OPEN_MODEL = "IDEA-Research/grounding-dino-tiny"
@@ -23,27 +22,25 @@ _MOST_WORDS = 24
 
 
 class TransformersOpenDetector:
-    """A zero-shot object detector of transformers, from a folder or a Hub id.
+    """A zero-shot object detector of transformers, from a folder.
 
     Only safetensors weights are read and no code of the repository is run.
     """
 
     def __init__(
         self,
-        folder_or_id: str | Path = OPEN_MODEL,
+        folder: str | Path,
         *,
         score_threshold: float | None = None,
         device: str = "cpu",
-        access: HubAccess = HubAccess(),
     ) -> None:
         """Load model and processor.
 
         Args:
-            folder_or_id: such as `"google/owlv2-base-patch16-ensemble"`.
+            folder: with the files of a model, such as those of Grounding DINO or OWLv2.
             score_threshold: detections below this are not returned, in 0..1; None takes what
                 suits the model.
             device: a torch device.
-            access: how the Hub is asked.
 
         Raises:
             TrackerError: nothing usable is there.
@@ -51,17 +48,13 @@ class TransformersOpenDetector:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
         try:
-            name = model_folder(folder_or_id, access, instead=USE_COCO)
-        except ModelError as error:
-            raise TrackerError(str(error)) from error
-        try:
-            self._processor: Any = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+            self._processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                name, use_safetensors=True, trust_remote_code=False
+                folder, use_safetensors=True, trust_remote_code=False
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(
-                f"Cannot load an open-vocabulary detector from {str(folder_or_id)!r}: "
+                f"Cannot load an open-vocabulary detector from {str(folder)!r}: "
                 f"{first_line(error)}; give a folder or Hub id of one such as {OPEN_MODEL}"
             ) from error
         self._model: Any = model.to(device).eval()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from stvg_r1_hub.geometry import decode_mask
+from stvg_r1_hub.geometry import box_area, decode_mask
 from stvg_r1_hub.structures import Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.drawing import Color
@@ -94,7 +94,7 @@ def draw_objects(picture: Pixels, boxes: list[Box], class_names: dict[int, str])
     stroke = drawing.stroke_width(width, height)
     size = drawing.text_size(width, height)
     # Large ones first, so that a small object in front of a large one stays visible.
-    for box in sorted(boxes, key=lambda box: -_area(box)):
+    for box in sorted(boxes, key=lambda box: -float(box_area(box.xyxy))):
         color = drawing.object_color(box.object_id)
         if box.mask is None:
             drawing.draw_box(picture, box.xyxy, color, stroke)
@@ -103,11 +103,6 @@ def draw_objects(picture: Pixels, boxes: list[Box], class_names: dict[int, str])
     taken: list[tuple[int, int, int, int]] = []
     for box in sorted(boxes, key=lambda box: box.xyxy[1]):
         _draw_object_label(picture, box, class_names.get(box.object_id, ""), size, stroke, taken)
-
-
-def _area(box: Box) -> float:
-    x1, y1, x2, y2 = box.xyxy
-    return (x2 - x1) * (y2 - y1)
 
 
 def _draw_object_label(

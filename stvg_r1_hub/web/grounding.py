@@ -218,7 +218,7 @@ def _files(
         shared = ""
     else:
         card = markup.answer_card(result, elsewhere=remarks.alike)
-        shared = markup.shared([*remarks.notes, *remarks.alike])
+        shared = markup.remarks([*remarks.notes, *remarks.alike])
     masks = None
     if any(box.mask for box in result.boxes):
         masks = folder / f"masks-{number}.zip"

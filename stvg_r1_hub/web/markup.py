@@ -15,25 +15,18 @@ from stvg_r1_hub.visual.drawing import object_color
 from stvg_r1_hub.visual.pictures import timeline_rows
 
 STAGES = {
-    "start": "Starting",
-    "load": "Loading the model",
-    "wait": "Waiting in line",
-    "decode/track": "Finding and following every object",
-    "encode": "Looking at the numbered video",
-    "answer": "Thinking",
-    "segment": "Outlining the object",
-    "writing": "Drawing the answer",
-    "reading": "Drawing the answer",
-    "show": "Bringing the answer",
+    "start": ("Starting", ""),
+    "load": ("Loading the model", ""),
+    "wait": ("Waiting in line", "visitors before you:"),
+    "decode/track": ("Finding and following every object", "frame"),
+    "encode": ("Looking at the numbered video", ""),
+    "answer": ("Thinking", "word piece"),
+    "segment": ("Outlining the object", "frame"),
+    "writing": ("Drawing the answer", "frame"),
+    "reading": ("Drawing the answer", "frame"),
+    "show": ("Bringing the answer", ""),
 }
-UNITS = {
-    "wait": "visitors before you:",
-    "decode/track": "frame",
-    "answer": "word piece",
-    "segment": "frame",
-    "writing": "frame",
-    "reading": "frame",
-}
+"""What is done in each stage, and what is counted there."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +39,17 @@ class Keyframe:
     """Whether the moment belongs to the answer."""
 
 
-def progress(stage: str, done: int, total: int | None, note: str = "") -> str:
+def progress(stage: str, done: int, total: int | None) -> str:
     """What is being done right now, with the real counts."""
-    label = escape(STAGES.get(stage, stage))
-    unit = UNITS.get(stage)
+    label, unit = STAGES.get(stage, (escape(stage), ""))
     # The length of an answer is not known before it ends: its limit is no goal.
     open_ended = total is None or stage == "answer"
-    count = "" if unit is None else f"{unit} {done}" + ("" if open_ended else f" of {total}")
+    count = f"{unit} {done}" + ("" if open_ended else f" of {total}") if unit else ""
     bar = "<progress></progress>"
     if not open_ended:
         bar = f'<progress max="{total}" value="{done}"></progress>'
     return (
-        f'<div class="stvg-progress"><div><strong aria-live="polite">{label}{escape(note)}</strong>'
+        f'<div class="stvg-progress"><div><strong aria-live="polite">{label}</strong>'
         f"<span>{count}</span></div>{bar}</div>"
     )
 
@@ -92,11 +84,6 @@ def short_answer(result: GroundingResult) -> str:
     return f"{result.query}: {result.start_seconds:.2f} to {result.end_seconds:.2f} s"
 
 
-def shared(sentences: Sequence[str]) -> str:
-    """What is to be known of several answers alike, to stand above them."""
-    return _sentences(sentences)
-
-
 def answer_card(
     result: GroundingResult, notes: Sequence[str] = (), *, elsewhere: Sequence[str] = ()
 ) -> str:
@@ -114,7 +101,7 @@ def answer_card(
             f'<section class="stvg-card" data-found="false">{query}'
             '<p class="stvg-when">Not found in this video</p>'
             f"{note('Nothing is drawn; below is the video with the number of every object.')}"
-            f"{_sentences(sentences)}</section>"
+            f"{remarks(sentences)}</section>"
         )
     start, end = result.start_seconds, result.end_seconds
     frames = len({box.frame_index for box in result.boxes})
@@ -126,7 +113,7 @@ def answer_card(
         f"<span>{end - start:.2f} s long, a box in {frames} frames</span></p>"
         f'<button type="button" class="stvg-play" data-seek="{start}" data-until="{end}">'
         "Play this moment</button>"
-        f"{_sentences(sentences)}</section>"
+        f"{remarks(sentences)}</section>"
     )
 
 
@@ -139,7 +126,8 @@ def _chip(result: GroundingResult, object_id: int) -> str:
     )
 
 
-def _sentences(sentences: Sequence[str]) -> str:
+def remarks(sentences: Sequence[str]) -> str:
+    """What is to be known of an answer, or of several alike."""
     items = "".join(f"<li>{escape(_one_line(s))}</li>" for s in dict.fromkeys(sentences))
     return f'<ul class="stvg-notes">{items}</ul>' if items else ""
 

@@ -68,7 +68,7 @@ def test_auto_takes_the_detector_that_a_bundle_names(tmp_path: Path) -> None:
     config = TrackingConfig(detector="own")
     tracker, message = load_tracker(config=config, bundle=tmp_path)
     assert isinstance(tracker, ChoosingTracker) and tracker.own.name == "own"
-    assert "own detector (2 classes) or the bundled COCO detector" in message
+    assert message == ""  # The footage decides, and its tracks say how.
     # Named by its path, it is taken whatever the footage.
     assert load_tracker(tmp_path / "own", config=config, bundle=tmp_path)[0].name == "own"
     # A user's choice wins over the bundle's.

@@ -64,9 +64,7 @@ def test_a_video_is_tracked_once_for_what_all_queries_name(folder: Path, tmp_pat
 
 
 def test_many_words_are_looked_for_in_several_passes(folder: Path) -> None:
-    detector = TransformersOpenDetector(
-        folder, score_threshold=0.0, access=HubAccess(local_files_only=True)
-    )
+    detector = TransformersOpenDetector(folder, score_threshold=0.0)
     frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     words = ["fish", *(f"{a}{b}" for a in "abcde" for b in "vwxyz"), "dog"]
     (found,) = detector.looking_for(words).detect([frame])

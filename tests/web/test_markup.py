@@ -49,7 +49,7 @@ def test_everything_from_outside_is_escaped():
         markup.problem(EVIL),
         markup.note(EVIL),
         markup.caution(EVIL),
-        markup.progress(EVIL, 1, 2, EVIL),
+        markup.progress(EVIL, 1, 2),
     ]
     for page in pages:
         assert "&lt;script&gt;" in page
