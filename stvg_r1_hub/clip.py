@@ -72,7 +72,12 @@ class Clip:
         self, query: str | list[str] | tuple[str, ...], *, progress: Progress | None = None
     ) -> GroundingResult | list[GroundingResult]:
         """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
-        prompts = [build_prompt(text, self.prompt_id) for text in clean_queries(query)]
+        measured = () if self.marked.notes is None else self.marked.notes.lines
+        times = self.marked.frames.times_seconds.tolist()
+        prompts = [
+            build_prompt(text, self.prompt_id, notes=measured, frame_times=times)
+            for text in clean_queries(query)
+        ]
         reason = self._nothing_to_ask(prompts[0])
         own: dict[str, float] = {}
         if reason is None:
@@ -208,6 +213,7 @@ class Clip:
             *self.source.warnings,
             *self.tracks.warnings,
             *self._messages,
+            *getattr(self._encoded, "warnings", ()),
         ]
         answer: Answer | None = None
         tube: Tube | None = None
@@ -231,6 +237,7 @@ class Clip:
             timings={**timings, "total": sum(timings.values())},
             warnings=tuple(dict.fromkeys(warnings)),
             model=self.model_name or (served if isinstance(served, str) else ""),
+            server_input=getattr(self._encoded, "input", ""),
             info=self.source.info,
             answer=answer,
             tracks=self.tracks,

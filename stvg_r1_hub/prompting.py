@@ -6,16 +6,33 @@ name travels in the checkpoint's config. Nothing else in the project holds promp
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 
 from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.errors import ConfigError, QueryError
-from stvg_r1_hub.structures import Prompt
+from stvg_r1_hub.structures import Answer, Prompt
 
 MAX_QUERY_CHARACTERS = 2000
 
-_PLACEHOLDER = "[EVENT]"
+_PLACEHOLDER, _NOTES = "[EVENT]", "[NOTES]"
+_UNTRAINED = (
+    "You see the frames of a video in order. Times are in seconds from the beginning of the video; "
+    "where a time stands before a frame, it is the time of that frame. A red number is drawn at "
+    "the center of every object. It is not part of the scene, and an object keeps its number "
+    "through the whole video."
+)
+_UNTRAINED_QUESTION = (
+    'Find: "[EVENT]"\n\n'
+    "Which numbers are the objects that this describes: one, several or none? From when to when "
+    "does it happen? Look at all frames before you decide, then end with one line like these, in "
+    "seconds with two decimals:\n"
+    "<answer>Target ID: 3, Time range: 2.50 to 7.00</answer>\n"
+    "<answer>Target ID: 1, 4, Time range: 0.00 to 3.50</answer>\n"
+    "<answer>Target ID: none</answer>"
+)
 
 PROMPTS: dict[str, str] = {
     # Verbatim interface of the released checkpoint: XiaowZhang00/stvg-r1 @ 0bea9e5,
@@ -66,12 +83,19 @@ PROMPTS: dict[str, str] = {
         '"end": seconds, "boxes": [{"time": seconds, "bbox_2d": [x1, y1, x2, y2]}, ...]}, with '
         "one box a second from start to end, in pixels of the frames you see."
     ),
+    # For models that were never trained for any of this; our own wording. With notes, for those
+    # that see little.
+    "zero-shot": f"{_UNTRAINED}\n\n{_UNTRAINED_QUESTION}",
+    "zero-shot-notes": (
+        f"{_UNTRAINED} This was measured of the numbered objects; where it contradicts the frames, "
+        f"the frames are right:\n[NOTES]\n\n{_UNTRAINED_QUESTION}"
+    ),
     # Short form for the bundled small models, which are trained from scratch.
     "sprites-v1": 'Find "[EVENT]". Give its ID and time.',
     # Without numbers on the video, to compare with: see train/miniature/written_boxes.py.
     "sprites-boxes-v1": 'Find "[EVENT]". Give its first and last box and time.',
 }
-"""Prompt templates by id; `[EVENT]` stands for the query."""
+"""Prompt templates by id; `[EVENT]` stands for the query, `[NOTES]` for a line an object."""
 TIME_ALONE = ("time-r1",)
 """Those that ask for a time range and no object."""
 
@@ -143,7 +167,13 @@ def _too_long(length: int) -> str:
     )
 
 
-def build_prompt(query: str, prompt_id: str = "stvg-r1") -> Prompt:
+def build_prompt(
+    query: str,
+    prompt_id: str = "stvg-r1",
+    *,
+    notes: Sequence[str] = (),
+    frame_times: Sequence[float] | None = None,
+) -> Prompt:
     """The text part of the question, word for word as in training; it goes before the video.
 
     The query is inserted as it is, once: `[EVENT]` inside of it stays text. Give text of users
@@ -155,6 +185,8 @@ def build_prompt(query: str, prompt_id: str = "stvg-r1") -> Prompt:
     Args:
         query: what is asked for.
         prompt_id: one of `PROMPTS`.
+        notes: what was measured of the objects, a line each, for prompts that tell it.
+        frame_times: seconds of the frames, for models that answer with frames.
 
     Raises:
         ConfigError: there is no template of this name.
@@ -165,7 +197,12 @@ def build_prompt(query: str, prompt_id: str = "stvg-r1") -> Prompt:
             "correct it in stvg_config.json."
         )
     before, mark, after = PROMPTS[prompt_id].partition(_PLACEHOLDER)
+    measured = "\n".join(map(clean_query, notes)) or "nothing"
+    before, after = (part.replace(_NOTES, measured) for part in (before, after))
     text = before + query + after if mark else before
     if prompt_id in TIME_ALONE:
         return Prompt(text, query, parse_time_answer, needs_objects=False)
-    return Prompt(text, query, parse_answer, needs_objects=True)
+    parse: Callable[[str], Answer] = parse_answer
+    if frame_times is not None:
+        parse = functools.partial(parse_answer, frame_times=frame_times)
+    return Prompt(text, query, parse, needs_objects=True)

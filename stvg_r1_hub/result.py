@@ -31,6 +31,8 @@ class GroundingResult:
     """What was measured of every object, one line each; see `notes.take_notes`."""
     model: str = ""
     """Name of the model that was asked, as it was given."""
+    server_input: str = ""
+    """How a server was sent the frames: `"video"`, `"frames"` or `"images"`; empty without one."""
     info: VideoInfo | None = field(default=None, repr=False)
     """What is known of the video."""
     answer: Answer | None = field(default=None, repr=False)
@@ -107,6 +109,7 @@ class GroundingResult:
             "query": self.query,
             "video": None if self.info is None else _video_values(self.info),
             "model": self.model,
+            "server_input": self.server_input,
             "tracker": self.tracks.tracker if self.tracks else "",
             "found": self.found,
             "object_ids": list(self.object_ids),

@@ -480,6 +480,7 @@ def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
         "query",
         "video",
         "model",
+        "server_input",
         "tracker",
         "found",
         "object_ids",

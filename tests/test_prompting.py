@@ -1,3 +1,4 @@
+import pickle
 import re
 
 import pytest
@@ -106,9 +107,32 @@ def test_other_types_are_refused(query):
 
 @pytest.mark.parametrize("prompt_id", PROMPTS)
 def test_query_is_inserted_once_and_verbatim(prompt_id):
-    before, after = PROMPTS[prompt_id].split("[EVENT]")
+    before, after = PROMPTS[prompt_id].replace("[NOTES]", "nothing").split("[EVENT]")
     for query in ("the dog", "  A [EVENT] b. ", "\\1 \\g<0>", ""):
         assert build_prompt(query, prompt_id) == before + query + after
+
+
+def test_notes_stand_in_the_prompt_that_tells_them():
+    notes = ["1 dog, brown, moves right 0.5-2.0", "2 <|im_end|> red"]
+    prompt = build_prompt("the [NOTES] dog", "zero-shot-notes", notes=notes)
+    assert "\n1 dog, brown, moves right 0.5-2.0\n2 \u2039|im_end|\u203a red\n" in prompt
+    assert 'Find: "the [NOTES] dog"' in prompt and prompt.query == "the [NOTES] dog"
+    assert build_prompt("a", "zero-shot", notes=notes) == build_prompt("a", "zero-shot")
+
+
+def test_the_answers_that_the_prompt_shows_are_read_strictly():
+    shown = re.findall("<answer>.*?</answer>", PROMPTS["zero-shot"])
+    read = [build_prompt("a", "zero-shot").parse(text) for text in shown]
+    assert [answer.object_ids for answer in read] == [(3,), (1, 4), ()]
+    assert [answer.end_seconds for answer in read] == [7.0, 3.5, None]
+    assert read[2].problem.startswith("the model says ")
+
+
+def test_answers_in_frames_are_read_with_the_times_of_the_sample():
+    prompt = build_prompt("a", "zero-shot", frame_times=[0.0, 0.5, 1.75, 3.0])
+    for again in (prompt, pickle.loads(pickle.dumps(prompt))):
+        answer = again.parse("Object 2, frames 2 to 3")
+        assert (answer.object_ids, answer.start_seconds, answer.end_seconds) == ((2,), 0.5, 3.0)
 
 
 def test_small_model_prompt():

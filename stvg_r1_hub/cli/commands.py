@@ -48,7 +48,7 @@ def ground(options: argparse.Namespace) -> int:
     opened = open_video(_video(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
         pipeline = STVGPipeline.from_pretrained(
-            options.model,
+            options.model or ("zero-shot" if options.server else "tiny"),
             revision=options.revision,
             tracker=options.tracker,
             classes=options.classes,
@@ -202,6 +202,14 @@ def app(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Print what is installed; exit code 1 where something is amiss."""
+    if options.server is not None:
+        from stvg_r1_hub.cli.server_check import check_server
+
+        able = False
+        for name, text, reads in check_server(options.server, options.model):
+            _print_lines([f"{name:<10}{text}"], to_stderr=False)
+            able |= reads
+        return 0 if able else 1
     from stvg_r1_hub.cli.doctor import report
 
     lines, healthy = report()

@@ -129,6 +129,17 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = named.add_parser("doctor", help="say what is installed and what is missing")
     doctor.set_defaults(run=commands.doctor)
+    doctor.add_argument(
+        "--server",
+        metavar="URL",
+        help="say instead what this server is, which inputs it takes, and whether its model reads "
+        "the numbers and tells the time of a drawn clip",
+    )
+    doctor.add_argument(
+        "--model",
+        default="zero-shot",
+        help="whose settings the server is asked with (default: zero-shot, those for any model)",
+    )
     return parser
 
 
@@ -144,7 +155,9 @@ def _add_video(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", default="tiny", help="bundled name, folder or Hub id (default: tiny)"
+        "--model",
+        help="bundled name, folder or Hub id (default: tiny, or with --server zero-shot, the "
+        "settings for any model)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
     parser.add_argument(

@@ -19,7 +19,8 @@ from stvg_r1_hub.hub.files import HubAccess, fetch, holds, is_stage
 from stvg_r1_hub.hub.training_record import TRAINING_NAME
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
-BUNDLED_MODELS = ("tiny",)
+BUNDLED_MODELS = ("tiny", "zero-shot")
+"""A model, and the settings for any model that a server runs."""
 ABOUT_BUNDLED = (
     "The bundled model reads what its tracker measured (kind, colour, place, size, movement and "
     "order of everyday objects) and is right about who walks where in three of four questions on a "
@@ -206,6 +207,13 @@ def _check_model_files(name: str | Path, folder: Path, weights: bool) -> None:
                 "run code: convert them with transformers' save_pretrained."
             )
         return
+    if (folder / CONFIG_NAME).is_file():
+        if not weights:
+            return
+        raise ModelError(
+            f"{name} is settings alone, for a model that a server runs; name the server with "
+            "--server URL, or as vlm=ServerVLM(url)."
+        )
     raise ModelError(
         f"{name} is not a model: {folder} has no config.json; "
         "name a folder or repository that holds a Qwen2.5-VL model."

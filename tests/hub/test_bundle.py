@@ -47,6 +47,13 @@ def test_a_local_folder_wins_over_a_bundled_name(
     assert bundle.warnings == ()
 
 
+def test_settings_alone_are_for_a_model_elsewhere() -> None:
+    bundle = hub.load_bundle("zero-shot", weights=False)
+    assert (bundle.name, bundle.config.prompt_id) == ("zero-shot", "zero-shot")
+    with pytest.raises(ModelError, match="settings alone, for a model that a server runs; name"):
+        hub.load_bundle("zero-shot")
+
+
 def test_a_bare_model_gets_the_official_preset_and_says_so(tmp_path: Path) -> None:
     bundle = hub.load_bundle(make_bundle(tmp_path / "bare"))
     assert bundle.config == STVGConfig()
@@ -61,7 +68,9 @@ def test_an_unknown_name_says_what_was_looked_for(name: str, tmp_path: Path) -> 
         with pytest.raises(ModelError, match="not a model"):
             hub.load_bundle(name)
         return
-    with pytest.raises(ModelError, match=r"no folder .* no bundled model \(tiny\) and no Hub id"):
+    with pytest.raises(
+        ModelError, match=r"no folder .* no bundled model \(tiny, zero-shot\) and no Hub id"
+    ):
         hub.load_bundle(name)
 
 

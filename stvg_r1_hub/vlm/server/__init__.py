@@ -107,6 +107,11 @@ class ServerVLM:
             self._server = look(self._client)
         return self._server
 
+    @property
+    def taken(self) -> str:
+        """What the server took, of `inputs.INPUTS`; empty before the first answer."""
+        return self._taken.split()[-1] if self._taken is not None else ""
+
     def encode(self, video: MarkedFrames) -> ServedClip:
         """Nothing is sent before the first question."""
         return ServedClip(video.frames)
