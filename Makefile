@@ -3,6 +3,7 @@
 # make quick  the tests that take minutes, not a quarter of an hour
 # make docs   the site, into outputs/docs; a link that leads nowhere fails it
 # make test-extras   what the optional packages add, with those installed
+# make smoke  preparation, training and evaluation on twelve rendered clips, as a user would
 # All work from a fresh clone with nothing but Python 3.11 or newer and its pip.
 
 # The first interpreter found that is new enough; or name one: make demo PYTHON=/path/to/python
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
 
-.PHONY: demo test quick docs test-extras format clean test-mcp
+.PHONY: demo test quick docs smoke test-extras format clean test-mcp
 
 demo: $(VENV)/.installed
 	$(BIN)/stvg demo --out $(OUT)
@@ -29,6 +30,10 @@ quick: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/mkdocs build --strict
+
+smoke: $(VENV)/.installed-dev
+	rm -rf outputs/smoke
+	$(BIN)/python -m train.smoke --out outputs/smoke
 
 # With the packages there nothing is skipped; no test needs a download or a GPU.
 test-extras: $(VENV)/.installed-extras

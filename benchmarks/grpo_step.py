@@ -163,7 +163,7 @@ def measure(policy, question, completions, args, *, share_prefix):
     kept, flops = Kept(policy), FlopCounterMode(display=False)
     with flops:
         with kept.hooks:
-            figures["loss forward s"], logps = timed(
+            figures["loss forward s"], (logps, _) = timed(
                 lambda: policy("logps", question, completions, share_prefix=share_prefix), device
             )
         figures["loss tokens"], figures["vision passes"] = counted.take()

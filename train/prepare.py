@@ -4,6 +4,9 @@
         --model Qwen/Qwen2.5-VL-7B-Instruct --out prepared
     accelerate launch --num_processes 8 -m train.prepare ...
 
+`--official` prepares as the published checkpoint's data was: the paper's tracker, the official
+vote, frames numbered from 0; of HC-STVG persons alone.
+
 Each process takes its share of the videos. A finished video is a folder that appears whole, so a
 killed run goes on where it was when started again. A video that cannot be used is listed in
 `failed.jsonl` with its reason and does not stop the run; a wrong annotation, or a sentence whose
@@ -39,6 +42,10 @@ from train.data.preparer import Preparation, Preparer, Work, aside_line, divide,
 from train.data.samples import FAILED, RECORD, SAMPLES, SET_ASIDE, SETTINGS
 
 DATASETS: dict[str, Callable[..., Annotations]] = {"hcstvg": read_hcstvg, "vidstg": read_vidstg}
+OFFICIAL = {"tracker": "paper", "match": "official", "first_frame": 0}
+"""What `--official` stands for, besides sampling, marker and prompt of the official settings."""
+OFFICIAL_SEGMENTER = "facebook/sam2.1-hiera-large"
+USUAL = {"tracker": "auto", "match": "mean-iou", "first_frame": 1}
 LONGEST_WAIT = timedelta(days=7)
 """How long processes that are done wait for the others."""
 
@@ -119,22 +126,63 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", help="checkpoint to train: its stvg_config.json says how; else the official way"
     )
-    parser.add_argument("--tracker", default="auto", help="as for stvg ground")
+    parser.add_argument(
+        "--official", action="store_true", help="as the data of the published checkpoint was made"
+    )
+    parser.add_argument("--tracker", help="as for stvg ground (default: auto)")
     parser.add_argument(
         "--classes",
         help="what is tracked: all, person, non-person, or names with commas (default: of hcstvg "
         "person, as the official code; else as the model's settings say)",
     )
     parser.add_argument("--tracks", type=Path, help="folder of ready tracks, one a video")
-    parser.add_argument("--match", choices=("mean-iou", "official"), default="mean-iou")
+    parser.add_argument("--match", choices=("mean-iou", "official"), help="(default: mean-iou)")
     parser.add_argument("--minimum-iou", type=float, default=0.5)
     parser.add_argument("--mirror", action="store_true", help="for the mirror reward")
-    parser.add_argument("--first-frame", type=int, default=1, help="HC-STVG counts from 1 or 0")
-    parser.add_argument("--retry-failed", action="store_true")
+    parser.add_argument(
+        "--first-frame", type=int, choices=(0, 1), help="HC-STVG counts from 1 (default) or 0"
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try failed clips again, and make those anew whose files are damaged",
+    )
     parser.add_argument(
         "--strict", action="store_true", help="refuse the annotations for a wrong record or box"
     )
     return parser
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Fill in what was not given, in the official way or the usual one.
+
+    Raises:
+        ConfigError: something was given that contradicts `--official`.
+    """
+    for name, value in (OFFICIAL if args.official else USUAL).items():
+        given = getattr(args, name)
+        if args.official and given not in (None, value):
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"--official means {option} {value}, got {given}; leave one of both out."
+            )
+        if given is None:
+            setattr(args, name, value)
+
+
+def _check_official(config: STVGConfig, model: str) -> None:
+    """Whether a checkpoint is asked in the official way.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    for name in ("sampling", "marker", "prompt_id"):
+        ours, official = getattr(config, name), getattr(STVGConfig(), name)
+        if ours != official:
+            raise ConfigError(
+                f"--official needs a model with the official settings, but {model} has {name} = "
+                f"{ours} instead of {official}; leave --official out."
+            )
 
 
 def _classes(args: argparse.Namespace, config: STVGConfig) -> str:
@@ -164,7 +212,9 @@ def _tracker(
         config=config,
         bundle=bundle.detector_home if bundle else None,
         device=device,
-        segmenter=functools.partial(load_segmenter, device=device),
+        segmenter=functools.partial(
+            load_segmenter, OFFICIAL_SEGMENTER if args.official else "auto", device=device
+        ),
     )
 
 
@@ -182,6 +232,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from accelerate import PartialState
 
+    _settle(args)
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     extra = {"first_frame_number": args.first_frame} if args.dataset == "hcstvg" else {}
     annotations: Annotations = DATASETS[args.dataset](
@@ -190,6 +241,8 @@ def run(args: argparse.Namespace) -> int:
     works = divide(annotations.samples)
     bundle = hub.load_bundle(args.model, weights=False) if args.model else None
     config = bundle.config if bundle else STVGConfig()
+    if args.official:
+        _check_official(config, args.model)
     classes = _classes(args, config)
     tracking = config.tracking.of_classes(classes)
     tracker, choice = _tracker(args, tracking, bundle, str(state.device.type))
@@ -206,11 +259,11 @@ def run(args: argparse.Namespace) -> int:
     if state.is_main_process:
         sys.stderr.write("\n".join(filter(None, [choice, *annotations.warnings()])) + "\n")
         begin(args.out, preparation, config)
-        for work in works if args.retry_failed else ():
-            work.failure(args.out).unlink(missing_ok=True)
     state.wait_for_everyone()
     preparer = Preparer(preparation, config, tracker, args.out, tracks=args.tracks)
     mine = works[state.process_index :: state.num_processes]
+    for work in mine if args.retry_failed else ():
+        work.discard_unusable(args.out)
     left = [work for work in mine if not work.is_done(args.out)]
     for work in tqdm(left, initial=len(mine) - len(left), total=len(mine), unit="video",
                      desc="prepare", disable=not state.is_main_process):  # fmt: skip

@@ -247,6 +247,11 @@ def mirrored_query(query: str) -> str:
     return _SIDE.sub(exchange, query)
 
 
+def is_complete(text: str) -> bool:
+    """Whether a text answers at all: an ID and both times, or outright that nothing matches."""
+    return _complete_answer(text) is not None or bool(_says_nothing(Completion(text)))
+
+
 def _says_nothing(completion: Completion) -> float:
     """1 for an answer that says outright that nothing matches; silence and rubbish are 0."""
     return float((parse_answer(completion.text).problem or "").startswith(SAYS_NOTHING))

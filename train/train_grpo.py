@@ -10,8 +10,8 @@ model lands in `<out>/model`, a folder for `STVGPipeline.from_pretrained`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,37 +21,15 @@ from torch import Tensor
 
 from stvg_r1_hub.vlm.inputs import PromptInputs
 from train.data.samples import TrainingSample, as_frames
+from train.grpo.group import Group
 from train.grpo.objective import group_advantages, grpo_loss
 from train.grpo.policy import Policy, split_ragged
 from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError
-from train.rewards import REWARDS, Completion, Reward
+from train.rewards import REWARDS, Completion, Reward, is_complete
 from train.run.command_line import run_training
 from train.run.loop import SHARDED
 from train.run.start_model import StartModel, load_weights
 from train.run.training_config import TrainingConfig
-
-TABLE_ROWS = 4
-
-
-@dataclass
-class Group:
-    """G completions of one sample, with all that the loss needs."""
-
-    sample: TrainingSample
-    inputs: PromptInputs
-    completions: list[Tensor]
-    texts: list[str]
-    rewards: dict[str, list[float]]
-    """Unweighted, one a completion, by name."""
-    totals: Tensor
-    """`(G,)` weighted sums."""
-    advantages: Tensor
-    features: Tensor | None
-    """The clip's visual tokens, when the vision tower is frozen."""
-    reference_logps: Tensor | None
-    old_logps: Tensor | None = None
-    """Kept from the first update, for the next ones."""
-    normalizer: float | None = None
 
 
 class GrpoObjective:
@@ -79,21 +57,25 @@ class GrpoObjective:
         self.builder = start.inputs
         sharded = accelerator.distributed_type.value in SHARDED
         self.generating = policy if sharded else self.bare
-        self.rollout = Rollout(
-            SamplingSettings(config.max_completion_tokens, config.temperature, config.top_p),
-            start.eos_token_ids,
-            share_prefix=config.share_prefix,
-            anyone=self._anyone if sharded else None,
+        sampled = SamplingSettings(
+            config.max_completion_tokens, config.temperature, config.top_p, config.top_k,
+            start.vision_token_ids,
+        )  # fmt: skip
+        self.rollout, self.greedy = (
+            Rollout(
+                settings,
+                start.eos_token_ids,
+                share_prefix=config.share_prefix,
+                anyone=self._anyone if sharded else None,
+            )
+            for settings in (sampled, replace(sampled, temperature=0.0))
         )
+        self.ends = torch.tensor(start.eos_token_ids, device=accelerator.device)
         self.reference: Any = None
         if config.needs_reference and not self.bare.has_adapter:
-            self.reference = Policy(load_weights(config, start.bundle)).eval()
-            self.reference.requires_grad_(False)
-            prepare: Callable[..., Any] = accelerator.prepare_model
-            if sharded:
-                self.reference = prepare(self.reference, evaluation_mode=True)
-            else:
-                self.reference = self.reference.to(accelerator.device)
+            # Not through accelerate, which would write it into every checkpoint.
+            reference = Policy(load_weights(config, start.bundle)).eval()
+            self.reference = reference.requires_grad_(False).to(accelerator.device)
 
     @torch.no_grad()
     def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Group]:
@@ -109,11 +91,13 @@ class GrpoObjective:
     def loss(self, group: Group) -> tuple[Tensor, dict[str, float]]:
         """GRPO loss of one group, with its gradient."""
         config = self.config
-        flat = self.policy(
+        flat, entropies = self.policy(
             "logps", group.inputs, group.completions, features=group.features,
             share_prefix=config.share_prefix, temperature=config.temperature or 1.0,
         )  # fmt: skip
         logps, mask = split_ragged(flat, group.completions)
+        if config.mask_truncated_completions:
+            mask = mask & ~group.truncated.unsqueeze(1)
         parts = grpo_loss(
             logps,
             group.advantages,
@@ -123,41 +107,34 @@ class GrpoObjective:
             beta=config.beta,
             clip_low=config.clip_low,
             clip_high=config.clip_high,
-            averaging=config.averaging,
+            loss_type=config.loss_type,
+            importance_sampling_level=config.importance_sampling_level,
             normalizer=group.normalizer,
         )
         if group.old_logps is None:
             group.old_logps = logps.detach()
-        lengths = [len(ids) for ids in group.completions]
-        figures = {f"reward/{name}": sum(v) / len(v) for name, v in group.rewards.items()}
-        figures |= {
-            "reward": group.totals.mean().item(),
-            "reward_std": group.totals.std().item(),
-            "all_equal": float((group.advantages == 0).all()),
-            "length": sum(lengths) / len(lengths),
-            "kl": parts.kl.item(),
-            "clipped": parts.clipped_share.item(),
-        }
-        return parts.loss, figures
+        return parts.loss, group.figures(parts, entropies.mean().item())
 
-    def table(self, items: Sequence[Group]) -> list[dict[str, str]]:
-        """Best and worst completions of the first groups."""
-        rows = []
-        for group in items[:TABLE_ROWS]:
-            order = group.totals.argsort(descending=True).tolist()
-            for i in dict.fromkeys([order[0], order[-1]]):
-                parts = ", ".join(f"{name} {v[i]:.2f}" for name, v in group.rewards.items())
-                rows.append(
-                    {
-                        "sample": group.sample.sample_id,
-                        "query": group.sample.query,
-                        "right": str(group.sample.truth),
-                        "completion": group.texts[i],
-                        "rewards": parts,
-                        "advantage": f"{group.advantages[i].item():+.2f}",
-                    }
-                )
-        return rows
+    @torch.no_grad()
+    def validate(self, samples: Sequence[TrainingSample]) -> list[dict[str, float]]:
+        """Rewards of the most probable answer to each sample."""
+        self.policy.eval()
+        prompts = [self._asked(sample, 0) for sample in samples]
+        drawn = self.greedy.generate(self.generating, prompts, 1)
+        found = []
+        for sample, prompt, (ids,) in zip(samples, prompts, drawn, strict=True):
+            (completion,) = self._completions(sample, prompt, [ids])
+            values = {name: value for name, (value,) in self._rewards(sample, [completion]).items()}
+            total = sum(self.config.rewards[name] * value for name, value in values.items())
+            parts = {f"reward/{name}": value for name, value in values.items()}
+            unparsed = float(not is_complete(completion.text))
+            found.append({"reward": total, **parts, "unparsed": unparsed})
+        self.policy.train()
+        return found
+
+    def rows(self, items: Sequence[Group]) -> list[dict[str, Any]]:
+        """All completions, those of a sample best first."""
+        return [row for group in items for row in group.rows()]
 
     def _asked(self, sample: TrainingSample, place: int) -> Asked:
         device = self.accelerator.device
@@ -171,27 +148,35 @@ class GrpoObjective:
         config, device = self.config, self.accelerator.device
         inputs, features = prompt.inputs, prompt.features
         completions = [ids.to(device) for ids in drawn]
-        texts = self.processor.batch_decode(completions, skip_special_tokens=True)
-        mirrored = None
-        if "mirror" in config.rewards:
-            mirrored = self._mirrored_text(sample, prompt.generator)
-        rewards = self._rewards(sample, [Completion(text, mirrored) for text in texts])
+        answers = self._completions(sample, prompt, completions)
+        rewards = self._rewards(sample, answers)
         totals = torch.tensor(
             [sum(config.rewards[name] * values[i] for name, values in rewards.items())
-             for i in range(len(texts))],
+             for i in range(len(answers))],
             device=device,
         )  # fmt: skip
         return Group(
             sample=sample,
             inputs=inputs,
             completions=completions,
-            texts=texts,
+            texts=[answer.text for answer in answers],
+            truncated=torch.stack([~torch.isin(ids[-1], self.ends) for ids in completions]),
             rewards=rewards,
             totals=totals,
             advantages=group_advantages(totals, scale_by_std=config.scale_by_std),
             features=features if self.vision_frozen else None,
             reference_logps=self._reference(inputs, completions, features),
         )
+
+    def _completions(
+        self, sample: TrainingSample, prompt: Asked, drawn: Sequence[Tensor]
+    ) -> list[Completion]:
+        """What was drawn, as text."""
+        texts = self.processor.batch_decode(drawn, skip_special_tokens=True)
+        mirrored = None
+        if "mirror" in self.config.rewards:
+            mirrored = self._mirrored_text(sample, prompt.generator)
+        return [Completion(text, mirrored) for text in texts]
 
     def _mirrored_text(self, sample: TrainingSample, generator: torch.Generator) -> str:
         """One answer about the flipped clip, which all completions are compared with."""
@@ -241,25 +226,26 @@ class GrpoObjective:
             "temperature": config.temperature or 1.0,
         }
         if self.reference is not None:
-            flat = self.reference("logps", inputs, completions, **options)
+            flat, _ = self.reference("logps", inputs, completions, **options)
         else:
             with self.bare.without_adapter():
-                flat = self.generating("logps", inputs, completions, **options)
+                flat, _ = self.generating("logps", inputs, completions, **options)
         return split_ragged(flat, completions)[0]
 
     def _set_normalizers(self, groups: Sequence[Group]) -> None:
         """What the sum over a group's tokens is divided by, so that the whole batch is averaged."""
-        if self.config.averaging == "constant":
+        if self.config.loss_type == "dr_grpo":
             for group in groups:
                 group.normalizer = len(group.completions) * self.config.max_completion_tokens
-        elif self.config.averaging == "token":
-            own = sum(len(ids) for group in groups for ids in group.completions)
+        elif self.config.loss_type == "dapo":
+            masked = self.config.mask_truncated_completions
+            own = sum(group.counted_tokens(mask_truncated=masked) for group in groups)
             tokens = torch.tensor(float(own), device=self.accelerator.device)
             total = self.accelerator.reduce(tokens, reduction="sum").item()
             # Gradients are averaged over accumulated groups and over processes afterwards.
             shares = len(groups) * self.accelerator.num_processes
             for group in groups:
-                group.normalizer = total / shares
+                group.normalizer = max(total, 1.0) / shares
 
     def _anyone(self, mine: bool) -> bool:
         flag = torch.tensor(float(mine), device=self.accelerator.device)

@@ -59,12 +59,28 @@ class SupervisedObjective:
 
     def loss(self, lesson: Lesson) -> tuple[Tensor, dict[str, float]]:
         """Mean over the answer's tokens of minus their log-probability."""
-        logps = self.policy("logps", lesson.inputs, [lesson.answer])
+        logps, _ = self.policy("logps", lesson.inputs, [lesson.answer])
         return -logps.mean(), {"length": float(len(lesson.answer))}
 
-    def table(self, items: Sequence[Lesson]) -> list[dict[str, str]]:
+    @torch.no_grad()
+    def validate(self, samples: Sequence[TrainingSample]) -> list[dict[str, float]]:
+        """Loss of each sample."""
+        lessons = self.prepare(samples, ())
+        self.policy.eval()
+        losses = [self.loss(lesson)[0].item() for lesson in lessons]
+        self.policy.train()
+        return [{"loss": value} for value in losses]
+
+    def rows(self, items: Sequence[Lesson]) -> list[dict[str, Any]]:
         """What was taught in this step."""
-        return [{"query": one.sample.query, "taught": one.sample.target_text} for one in items[:4]]
+        return [
+            {
+                "sample": one.sample.sample_id,
+                "query": one.sample.query,
+                "taught": one.sample.target_text,
+            }
+            for one in items
+        ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,8 @@ import torch
 from stvg_r1_hub.geometry import decode_mask
 from tests.golden.compare import cases_of, differences, need
 from train.data.ground_truth import frame_winners, official_object_id, official_record
-from train.grpo.objective import completion_mask, group_advantages, grpo_loss, per_token_kl
+from train.grpo.objective import group_advantages, grpo_loss, per_token_kl
+from train.grpo.policy import split_ragged
 
 
 def check_object_ids(data, folder, where):
@@ -56,10 +57,17 @@ def check_grpo(data, folder, where):
         )
 
 
+def _mask(completions, eos):
+    """Which tokens count when each row is what rollout leaves of it: up to its first end token."""
+    kept = [row[: row.index(eos) + 1] if eos in row else row for row in map(list, completions)]
+    _, mask = split_ragged(torch.zeros(sum(map(len, kept))), kept)
+    return torch.nn.functional.pad(mask, (0, len(completions[0]) - mask.shape[1]))
+
+
 def _grpo(case):
     logps = torch.tensor(case["per_token_logps"], dtype=torch.float64, requires_grad=True)
     reference = torch.tensor(case["ref_per_token_logps"], dtype=torch.float64)
-    mask = completion_mask(torch.tensor(case["completion_ids"]), case["eos_token_id"])
+    mask = _mask(case["completion_ids"], case["eos_token_id"])
     rewards = torch.tensor(case["rewards_per_func"], dtype=torch.float64).sum(dim=1)
     advantages = group_advantages(rewards)
     parts = grpo_loss(logps, advantages, mask, reference_logps=reference, beta=case["beta"])

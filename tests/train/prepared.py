@@ -12,14 +12,14 @@ from tests.train.tiny import BUNDLE
 from train.data.samples import FRAMES, MIRRORED, SAMPLES, SETTINGS, TRACKS, write_frames
 
 
-def write_prepared(folder, *, n=6, object_id=None, mirrored=False, query=None, frames=4):
-    """`n` samples; sample i asks for object `object_id`, or i % 3 + 1, in words of its own."""
+def write_prepared(folder, *, n=6, object_id=None, mirrored=False, query=None, frames=4, first=0):
+    """`n` samples, from `first` on; sample i asks for `object_id`, or i % 3 + 1, in own words."""
     size = (56, 56)
     folder.mkdir(parents=True)
     STVGConfig.load(BUNDLE).save(folder)
     (folder / SETTINGS).write_text("{}")
     lines = []
-    for i in range(n):
+    for i in range(first, first + n):
         video = folder / "videos" / f"v{i}"
         video.mkdir(parents=True)
         noise = np.random.default_rng(i).integers(0, 256, (frames, *size, 3), dtype=np.uint8)

@@ -69,7 +69,8 @@ def forget_launch():
 def metrics(out):
     """The lines of a run's metrics, without what no two runs share."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith("seconds")} for line in lines]
+    own = ("seconds", "tokens_per_second", "memory")
+    return [{k: v for k, v in line.items() if not k.startswith(own)} for line in lines]
 
 
 def start(module, *arguments, launcher=()):

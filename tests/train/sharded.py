@@ -7,6 +7,7 @@ record of how it was launched is changed here, and everything behind it is what 
     python -m torch.distributed.run --nproc_per_node 2 -m tests.train.sharded --config ...
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.train import runs
 from train.run.command_line import run_training
 
 CONFIG = Path(train.__path__[0]) / "configs" / "accelerate" / "fsdp.yaml"
+MEASURED = "STVG_TEST_MEASURED"
+"""Names the environment variable with the folder for what each process holds."""
 LAUNCHED = {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
 """What `accelerate launch` sets where the config says nothing."""
 RENAMED = {"FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
@@ -42,10 +45,33 @@ def shard_on_cpu():
     accelerate.state.AcceleratorState.__init__ = init
 
 
+def measure(policy, accelerator):
+    """Write down how many bytes this process holds when all of it is there: in an update."""
+    (optimizer,) = (prepared.optimizer for prepared in accelerator._optimizers)
+
+    def held(tensors):
+        own = (t.to_local() if hasattr(t, "to_local") else t for t in tensors)
+        return sum(t.numel() * t.element_size() for t in own)
+
+    def write(*_):
+        states = [v for state in optimizer.state.values() for v in state.values()]
+        sizes = {
+            "weights": held(policy.parameters()),
+            "gradients": held(w.grad for w in policy.parameters() if w.grad is not None),
+            "optimizer": held(v for v in states if v.ndim),
+        }
+        path = Path(os.environ[MEASURED]) / f"{accelerator.process_index}.json"
+        path.write_text(json.dumps(sizes), encoding="utf-8")
+
+    if MEASURED in os.environ:
+        optimizer.register_step_post_hook(write)
+
+
 def sharded_grpo(config, start, policy, accelerator):
     """GRPO for vowels, after a look at the weights."""
     kinds = {type(weight).__name__ for weight in policy.parameters()}
     assert kinds == {"DTensor"}, kinds
+    measure(policy, accelerator)
     return runs.rewarding_vowels(config, start, policy, accelerator)
 
 

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.hub.training_record import load_training
 from tests.train.prepared import write_prepared
 from tests.train.runs import forget_launch, metrics, write_base, write_config
@@ -25,8 +27,13 @@ def world(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("program", [train_grpo, train_sft], ids=["grpo", "sft"])
-@pytest.mark.parametrize("kind", ["folder", *WORLDS])
+@pytest.mark.parametrize(
+    ("kind", "program"),
+    [
+        *((kind, train_sft) for kind in ("folder", *WORLDS)),
+        *((kind, train_grpo) for kind in ("folder", "sprites")),
+    ],
+)
 def test_every_kind_of_data_trains_saves_and_goes_on(world, tmp_path, capsys, kind, program):
     out = tmp_path / "run"
 
@@ -41,10 +48,41 @@ def test_every_kind_of_data_trains_saves_and_goes_on(world, tmp_path, capsys, ki
     state = json.loads((out / "checkpoints/step-000002/training_state.json").read_text())
     assert state["step"] == len(metrics(out)) == 2
     assert [stage.data for stage in load_training(out / "model")] == [TITLES[kind]]
-    assert train("boxes" if kind == "sprites" else "sprites", 3, "--resume") == 2
+    # A model is asked as it was taught.
+    prompt_id = "sprites-boxes-v1" if kind == "boxes" else "sprites-v1"
+    assert STVGConfig.load(out / "model").prompt_id == prompt_id
+    assert train("folder" if kind == "sprites" else "sprites", 3, "--resume") == 2
     assert f"was made with data = {state['made_of']['data']!r}" in capsys.readouterr().err
     assert train(kind, 3, "--resume") == 0
     assert len(metrics(out)) == 3
+
+
+def test_boxes_have_nothing_to_reward(world, tmp_path, capsys):
+    config = write_config(tmp_path / "c.yaml", world / "base")
+    arguments = ["--config", config, "--data", "boxes:easy", "--out", tmp_path / "x"]
+    assert train_grpo.main([*map(str, arguments)]) == 2
+    assert "train on it with train.train_sft" in capsys.readouterr().err
+
+
+def test_held_out_samples_are_answered_now_and_then(world, tmp_path, capsys):
+    held_out = write_prepared(tmp_path / "held_out", n=5, first=10)
+    options = {"max_steps": 4, "validate_every": 2, "validation_samples": 3, "accumulation": 2}
+    for program, figure in ((train_grpo, "reward"), (train_sft, "loss")):
+        forget_launch()
+        config = write_config(tmp_path / "c.yaml", world / "base", **options)
+        out = tmp_path / figure
+        common = ["--config", config, "--data", world / "data", "--out", out, "--validation"]
+        assert program.main([*map(str, [*common, held_out])]) == 0
+        lines = metrics(out)
+        seen = [f"validation/{figure}" in line for line in lines]
+        assert seen == [False, True, False, True]
+        assert np.isfinite(lines[-1][f"validation/{figure}"])
+        forget_launch()
+        common[5] = tmp_path / "other"
+        assert program.main([*map(str, [*common, world / "data"])]) == 2
+        assert "6 of the 6 validation samples (data) are trained on too, the first is 'v0'" in (
+            capsys.readouterr().err
+        )
 
 
 @pytest.mark.parametrize("request_", ["easy:-1", "easy:1:2:3", "easy:\u00b2", "easy:"])

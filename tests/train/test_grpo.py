@@ -1,16 +1,12 @@
 """The arithmetic of GRPO beyond the golden cases, with numbers worked by hand."""
 
 import math
+import typing
 
 import pytest
 import torch
 
-from train.grpo.objective import completion_mask, group_advantages, grpo_loss, per_token_kl
-
-
-def test_completion_ends_with_its_first_end_token():
-    ids = torch.tensor([[5, 9, 9, 5], [9, 5, 5, 5], [5, 5, 5, 5]])
-    assert completion_mask(ids, 9).int().tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
+from train.grpo.objective import LossType, RatioLevel, group_advantages, grpo_loss, per_token_kl
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 2.9, 1e6])
@@ -40,26 +36,76 @@ def test_ratio_is_cut_only_where_it_would_gain():
     assert parts.loss.item() == pytest.approx(-(1.3 - 1.5 + 0.5 - 0.8) / 4)
     parts.loss.backward()
     assert [bool(g) for g in logps.grad[:, 0]] == [False, True, True, False]
-    assert parts.clipped_share.item() == 0.5
+    assert (parts.clipped_low.item(), parts.clipped_high.item()) == (0.25, 0.25)
 
 
-def test_averaging():
-    logps = torch.zeros(2, 3)
-    mask = torch.tensor([[1, 0, 0], [1, 1, 1]]).bool()
-    advantages = torch.tensor([1.0, -2.0])
+def documented_loss(logps, old, reference, advantages, mask, *, name, level, most, batch_tokens):
+    """The formulas of trl's documentation, completion by completion in plain Python.
 
-    def loss(averaging, normalizer=None):
-        parts = grpo_loss(logps, advantages, mask, averaging=averaging, normalizer=normalizer)
-        return parts.loss.item()
+    https://huggingface.co/docs/trl/grpo_trainer ("Computing the loss", "Loss types") and, for the
+    ratio of a sequence, equation 7 of GSPO (arXiv 2507.18071). trl's defaults: both clips 0.2.
+    """
+    terms = []
+    for i, advantage in enumerate(advantages):
+        counted = [t for t in range(len(mask[i])) if mask[i][t]]
+        differences = [logps[i][t] - old[i][t] for t in counted]
+        row = []
+        for t, difference in zip(counted, differences, strict=True):
+            if level == "sequence":
+                difference = sum(differences) / len(differences)
+            ratio = torch.exp(difference)
+            cut = min(max(ratio, 1 - 0.2), 1 + 0.2)
+            ahead = reference[i][t] - logps[i][t]
+            kl = torch.exp(ahead) - ahead - 1
+            row.append(-(min(ratio * advantage, cut * advantage) - 0.04 * kl))
+        terms.append(row)
+    if name == "grpo":
+        return sum(sum(row) / max(len(row), 1) for row in terms) / len(terms)
+    everything = sum(sum(row) for row in terms)
+    own = sum(len(row) for row in terms)
+    return everything / {"bnpo": own, "dapo": batch_tokens, "dr_grpo": len(terms) * most}[name]
 
-    assert loss("completion") == pytest.approx((-1 + 2) / 2)
-    assert loss("token") == pytest.approx((-1 + 6) / 4)
-    assert loss("token", 10) == pytest.approx((-1 + 6) / 10)
-    assert loss("constant", 2 * 50) == pytest.approx((-1 + 6) / 100)
-    with pytest.raises(ValueError, match="normalizer"):
-        loss("constant")
-    with pytest.raises(ValueError, match="'mean'"):
-        loss("mean")
+
+@pytest.mark.parametrize("truncated", [False, True], ids=["all", "a truncated one masked"])
+@pytest.mark.parametrize("level", typing.get_args(RatioLevel))
+@pytest.mark.parametrize("name", typing.get_args(LossType))
+def test_losses_and_their_gradients_are_those_of_the_documentation(name, level, truncated):
+    generator = torch.Generator().manual_seed(3)
+    parts = [-torch.rand(4, 6, generator=generator, dtype=torch.float64) for _ in range(3)]
+    mask = torch.arange(6) < torch.tensor([[6], [2], [4], [1]])
+    if truncated:
+        mask[0] = False
+    advantages = torch.tensor([1.5, -0.5, -1.2, 0.2], dtype=torch.float64)
+    normalizer = {"dapo": 17.0, "dr_grpo": 4 * 50.0}.get(name)
+
+    def gradient(loss, logps):
+        (found,) = torch.autograd.grad(loss, logps)
+        return loss.item(), found
+
+    ours, theirs = (parts[0].clone().requires_grad_() for _ in range(2))
+    loss = grpo_loss(
+        ours, advantages, mask, old_logps=parts[1], reference_logps=parts[2], loss_type=name,
+        importance_sampling_level=level, normalizer=normalizer,
+    ).loss  # fmt: skip
+    documented = documented_loss(
+        theirs, parts[1], parts[2], advantages, mask.tolist(), name=name, level=level, most=50,
+        batch_tokens=17,
+    )  # fmt: skip
+    (value, ours), (right, theirs) = gradient(loss, ours), gradient(documented, theirs)
+    assert value == pytest.approx(right, rel=1e-12)
+    assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    assert not ours[~mask].any() and ours[mask].any()
+
+
+def test_a_loss_that_cannot_be_computed_is_refused():
+    given = torch.zeros(2, 3), torch.zeros(2), torch.ones(2, 3, dtype=torch.bool)
+    for wrong, message in (
+        ({"loss_type": "dr_grpo"}, "needs a normalizer"),
+        ({"loss_type": "mean"}, "'mean'"),
+        ({"importance_sampling_level": "word"}, "'word'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            grpo_loss(*given, **wrong)
 
 
 def test_an_empty_completion_is_no_nan():

@@ -1,12 +1,15 @@
 """One shared prefix gives the losses, gradients and completions of G separate sequences."""
 
+import typing
+
 import pytest
 import torch
 
 from tests.train import tiny
 from train.grpo.objective import grpo_loss
 from train.grpo.policy import Policy, packed_owners, split_ragged
-from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError
+from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError, _draw
+from train.run.training_config import TrainingConfig
 
 RAGGED = (5, 1, 9, 3)
 
@@ -33,12 +36,12 @@ def loss_and_gradients(policy, question, completions, *, share_prefix, kl, updat
     with torch.no_grad():
         if kl:
             with policy.without_adapter():
-                reference = policy("logps", question, completions, **options)
+                reference = policy("logps", question, completions, **options)[0]
             # Without an adapter the reference would be the policy itself: move it away.
             reference = reference - 0.3
         if updated:
-            old = policy("logps", question, completions, **options) + 0.1
-    logps, mask = split_ragged(policy("logps", question, completions, **options), completions)
+            old = policy("logps", question, completions, **options)[0] + 0.1
+    logps, mask = split_ragged(policy("logps", question, completions, **options)[0], completions)
     parts = grpo_loss(
         logps,
         torch.tensor([1.2, -0.7, 0.4, -0.9]),
@@ -103,21 +106,69 @@ def test_a_completion_does_not_see_the_others():
     policy = policy_with(lora=False)
     question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
     with torch.no_grad():
-        together = policy("logps", question, completions).split(list(RAGGED))
+        together = policy("logps", question, completions)[0].split(list(RAGGED))
         for alone, ids in zip(together, completions, strict=True):
-            assert torch.allclose(policy("logps", question, [ids]), alone, atol=1e-5)
+            assert torch.allclose(policy("logps", question, [ids])[0], alone, atol=1e-5)
     other = [completions[0], *tiny.ragged(RAGGED, seed=9)[1:]]
     with torch.no_grad():
-        assert torch.allclose(policy("logps", question, other)[:5], together[0], atol=1e-5)
+        assert torch.allclose(policy("logps", question, other)[0][:5], together[0], atol=1e-5)
 
 
 def test_temperature_scales_the_logits():
     policy = policy_with(lora=False)
     question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
     with torch.no_grad():
-        warm = policy("logps", question, completions, temperature=100.0)
+        warm, entropies = policy("logps", question, completions, temperature=100.0)
     vocabulary = policy.qwen.lm_head.out_features
-    assert torch.allclose(warm, -torch.tensor(vocabulary).log().expand(18), atol=0.2)
+    evenly = torch.tensor(vocabulary).log().expand(18)
+    assert torch.allclose(warm, -evenly, atol=0.2)
+    assert torch.allclose(entropies, evenly, atol=0.01) and not entropies.requires_grad
+
+
+def test_top_k_draws_the_most_probable_tokens_alone():
+    logits = torch.arange(40.0).expand(200, 40) / 20
+    settings = SamplingSettings(1, top_k=5, forbidden=(39,))
+    drawn = _draw(logits, settings, torch.Generator().manual_seed(0))
+    assert set(drawn.tolist()) == {34, 35, 36, 37, 38}
+
+
+@pytest.mark.parametrize("share_prefix", [True, False], ids=["shared", "repeated"])
+def test_every_attention_computes_the_same(share_prefix):
+    found = {}
+    for name in typing.get_args(typing.get_type_hints(TrainingConfig)["attention"]):
+        policy = policy_with(lora=False)
+        policy.qwen.set_attn_implementation(name)
+        question, completions = tiny.question(policy.qwen), tiny.ragged(RAGGED)
+        _, logps, _ = loss_and_gradients(
+            policy, question, completions, share_prefix=share_prefix, kl=False, updated=False
+        )
+        drawn = draw(policy.eval(), question, share_prefix=share_prefix)
+        found[name] = logps, [ids.tolist() for ids in drawn]
+    assert len(found) > 1
+    for logps, drawn in found.values():
+        assert torch.allclose(logps, found["sdpa"][0], atol=1e-5)
+        assert drawn == found["sdpa"][1]
+
+
+@pytest.mark.parametrize("share_prefix", [True, False], ids=["shared", "repeated"])
+def test_a_video_token_in_an_answer_is_a_word_and_rollout_draws_none(share_prefix):
+    policy = policy_with(lora=False).eval()
+    question, video = tiny.question(policy.qwen), policy.qwen.config.video_token_id
+    plain, odd = tiny.ragged((4, 4)), tiny.ragged((4, 4))
+    odd[0][2] = video  # as a checkpoint of an older run may have drawn it
+    options = {"share_prefix": share_prefix}
+    with torch.no_grad():
+        before, after = (policy("logps", question, c, **options)[0] for c in (plain, odd))
+        assert torch.allclose(before[[0, 1, 4, 5, 6, 7]], after[[0, 1, 4, 5, 6, 7]], atol=1e-5)
+        assert torch.isfinite(after).all()
+        # A head that prefers the video token to everything else.
+        policy.qwen.lm_head = torch.nn.Linear(32, len(tiny.processor().tokenizer), bias=True)
+        policy.qwen.lm_head.bias.zero_()[video] = 1e4
+    assert all((ids == video).all() for ids in draw(policy, question, **options))
+    for temperature in (1.0, 0.0):
+        settings = {"forbidden": (video,), "temperature": temperature}
+        drawn = torch.cat(draw(policy, question, settings=settings, **options))
+        assert not (drawn == video).any()
 
 
 def test_owners():
@@ -134,7 +185,7 @@ def draw(policy, question, *, n=5, seed=0, eos=(), at_once=None, **options):
     return rollout.generate(policy, [Asked(question, features, generator)], n)[0]
 
 
-@pytest.mark.parametrize("settings", [{}, {"top_p": 0.7}, {"temperature": 0.5}])
+@pytest.mark.parametrize("settings", [{}, {"top_p": 0.7}, {"temperature": 0.5}, {"top_k": 3}])
 def test_shared_and_plain_rollout_draw_the_same(settings):
     policy = policy_with(lora=False).eval()
     question = tiny.question(policy.qwen)
@@ -156,7 +207,7 @@ def test_greedy_rollout_is_what_the_library_generates():
     ours = draw(policy, question, n=2, settings={"temperature": 0.0})
     assert ours[0].tolist() == ours[1].tolist()
     with torch.no_grad():
-        embeds = policy._embed(question.input_ids[None], policy("encode", question))
+        embeds = policy._embed(question.input_ids[None], policy("encode", question), len(question))
         theirs = policy.qwen.generate(
             inputs_embeds=embeds,
             input_ids=question.input_ids[None],
@@ -186,7 +237,7 @@ def test_rollout_probabilities_are_those_of_the_loss_pass():
         settings = SamplingSettings(max_new_tokens=6)
         asked = Asked(question, features, generator)
         (completions,) = Rollout(settings, ()).generate(listening, [asked], 3)
-        logps = policy("logps", question, completions).split([6, 6, 6])
+        logps = policy("logps", question, completions)[0].split([6, 6, 6])
     for i, ids in enumerate(completions):
         drawn = [step[min(i, len(step) - 1), ids[j]] for j, step in enumerate(probabilities)]
         assert torch.allclose(torch.stack(drawn), logps[i], atol=1e-4)

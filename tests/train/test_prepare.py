@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from stvg_r1_hub import STVGPipeline
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.sprites.clips import (
@@ -271,6 +273,43 @@ def test_other_settings_need_another_folder(annotated, tmp_path, capsys, monkeyp
     # Without a minimum IoU, a box in the corner belongs to whatever touches it, or to nothing.
     ids = [line["object_ids"] for line in lines(tmp_path / "other" / "samples.jsonl")[:3]]
     assert ids == [line["object_ids"] for line in lines(out / "samples.jsonl")]
+
+
+def test_the_official_way_has_one_name(annotated, scenes, tmp_path, capsys):
+    given = arguments(*annotated, tmp_path / "a")
+    official = [option for option in given if option not in MODEL]  # without one: official settings
+    assert prepare.main([*map(str, official), "--official"]) == 0
+    made = json.loads((tmp_path / "a" / "prepare.json").read_text())
+    assert (made["match"], made["first_frame_number"], made["classes"]) == ("official", 0, "all")
+    assert STVGConfig.load(tmp_path / "a") == STVGConfig()
+    for extra, message in (
+        (("--match", "mean-iou"), "--official means --match official, got mean-iou"),
+        (("--first-frame", "1"), "--official means --first-frame 0, got 1"),
+        (("--tracker", "coco"), "--official means --tracker paper, got coco"),
+        (MODEL, "tiny has sampling = .* instead of"),
+    ):
+        assert prepare.main([*map(str, official), "--official", *extra]) == 2
+        assert re.search(message, capsys.readouterr().err)
+
+
+def test_damaged_samples_are_made_anew(annotated, tmp_path, caplog):
+    out = tmp_path / "out"
+    assert run(*annotated, out, "--mirror") == 0
+    folders = {path.parent.name: path.parent for path in out.glob("videos/*/frames.png")}
+    first, second, third, *others = sorted(folders.values())
+    cut(first / "frames.png")
+    cut(second / "mirrored.png")
+    cut(third / "tracks.json")
+    before = {path: path.stat().st_mtime_ns for folder in others for path in folder.iterdir()}
+    assert run(*annotated, out, "--mirror", "--retry-failed") == 0
+    assert caplog.text.count("is made anew") == 3
+    samples = PreparedSamples(out)
+    assert [samples[i].frames.shape[-1] for i in range(len(samples))] == [3, 3, 3]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 @pytest.mark.slow

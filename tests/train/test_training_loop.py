@@ -1,8 +1,10 @@
 """Whole runs of the smallest model: resuming, several processes, faults, and learning."""
 
 import dataclasses
+import json
 import logging
 import signal
+import sys
 import time
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
-from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError
+from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError, OutputError
 from stvg_r1_hub.hub.training_record import load_training
 from tests.train import runs
 from tests.train.prepared import write_prepared
@@ -23,9 +25,11 @@ from tests.train.runs import (
     write_base,
     write_config,
 )
+from tests.train.sharded import MEASURED
 from train import train_grpo
 from train.data.samples import PreparedSamples, sample_order
 from train.grpo.rollout import TrainingError
+from train.run.dry_run import describe_run
 from train.run.loop import TrainingLoop
 from train.run.training_config import TrainingConfig
 from train.train_grpo import GrpoObjective
@@ -68,7 +72,7 @@ def same_curves(a, b):
 MODES = {
     "full": {},
     "lora": {"method": "lora", "lora_rank": 4, "lora_dropout": 0.1, "schedule": "cosine"},
-    "twice": {"updates_per_rollout": 2, "averaging": "token", "accumulation": 2, "beta": 0.0},
+    "twice": {"updates_per_rollout": 2, "loss_type": "dapo", "accumulation": 2, "beta": 0.0},
 }
 
 
@@ -146,8 +150,9 @@ def metrics_so_far(out):
     ids=["DDP, adapter", "FSDP, all weights"],
 )
 def test_two_processes_do_what_one_does_with_twice_the_accumulation(
-    world, tmp_path, module, options, machine
+    world, tmp_path, module, options, machine, monkeypatch
 ):
+    monkeypatch.setenv(MEASURED, str(tmp_path))
     options = {"max_steps": 3, "schedule": "constant", **options}
     one = write_config(tmp_path / "1.yaml", world / "base", accumulation=2, **options)
     two = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options, **machine)
@@ -158,12 +163,45 @@ def test_two_processes_do_what_one_does_with_twice_the_accumulation(
     assert process.returncode == 0, errors[-2000:]
     assert runs.main(["--config", str(one), *common, str(tmp_path / "one")]) == 0
     same_curves(metrics(tmp_path / "two"), metrics(tmp_path / "one"))
+    as_the_dry_run_says(TrainingConfig.load(one), tmp_path / "one")
+    if machine:
+        report = as_the_dry_run_says(TrainingConfig.load(two), tmp_path / "two")
+        held = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+        for name in ("weights", "gradients", "optimizer"):
+            (first, second), expected = (sizes[name] for sizes in held), report.memory[name]
+            assert first + second == pytest.approx(2 * expected, rel=0.01), name
+            assert first == pytest.approx(expected, rel=0.05), name
     from safetensors.torch import load_file
 
     (path,) = (tmp_path / "one" / "model").glob("*.safetensors")
     ours, theirs = load_file(tmp_path / "two" / "model" / path.name), load_file(path)
     assert ours.keys() == theirs.keys()
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+
+
+def as_the_dry_run_says(config, out):
+    """The checkpoints of a run and its model are as large as was said before."""
+    report = describe_run(config)
+    (newest,) = [
+        p for p in (out / "checkpoints").iterdir() if p.name == f"step-{config.max_steps:06d}"
+    ]
+    assert size_of(newest) == pytest.approx(report.checkpoint, rel=0.1, abs=60_000)
+    model = sum(p.stat().st_size for p in (out / "model").glob("*.safetensors"))
+    exported = report.disk - report.checkpoint * (config.keep_checkpoints + 1)
+    assert model == pytest.approx(exported, rel=0.1, abs=20_000)
+    return report
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_checkpoint_takes_what_the_dry_run_says(world, tmp_path):
+    options = {"max_steps": 1, "model": str(world / "base")}
+    for name, more in (("full", {}), ("lora", {"method": "lora", "lora_rank": 4})):
+        train(world, tmp_path / name, **options, **more)
+        path = write_config(tmp_path / f"{name}.yaml", world / "base", **options, **more)
+        as_the_dry_run_says(TrainingConfig.load(path), tmp_path / name)
 
 
 def test_launched_otherwise_than_configured(world, tmp_path, capsys):
@@ -360,7 +398,71 @@ def test_what_a_run_leaves_to_look_at(world, tmp_path):
     assert "the dog" in table
     assert Image.open(out / "curves.png").size[0] > 800
     assert list(out.glob("stvg-r1/events*"))
-    assert set(metrics(out)[0]) >= {"reward", "reward/tiou", "kl", "loss", "grad_norm", "length"}
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    wanted = """reward reward/tiou reward_std reward_std/id kl loss grad_norm length length_min
+        length_max truncated unparsed entropy clipped_low clipped_high all_equal unreadable
+        tokens_per_second memory_gb seconds_prepare seconds_update"""
+    assert lines[0].keys() >= {*wanted.split()}
+    assert lines[0]["length_min"] <= lines[0]["length"] <= lines[0]["length_max"] <= 8
+    assert lines[0]["memory_gb"] > 0 and 0 < lines[0]["entropy"] < np.log(3000)
+    said = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in said] == [0] * 4 + [1] * 4
+    assert said[0]["rewards"].keys() == {"tiou", "id", "format"}
+
+
+def test_completions_that_were_cut_are_counted_and_may_be_masked(world, tmp_path):
+    """Every one is cut here, so nothing is learned of them."""
+    from safetensors.torch import load_file
+
+    before = load_file(world / "base" / "model.safetensors")
+    for loss_type in ("grpo", "dapo"):
+        options = {"mask_truncated_completions": True, "loss_type": loss_type, "max_steps": 1}
+        out = tmp_path / loss_type
+        folder = train(world, out, max_completion_tokens=2, **options)
+        (line,) = metrics(out)
+        assert line["truncated"] == 1 and line["loss"] == 0 and line["unparsed"] == 1
+        after = load_file(folder / "model.safetensors")
+        assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_a_sample_that_cannot_be_read_is_set_aside_and_counted(world, tmp_path, caplog):
+    data = write_prepared(tmp_path / "data", n=3, mirrored=True)
+    picture = data / "videos" / "v1" / "frames.png"
+    picture.write_bytes(picture.read_bytes()[:-200])
+    config = TrainingConfig.load(write_config(tmp_path / "c.yaml", world / "base", max_steps=3))
+    TrainingLoop(config, PreparedSamples(data), tmp_path / "run", rewarding_vowels).run()
+    assert metrics(tmp_path / "run")[-1]["unreadable"] == 1
+    assert "Sample v1 is set aside and the next one taken" in caplog.text
+    asked = {json.loads(line)["sample"] for line in open(tmp_path / "run" / "completions.jsonl")}
+    assert asked == {"v0", "v2"}
+    for picture in data.glob("videos/*/frames.png"):
+        picture.write_bytes(b"")
+    forget_launch()
+    with pytest.raises(TrainingError, match="None of the 3 samples of data can be read"):
+        TrainingLoop(config, PreparedSamples(data), tmp_path / "none", rewarding_vowels).run()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are of Unix")
+@pytest.mark.parametrize("room", [2_500, 30_000, 200_000], ids=["metrics", "weights", "optimizer"])
+def test_a_full_disk_ends_in_a_sentence_and_leaves_the_last_checkpoint(world, tmp_path, room):
+    """A limit on the size of a file ends writing as a full disk does."""
+    import resource
+
+    out = tmp_path / "run"
+    train(world, out, max_steps=2)
+    config = TrainingConfig.load(write_config(tmp_path / "c.yaml", world / "base", max_steps=4))
+    loop = TrainingLoop(config, PreparedSamples(world / "data"), out, rewarding_vowels)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))
+    try:
+        with pytest.raises(OutputError, match=r"Cannot write .*\. Is the disk full\?.*--resume"):
+            loop.run(resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    forget_launch()
+    assert [p.name for p in (out / "checkpoints").glob("step-*")] == ["step-000002"]
+    train(world, out, resume=True, max_steps=4)
+    assert len(metrics(out)) == 4
 
 
 def test_the_mirrored_clip_is_asked_once(world, tmp_path):

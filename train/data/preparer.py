@@ -26,13 +26,21 @@ from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import Frames, MarkedFrames, Track, Tracks, VideoInfo
 from stvg_r1_hub.track_selection import fit_to_sample
-from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, save_tracks
+from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, load_tracks, save_tracks
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from train.data.dataset import normalize_query
 from train.data.ground_truth import boxes_by_frame, official_object_id
-from train.data.samples import FORMAT_VERSION, FRAMES, MIRRORED, RECORD, TRACKS, write_frames
+from train.data.samples import (
+    FORMAT_VERSION,
+    FRAMES,
+    MIRRORED,
+    RECORD,
+    TRACKS,
+    read_frames,
+    write_frames,
+)
 from train.rewards import mirrored_query
 
 _log = logging.getLogger(__name__)
@@ -80,6 +88,23 @@ class Work:
     def is_done(self, out: Path) -> bool:
         """Whether an earlier run has finished it, well or not."""
         return (self.folder(out) / RECORD).is_file() or self.failure(out).is_file()
+
+    def discard_unusable(self, out: Path) -> None:
+        """Forget that the clip failed, or what was made of it when that cannot be read."""
+        self.failure(out).unlink(missing_ok=True)
+        folder = self.folder(out)
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            for sample in record["samples"][:1]:
+                for name in (FRAMES, MIRRORED):
+                    if name == FRAMES or (folder / name).exists():
+                        read_frames(folder / name, sample["n_frames"])
+                load_tracks(folder / TRACKS)
+        except FileNotFoundError:
+            return  # not made yet
+        except (OSError, ValueError, STVGError) as error:
+            _log.warning("Clip %s is made anew: %s", self.name, error)
+            shutil.rmtree(folder)
 
 
 def divide(samples: Sequence[AnnotatedSample]) -> list[Work]:

@@ -88,6 +88,15 @@ class SampleSource(Protocol):
 
     title: str
     """What they are, for the card of a model trained on them."""
+    fingerprint: str
+    """Equal for the same samples; a resumed run goes on with no others."""
+    config: STVGConfig
+    """How their clips are sampled and marked, and their prompts written."""
+
+    @property
+    def sample_ids(self) -> Sequence[str]:
+        """The name of each."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -120,6 +129,11 @@ class PreparedSamples:
             ) from error
         if not self.records:
             raise AnnotationError(f"{path} holds no samples; {FAILED} and {SET_ASIDE} say why.")
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """The name of each."""
+        return [record["sample_id"] for record in self.records]
 
     def __len__(self) -> int:
         return len(self.records)

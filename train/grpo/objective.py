@@ -2,8 +2,10 @@
 
 Pure functions on tensors, without a model. The defaults are those of the official run (trainer of
 STVG-R1, XiaowZhang00/stvg-r1 @ 0bea9e5); GRPO itself is from DeepSeekMath (arXiv 2402.03300). The
-variants are arguments: no division by the standard deviation and a constant length from Dr. GRPO
-(arXiv 2503.20783), token-level averaging and the higher upper clip from DAPO (arXiv 2503.14476).
+variants are arguments, named as in trl: no division by the standard deviation and a constant length
+from Dr. GRPO (arXiv 2503.20783), token-level averaging and the higher upper clip from DAPO (arXiv
+2503.14476), averaging over a group's own tokens (trl's `bnpo`), and one ratio a sequence from GSPO
+(arXiv 2507.18071).
 
 Letters: G completions of one prompt, L tokens of the longest of them.
 """
@@ -16,23 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Averaging = Literal["completion", "token", "constant"]
+LossType = Literal["grpo", "bnpo", "dapo", "dr_grpo"]
+RatioLevel = Literal["token", "sequence"]
 STD_EPSILON = 1e-4
-
-
-def completion_mask(completion_ids: Tensor, eos_token_id: int) -> Tensor:
-    """Which tokens count: all up to and including the first end token.
-
-    Args:
-        completion_ids: `(G, L)` generated tokens.
-        eos_token_id: the token that ends a completion.
-
-    Returns:
-        `(G, L)` bool.
-    """
-    is_end = completion_ids == eos_token_id
-    ends_before = is_end.cumsum(dim=1) - is_end.long()
-    return ends_before == 0
 
 
 def group_advantages(rewards: Tensor, *, scale_by_std: bool = True) -> Tensor:
@@ -71,8 +59,10 @@ class LossParts:
     loss: Tensor
     kl: Tensor
     """Mean over completions of the mean over their tokens; 0 without a reference."""
-    clipped_share: Tensor
-    """Share of tokens whose ratio was cut."""
+    clipped_low: Tensor
+    """Share of tokens of worse completions whose ratio was cut at `1 - clip_low`."""
+    clipped_high: Tensor
+    """Share of tokens of better completions whose ratio was cut at `1 + clip_high`."""
 
 
 def grpo_loss(
@@ -85,12 +75,13 @@ def grpo_loss(
     beta: float = 0.04,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
-    averaging: Averaging = "completion",
+    loss_type: LossType = "grpo",
+    importance_sampling_level: RatioLevel = "token",
     normalizer: float | None = None,
 ) -> LossParts:
     """Clipped policy-gradient loss with a KL penalty.
 
-    A token's loss is `-(min(ratio * A, clip(ratio) * A) - beta * KL)`, its ratio
+    A token's loss is `-min(ratio * A, clip(ratio) * A) + beta * KL`, its ratio
     `exp(logp - old_logp)`. In the first update after a rollout the ratio is 1: the clip does
     nothing, as in the official run, which does not update twice.
 
@@ -103,41 +94,50 @@ def grpo_loss(
         beta: weight of the KL term.
         clip_low: the ratio is cut below `1 - clip_low`.
         clip_high: and above `1 + clip_high`.
-        averaging: `"completion"`: mean over each completion's tokens, then over completions
-            (GRPO); `"token"`: sum over all tokens divided by their number (DAPO);
-            `"constant"`: sum divided by a constant (Dr. GRPO).
-        normalizer: for `"token"`: the number to divide by when the batch has more groups than
-            this one, None counts this group's tokens; for `"constant"`: required, normally G
-            times the longest allowed completion.
+        loss_type: `"grpo"`: mean over each completion's tokens, then over completions; `"bnpo"`:
+            sum over the group's tokens divided by their number; `"dapo"`: divided by the
+            normalizer, the mean number of a group's tokens in the whole batch; `"dr_grpo"`:
+            divided by the normalizer, a constant.
+        importance_sampling_level: `"sequence"` gives all tokens of a completion the ratio
+            `exp(mean(logp - old_logp))`.
+        normalizer: required for `"dapo"` and `"dr_grpo"`.
 
     Raises:
-        ValueError: `"constant"` without a normalizer, or an unknown averaging.
+        ValueError: such a loss without a normalizer, or an unknown loss or level.
     """
-    old = logps.detach() if old_logps is None else old_logps
-    ratio = torch.exp(logps - old)
-    cut = ratio.clamp(1 - clip_low, 1 + clip_high)
-    gain = advantages.unsqueeze(1)
-    per_token = -torch.minimum(ratio * gain, cut * gain)
     weights = mask.to(logps.dtype)
+    log_ratio = logps - (logps.detach() if old_logps is None else old_logps)
+    if importance_sampling_level == "sequence":
+        log_ratio = _row_means(log_ratio, weights).unsqueeze(1).expand_as(logps)
+    elif importance_sampling_level != "token":
+        raise ValueError(
+            "importance_sampling_level must be token or sequence, got "
+            f"{importance_sampling_level!r}"
+        )
+    ratio = torch.exp(log_ratio)
+    gain = advantages.unsqueeze(1)
+    per_token = -torch.minimum(ratio * gain, ratio.clamp(1 - clip_low, 1 + clip_high) * gain)
     kl = logps.new_zeros(())
     if reference_logps is not None:
         penalty = per_token_kl(logps, reference_logps)
         per_token = per_token + beta * penalty
-        kl = _completion_mean(penalty.detach(), weights)
-    if averaging == "completion":
-        loss = _completion_mean(per_token, weights)
-    elif averaging == "token":
-        loss = (per_token * weights).sum() / (normalizer or weights.sum().clamp(min=1))
-    elif averaging == "constant":
+        kl = _row_means(penalty.detach(), weights).mean()
+    count = weights.sum().clamp(min=1)
+    if loss_type == "grpo":
+        loss = _row_means(per_token, weights).mean()
+    elif loss_type == "bnpo":
+        loss = (per_token * weights).sum() / count
+    elif loss_type in ("dapo", "dr_grpo"):
         if not normalizer:
-            raise ValueError("averaging='constant' needs a normalizer above 0")
+            raise ValueError(f"loss_type={loss_type!r} needs a normalizer above 0")
         loss = (per_token * weights).sum() / normalizer
     else:
-        raise ValueError(f"averaging must be completion, token or constant, got {averaging!r}")
-    cut_tokens = ((ratio * gain > cut * gain) & mask.bool()).sum()
-    return LossParts(loss, kl, cut_tokens.to(logps.dtype) / weights.sum().clamp(min=1))
+        raise ValueError(f"loss_type must be grpo, bnpo, dapo or dr_grpo, got {loss_type!r}")
+    low = ((ratio < 1 - clip_low) & (gain < 0) & mask).sum() / count
+    high = ((ratio > 1 + clip_high) & (gain > 0) & mask).sum() / count
+    return LossParts(loss, kl, low, high)
 
 
-def _completion_mean(values: Tensor, weights: Tensor) -> Tensor:
-    per_completion = (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
-    return per_completion.mean()
+def _row_means(values: Tensor, weights: Tensor) -> Tensor:
+    """`(G,)` weighted mean of each row; 0 where nothing counts."""
+    return (values * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

@@ -104,7 +104,7 @@ class Policy(nn.Module):
         Returns:
             `(B, n or 1, vocabulary)` logits.
         """
-        embeds = self._embed(input_ids, features)
+        embeds = self._embed(input_ids, features, input_ids.shape[1])
         hidden = self._decode(embeds, position_ids, mask, cache=cache)
         logits: Tensor = self.qwen.lm_head(hidden[:, -1:] if last_only else hidden)
         return logits
@@ -117,8 +117,8 @@ class Policy(nn.Module):
         features: Tensor | None = None,
         share_prefix: bool = True,
         temperature: float = 1.0,
-    ) -> Tensor:
-        """Log-probability of every generated token.
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probability of every generated token, and entropy of what it was drawn from.
 
         Args:
             inputs: the common prompt and clip.
@@ -129,7 +129,8 @@ class Policy(nn.Module):
             temperature: of the distribution that was sampled from.
 
         Returns:
-            `(L_1 + ... + L_G,)` float32, completion after completion.
+            Twice `(L_1 + ... + L_G,)` float32, completion after completion; entropies are in nats
+            and have no gradient.
         """
         run = self._packed_hidden if share_prefix else self._repeated_hidden
         hidden = run(inputs, completions, features)
@@ -146,7 +147,9 @@ class Policy(nn.Module):
         owners = packed_owners(len(inputs), lengths).to(device)
         positions = torch.cat([inputs.position_ids, *_continued(inputs, lengths)], dim=1)
         mask = may_attend(owners, owners).tril()
-        hidden = self._decode(self._embed(ids, visual), positions.unsqueeze(1), mask)[0]
+        hidden = self._decode(self._embed(ids, visual, len(inputs)), positions.unsqueeze(1), mask)[
+            0
+        ]
         return hidden[_predictors(len(inputs), lengths).to(device)]
 
     def _repeated_hidden(
@@ -171,28 +174,38 @@ class Policy(nn.Module):
         longest = batch.input_ids.shape[1]
         causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
         mask = causal & batch.attention_mask.bool().unsqueeze(1)
-        hidden = self._decode(self._embed(batch.input_ids, visual), batch.position_ids, mask)
+        embeds = self._embed(batch.input_ids, visual, prefix)
+        hidden = self._decode(embeds, batch.position_ids, mask)
         return torch.cat(
             [hidden[i, prefix - 1 : prefix - 1 + length] for i, length in enumerate(lengths)]
         )
 
-    def _embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
+    def _embed(self, ids: Tensor, features: Tensor | None, prompt_length: int) -> Tensor:
+        """Embeddings, with the visual tokens at their places in the prompt.
+
+        Behind the prompt a video token is a word like others: it has no picture.
+        """
         embeds: Tensor = self.qwen.get_input_embeddings()(ids)
         if features is None:
             return embeds
-        places = (ids == self.qwen.config.video_token_id).unsqueeze(-1)
-        return embeds.masked_scatter(places, features.to(embeds.dtype))
+        places = ids == self.qwen.config.video_token_id
+        places[:, prompt_length:] = False
+        return embeds.masked_scatter(places.unsqueeze(-1), features.to(embeds.dtype))
 
     def _decode(
         self, embeds: Tensor, positions: Tensor, mask: Tensor | None, *, cache: Any = None
     ) -> Tensor:
         """`(B, n, hidden)` last hidden states under a given mask."""
         ready = None
+        decoder = self.qwen.model.language_model
         if mask is not None:
             # (Q, K) or (B, Q, K) to (B, 1, Q, K); a mask is taken as it is in this form only.
             heads = mask.unsqueeze(-3)
+            if decoder.config._attn_implementation == "eager":  # it adds the mask to the scores
+                unseen = torch.finfo(embeds.dtype).min
+                heads = torch.zeros_like(heads, dtype=embeds.dtype).masked_fill(~heads, unseen)
             ready = {"full_attention": heads if heads.ndim == 4 else heads.unsqueeze(0)}
-        output = self.qwen.model.language_model(
+        output = decoder(
             inputs_embeds=embeds,
             position_ids=positions,
             attention_mask=ready,
@@ -202,13 +215,18 @@ class Policy(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def _token_logps(self, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
-        """Log-probabilities of the targets, without all logits in memory at once."""
+    def _token_logps(
+        self, hidden: Tensor, targets: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies at the targets, without all logits in memory at once."""
 
-        def part(states: Tensor, ids: Tensor) -> Tensor:
+        def part(states: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
             logits: Tensor = self.qwen.lm_head(states).float() / temperature
             chosen = logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
-            return chosen - logits.logsumexp(dim=-1)
+            total = logits.logsumexp(dim=-1)
+            with torch.no_grad():
+                entropy = total - (logits.softmax(dim=-1) * logits).sum(dim=-1)
+            return chosen - total, entropy
 
         parts = [
             checkpoint(part, states, ids, use_reentrant=False)
@@ -220,7 +238,8 @@ class Policy(nn.Module):
                 strict=True,
             )
         ]
-        return torch.cat(parts)
+        logps, entropies = map(torch.cat, zip(*parts, strict=True))
+        return logps, entropies
 
 
 def _continued(inputs: PromptInputs, lengths: Sequence[int]) -> list[Tensor]:

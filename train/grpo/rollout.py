@@ -35,6 +35,10 @@ class SamplingSettings:
     """0 takes the most probable token."""
     top_p: float = 1.0
     """Only the most probable tokens with this total probability are drawn."""
+    top_k: int = 0
+    """Only so many of the most probable tokens are drawn; 0: any."""
+    forbidden: tuple[int, ...] = ()
+    """Never drawn: the tokens that stand for pictures."""
 
 
 @dataclass(frozen=True)
@@ -267,11 +271,16 @@ class _Growing:
 
 
 def _draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
-    """`(A,)` one token a row of `(A, V)` logits."""
-    logits = logits.float()
+    """`(A,)` one token a row of `(A, V)` logits, cut in the order of transformers' `generate`."""
+    forbidden = torch.tensor(settings.forbidden, dtype=torch.long, device=logits.device)
+    logits = logits.float().index_fill(-1, forbidden, -torch.inf)
     if settings.temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities = (logits / settings.temperature).softmax(dim=-1)
+    logits = logits / settings.temperature
+    if 0 < settings.top_k < logits.shape[-1]:
+        least = logits.topk(settings.top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    probabilities = logits.softmax(dim=-1)
     if settings.top_p < 1:
         ordered, order = probabilities.sort(dim=-1, descending=True)
         before = ordered.cumsum(dim=-1) - ordered

@@ -6,9 +6,12 @@ the medium and hard level are answered by nothing in the clip; saying so earns t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.sprites.clips import check_request
 from stvg_r1_hub.sprites.levels import sample_scene
@@ -27,21 +30,38 @@ class SpriteQuestions:
     """`count` questions about clips of a level; the same arguments give the same ones."""
 
     world = "sprite world"
+    prompt_id = bundle_config(SMALL).prompt_id
 
     def __init__(
-        self, level: str, seed: int = 0, count: int = 10_000, *, size: ModelSize = SMALL
+        self, level: str, seed: int = 0, count: int = 10_000, *, model: STVGConfig | None = None
     ) -> None:
         """Check the request.
 
+        Args:
+            level: of sprite world.
+            seed: of the questions.
+            count: how many.
+            model: settings of the model that is asked; None takes the small one's.
+
         Raises:
-            ConfigError: an unknown level, or a number that is not allowed.
+            ConfigError: an unknown level, a number that is not allowed, or a model for whose frames
+                sprite world is not rendered.
         """
         check_request(level, seed, count)
-        self.title = f"{self.world}, level {level}, seed {seed}"
+        self.title = self.fingerprint = f"{self.world}, level {level}, seed {seed}"
+        self.config = replace(model or bundle_config(SMALL), prompt_id=self.prompt_id)
         self.level = level
         self.seed = seed
         self.count = count
-        self.size = size
+        self.size = size_of(self.config.sampling.max_pixels)
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """The name of each."""
+        return [self._name(index) for index in range(self.count)]
+
+    def _name(self, index: int) -> str:
+        return f"{self.world}, {self.level}-{self.seed}-{index}"
 
     def __len__(self) -> int:
         return self.count
@@ -51,11 +71,11 @@ class SpriteQuestions:
         key, duration = scene.seed, scene.duration_seconds
         drawn = draw_sample(self.level, key, duration_seconds=duration, dense=False, size=self.size)
         return TrainingSample(
-            sample_id=f"{self.level}-{self.seed}-{index}",
+            sample_id=self._name(index),
             query=scene.query,
             prompt=drawn.dialogue.prompt,
             frames=drawn.frames,
-            sample_fps=bundle_config(self.size).sampling.fps,
+            sample_fps=self.config.sampling.fps,
             truth=taught_truth(drawn.dialogue.answer, duration),
             target=drawn.dialogue.answer,
         )

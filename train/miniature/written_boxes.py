@@ -47,17 +47,18 @@ class BoxQuestions(SpriteQuestions):
     """Sprite-world questions about clips without numbers, answered with boxes."""
 
     world = "sprite world without numbers"
+    prompt_id = PROMPT_ID
 
     def __getitem__(self, index: int) -> TrainingSample:
         scene = answerable_scene(self.level, self.seed, index)
         assert scene.answer_range is not None
         start, end = scene.answer_range
         return TrainingSample(
-            sample_id=f"boxes-{self.level}-{self.seed}-{index}",
+            sample_id=self._name(index),
             query=scene.query,
             prompt=build_prompt(scene.query, PROMPT_ID),
             frames=plain_frames(scene, self.size),
-            sample_fps=bundle_config(self.size).sampling.fps,
+            sample_fps=self.config.sampling.fps,
             truth=GroundTruth((scene.target_id or 1,), start, end, scene.duration_seconds),
             target=written_answer(scene),
         )

@@ -6,23 +6,43 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.errors import ConfigError, OutputError, first_line
 from train.run.training_config import TrainingConfig
 
 _NAME = re.compile(r"step-(\d{6,})")
 STATE, WEIGHTS = "training_state.json", "trained_weights.safetensors"
 MAY_DIFFER = {
     "max_steps", "epochs", "save_every", "keep_checkpoints", "trackers", "table_every",
-    "merge_adapter", "gpu_memory_gb", "gradient_checkpointing",
+    "validate_every", "validation_samples", "merge_adapter", "gpu_memory_gb",
+    "gradient_checkpointing",
 }  # fmt: skip
 """Fields that a resumed run may change: they alter how long it runs and what it shows."""
+
+
+@contextmanager
+def writing_into(out: Path) -> Iterator[None]:
+    """What goes wrong while a run is written down, as one sentence.
+
+    Raises:
+        OutputError: with what the disk said, which torch and safetensors wrap in errors of theirs.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError, OutputError) as error:
+        raise OutputError(
+            f"Cannot write into {out}: {first_line(error)}. Is the disk full? The last checkpoint "
+            "is whole; make room, then go on with --resume."
+        ) from error
 
 
 class Checkpoints:

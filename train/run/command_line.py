@@ -11,7 +11,7 @@ from typing import Any
 from stvg_r1_hub import hub
 from stvg_r1_hub.errors import ConfigError, STVGError
 from train.data.samples import PreparedSamples, SampleSource
-from train.miniature.sprite_questions import SpriteQuestions, size_of
+from train.miniature.sprite_questions import SpriteQuestions
 from train.miniature.written_boxes import BoxQuestions
 from train.run.dry_run import describe_run
 from train.run.loop import ObjectiveMaker, TrainingLoop
@@ -39,6 +39,9 @@ def run_training(
         "--data",
         help=f"folder of train.prepare; or sprites:{_REQUEST} for sprite world",
     )
+    parser.add_argument(
+        "--validation", help="held-out samples, named as --data, looked at now and then"
+    )
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--dry-run", action="store_true", help="say what it takes, and stop")
@@ -53,8 +56,15 @@ def run_training(
             return 0 if report.fits else 2
         if args.data is None or args.out is None:
             raise ConfigError("--data and --out are needed, except with --dry-run.")
+        if groups and args.data.startswith("boxes:"):
+            raise ConfigError(
+                "The rewards of GRPO read numbers, and the answers of --data boxes: have none; "
+                "train on it with train.train_sft, or take --data sprites:."
+            )
         samples = open_samples(args.data, config)
-        folder = TrainingLoop(config, samples, args.out, objective).run(resume=args.resume)
+        held_out = open_samples(args.validation, config) if args.validation else None
+        loop = TrainingLoop(config, samples, args.out, objective, validation=held_out)
+        folder = loop.run(resume=args.resume)
     except STVGError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -80,5 +90,4 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
         raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
     numbers = [int(text) for text in texts]
     bundle = hub.load_bundle(config.model, hub.HubAccess(revision=config.revision), weights=False)
-    size = size_of(bundle.config.sampling.max_pixels)
-    return WORLDS[world](level, *numbers, size=size)
+    return WORLDS[world](level, *numbers, model=bundle.config)

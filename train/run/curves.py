@@ -15,7 +15,7 @@ import numpy as np
 from stvg_r1_hub.errors import OutputError
 from stvg_r1_hub.outputs import replacing
 
-METRIC_PANELS = ("reward", "kl", "length", "loss")
+METRIC_PANELS = ("reward", "kl", "length", "entropy", "loss")
 """One panel each, where a run has it; the reward's panel also shows its parts."""
 STAGE_PANELS = {
     "loss": ("loss",),

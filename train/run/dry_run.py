@@ -1,7 +1,8 @@
-"""What a run would take, before it takes it: parameters, tokens, memory of one GPU.
+"""What a run would take, before it takes it: parameters, tokens, memory, disk.
 
-The model is built on torch's meta device, so nothing is loaded and no memory is used. Memory is an
-estimate from the sizes of what must exist at the same time; its parts are printed.
+The model is built on torch's meta device, so nothing is loaded and no memory is used. What weights,
+gradients and optimizer take follows from how FSDP 2 and ZeRO-3 spread them, and is tested against
+runs of two processes; activations are an estimate from the sizes of what must exist at once.
 """
 
 from __future__ import annotations
@@ -64,6 +65,13 @@ class RunReport:
     """The same when prompt and video are repeated for each completion."""
     memory: dict[str, float]
     """Bytes on one GPU, by part."""
+    host: dict[str, float]
+    """Bytes of all processes together in the memory of one machine, by what happens then; one
+    after the other."""
+    checkpoint: float
+    """Bytes of one checkpoint."""
+    disk: float
+    """Bytes of all checkpoints when there are most, and of the trained model."""
     limit_gb: float
 
     @property
@@ -88,6 +96,10 @@ class RunReport:
             *(f"  {part:<18}{size / GB:8.2f} GB" for part, size in self.memory.items()),
             f"  {'in all':<18}{self.total_gb:8.2f} GB, "
             f"with {RESERVE - 1:.0%} and {CONTEXT_GB:.0f} GB in reserve",
+            "host memory, if all processes are on one machine:",
+            *(f"  {when:<18}{size / GB:8.2f} GB" for when, size in self.host.items()),
+            f"disk                {self.disk / GB:,.2f} GB at most: "
+            f"checkpoints of {self.checkpoint / GB:,.2f} GB, and the trained model",
         ]
         if self.fits:
             lines.append(f"This fits into {self.limit_gb:.0f} GB.")
@@ -129,6 +141,8 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
     n, length = (config.num_generations if groups else 1), config.max_completion_tokens
     packed, plain = prompt + n * length, n * (prompt + length)
     tokens = packed if config.share_prefix else plain
+    has_copy = groups and config.needs_reference and config.method == "full"
+    state = State(config, parameters, trained, has_copy=has_copy)
     return RunReport(
         parameters,
         trained,
@@ -136,40 +150,97 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
         tokens,
         plain,
         {
-            **_memory(config, shape, parameters, trained, tokens, groups),
+            **state.on_gpu(config.sharding),
+            "gathered layers": _gathered(config, shape),
+            "reference model": state.reference,
+            **_activations(config, shape, tokens, groups),
             "vision activations": _vision_memory(config, shape, visual, n),
         },
+        state.host(),
+        state.checkpoint,
+        # The newest is whole before the oldest goes.
+        state.checkpoint * (config.keep_checkpoints + 1) + state.exported,
         _gpu_gb() or config.gpu_memory_gb,
     )
 
 
-def _memory(
-    config: TrainingConfig, shape: Any, parameters: int, trained: int, tokens: int, groups: bool
-) -> dict[str, float]:
-    """Bytes on one GPU of what exists at the same time, by part."""
+class State:
+    """Bytes of weights, gradients and optimizer, and where they are.
+
+    One process and DDP hold them whole. FSDP 2 (`sharding: full`, as accelerate sets it up) turns
+    trained weights into float32 before it spreads them. ZeRO-3 with offload (`full-offload`) keeps
+    them in bfloat16 beside a float32 copy, and all of it in host memory.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, parameters: int, trained: int, *, has_copy: bool
+    ) -> None:
+        self.config = config
+        width = _width(config)
+        frozen = parameters - (trained if config.method == "full" else 0)
+        trained_width = 4 if config.method == "lora" or config.sharding == "full" else width
+        self.weights = float(frozen * width + trained * trained_width)
+        self.gradients = 4.0 * trained
+        master = 4.0 if trained_width == 2 else 0.0
+        self.optimizer = trained * (8.0 + master)
+        self.loaded = parameters * float(trained_width if config.method == "full" else width)
+        self.reference = float(parameters * width) if has_copy else 0.0
+        """Whole on every GPU."""
+        self.checkpoint = trained * trained_width + self.optimizer
+        self.exported = (
+            4.0 * trained if config.method == "lora" and not config.merge_adapter else self.loaded
+        )
+
+    def on_gpu(self, sharding: str) -> dict[str, float]:
+        """Of one process."""
+        parts = {
+            "weights": self.weights, "gradients": self.gradients, "optimizer": self.optimizer,
+        }  # fmt: skip
+        if sharding == "full-offload":
+            return dict.fromkeys(parts, 0.0)
+        shards = self.config.processes if sharding == "full" else 1
+        return {name: size / shards for name, size in parts.items()}
+
+    def host(self) -> dict[str, float]:
+        """Of all processes together, by what happens."""
+        everyone = self.config.processes
+        # Each process reads the whole model, and then the reference, before it spreads them.
+        found = {"while loading": everyone * self.loaded}
+        if self.config.sharding == "full-offload":
+            kept = self.weights + self.gradients + self.optimizer
+            return {"while loading": found["while loading"] + kept, "while training": kept}
+        if self.config.sharding == "full":
+            found["while saving"] = max(self.checkpoint, self.exported)
+        return found
+
+
+def _width(config: TrainingConfig) -> int:
+    return 2 if config.dtype == "bfloat16" else 4
+
+
+def _gathered(config: TrainingConfig, shape: Any) -> float:
+    """Bytes of the layers that are whole at a time: the one at work and the next."""
+    if config.sharding == "none":
+        return 0.0
     text = shape.text_config
-    width = 2 if config.dtype == "bfloat16" else 4
-    shards = config.processes if config.sharding != "none" else 1
-    on_gpu = 0.0 if config.sharding == "full-offload" else 1.0
     layer = text.hidden_size * (2 * text.hidden_size + 3 * text.intermediate_size)
-    gathered = layer * 2 * width if shards > 1 or not on_gpu else 0
-    # Adapters and float32 weights are their own float32 copies; bfloat16 weights need one more.
-    trained_width = 4 if config.method == "lora" else width
-    master = 4 if config.method == "full" and width == 2 else 0
+    # What is no layer, the embedding and the head, is gathered with the model itself.
+    outer = text.vocab_size * text.hidden_size * (1 if shape.tie_word_embeddings else 2)
+    return float((2 * layer + outer) * _width(config))
+
+
+def _activations(config: TrainingConfig, shape: Any, tokens: int, groups: bool) -> dict[str, float]:
+    """Bytes on one GPU of what comes and goes with each step."""
+    text, width = shape.text_config, _width(config)
     kv = text.hidden_size // text.num_attention_heads * text.num_key_value_heads
     # What one decoder layer keeps for its backward pass: norms, q, k, v, attention, the MLP.
     kept = tokens * width * (10 * text.hidden_size + 4 * text.intermediate_size + 4 * kv)
     inputs = tokens * width * text.hidden_size * text.num_hidden_layers
     backward = inputs + kept if config.gradient_checkpointing else kept * text.num_hidden_layers
     cache = 2 * tokens * kv * width * text.num_hidden_layers if groups else 0
-    has_copy = groups and config.needs_reference and config.method == "full"
     return {
-        "weights": parameters * width / shards * on_gpu + gathered,
-        "reference model": parameters * width / shards * on_gpu if has_copy else 0,
-        "gradients": trained * trained_width / shards * on_gpu,
-        "optimizer": trained * (8 + master) / shards * on_gpu,
         "activations or KV": float(max(backward, cache)),
-        "logits": 3.0 * 4 * min(LOGITS_AT_ONCE, tokens) * text.vocab_size,
+        "logits": 4.0 * 4 * min(LOGITS_AT_ONCE, tokens) * text.vocab_size,
     }
 
 
@@ -178,7 +249,7 @@ def _vision_memory(config: TrainingConfig, shape: Any, tokens: int, n: int) -> f
     if config.freeze_vision or config.method == "lora":
         return 0.0
     vision = shape.vision_config
-    width = 2 if config.dtype == "bfloat16" else 4
+    width = _width(config)
     patches = tokens * vision.spatial_merge_size**2 * (1 if config.share_prefix else n)
     inputs = patches * width * vision.hidden_size * vision.depth
     kept = patches * width * (10 * vision.hidden_size + 4 * vision.intermediate_size)

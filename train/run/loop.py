@@ -16,18 +16,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
 
-from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.hub.training_record import TrainingStage
-from train.data.samples import SampleSource, TrainingSample, sample_order
+from train.data.samples import SampleSource, TrainingSample
 from train.grpo.rollout import TrainingError
-from train.run.checkpoints import Checkpoints
+from train.run.checkpoints import Checkpoints, writing_into
 from train.run.record_keeping import RunLog, require_trackers
+from train.run.sample_feed import SampleFeed, check_held_out, check_settings
 from train.run.start_model import StartModel, export_model, load_start_model
 from train.run.training_config import TrainingConfig
 
@@ -36,6 +37,10 @@ MODEL = "model"
 SMOOTHING = 0.9
 """Weight of the past in the running mean of the reward."""
 SHARDED = ("FSDP", "DEEPSPEED")
+COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
+    "length_min": min, "length_max": max, "memory_gb": max, "unreadable": sum,
+}  # fmt: skip
+"""How a figure is taken together over rows and processes; the others are averaged."""
 ALL_EQUAL = (
     "In the first step every completion of a group got the same reward, so nothing is learned from "
     "it. Look at tables/: a start model that never, or always, answers right has nothing to gain."
@@ -52,11 +57,14 @@ class Objective(Protocol):
     def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Any]:
         """One batch item a sample, made without gradients."""
 
+    def validate(self, samples: Sequence[TrainingSample]) -> list[dict[str, float]]:
+        """Figures of held-out samples, one row each."""
+
     def loss(self, item: Any) -> tuple[Tensor, dict[str, float]]:
         """Loss of one item with its gradient, and figures worth watching."""
 
-    def table(self, items: Sequence[Any]) -> list[dict[str, str]]:
-        """Some of what happened, as rows for people."""
+    def rows(self, items: Sequence[Any]) -> list[dict[str, Any]]:
+        """What was said or taught, for people; those of a sample together, best first."""
 
 
 ObjectiveMaker = Callable[[TrainingConfig, StartModel, Any, Accelerator], Objective]
@@ -66,19 +74,33 @@ class TrainingLoop:
     """One run: from a start model and samples to a trained model in `out`."""
 
     def __init__(
-        self, config: TrainingConfig, samples: SampleSource, out: Path, objective: ObjectiveMaker
+        self,
+        config: TrainingConfig,
+        samples: SampleSource,
+        out: Path,
+        objective: ObjectiveMaker,
+        *,
+        validation: SampleSource | None = None,
     ) -> None:
         """Load and distribute the model.
 
+        Args:
+            config: of the run.
+            samples: to learn from.
+            out: folder of the run.
+            objective: what is learned.
+            validation: held-out samples, looked at every `validate_every` steps.
+
         Raises:
-            ConfigError: launched otherwise than the config says, or the samples were prepared for
-                a model with other settings.
+            ConfigError: launched otherwise than the config says, the samples were prepared for
+                a model with other settings, or held-out samples are among them.
             ModelError: the start model cannot be loaded.
             MissingPackageError: of a tracker.
         """
         require_trackers(config)
         self.config = config
         self.samples = samples
+        self.validation = validation
         self.out = out
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
@@ -92,7 +114,8 @@ class TrainingLoop:
         self._check_launch()
         set_seed(config.seed, device_specific=True)
         self.start = load_start_model(config)
-        self._check_samples()
+        if validation is not None:
+            check_held_out(samples, validation)
         trained = [weight for weight in self.start.policy.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(
             trained, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -105,6 +128,15 @@ class TrainingLoop:
         self.policy, self.optimizer = self.accelerator.prepare(self.start.policy, optimizer)
         self.accelerator.register_for_checkpointing(self.scheduler)
         self.objective = objective(config, self.start, self.policy, self.accelerator)
+        for source in (samples, validation) if validation is not None else (samples,):
+            taught = self.objective.method != "GRPO"
+            check_settings(source, self.start.config, config.model, teaches_prompt=taught)
+        self.feed = SampleFeed(
+            samples,
+            config,
+            rank=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+        )
         self.checkpoints = Checkpoints(out / "checkpoints", config, self.accelerator)
         self.reward_mean: float | None = None
 
@@ -123,23 +155,31 @@ class TrainingLoop:
             RunLog(self.out, self.config, self.accelerator, first_step=first) as log,
             ThreadPoolExecutor(max_workers=1) as reader,
         ):
-            upcoming = reader.submit(self._read, first)
+            upcoming = reader.submit(self.feed.read, first)
             for step in log.steps(first, self.total_steps):
                 current = upcoming
                 if step + 1 < self.total_steps:
-                    upcoming = reader.submit(self._read, step + 1)
+                    upcoming = reader.submit(self.feed.read, step + 1)
                 items, figures = self._step(step, current)
-                log.write(step, figures)
                 if step == 0 and figures.get("all_equal") == 1:
                     _log.warning(ALL_EQUAL)
                 done = step + 1
-                if done % self.config.table_every == 0 or done == self.total_steps:
-                    log.table(step, self.objective.table(items))
-                if done % self.config.save_every == 0 or done == self.total_steps:
-                    self.checkpoints.save(
-                        done, {"reward_mean": self.reward_mean, "made_of": self._made_of()}
+
+                def due(every: int, done: int = done) -> bool:
+                    return done % every == 0 or done == self.total_steps
+
+                if self.validation is not None and due(self.config.validate_every):
+                    figures |= self._validate(self.validation)
+                with writing_into(self.out):
+                    log.write(step, figures)
+                    log.completions(
+                        step, self.objective.rows(items), table=due(self.config.table_every)
                     )
-                    log.curves()
+                    if due(self.config.save_every):
+                        self.checkpoints.save(
+                            done, {"reward_mean": self.reward_mean, "made_of": self._made_of()}
+                        )
+                        log.curves()
         return self.export()
 
     def export(self) -> Path:
@@ -147,7 +187,12 @@ class TrainingLoop:
         folder = self.out / MODEL
         weights = self.accelerator.get_state_dict(self.policy)
         if self.accelerator.is_main_process:
-            export_model(self.start, self.config, weights, folder, self._stage())
+            # Supervised training may teach another prompt; it travels with the weights.
+            settings = dataclasses.replace(
+                self.start.config, prompt_id=self.samples.config.prompt_id
+            )
+            with writing_into(self.out):
+                export_model(self.start, self.config, weights, folder, self._stage(), settings)
         self.accelerator.wait_for_everyone()
         return folder
 
@@ -193,33 +238,20 @@ class TrainingLoop:
 
     def _made_of(self) -> dict[str, Any]:
         """What a run depends on besides its config."""
-        data = getattr(self.samples, "fingerprint", self.samples.title)
-        return {"method": self.objective.method, "samples": len(self.samples), "data": data}
+        return {
+            "method": self.objective.method,
+            "samples": len(self.samples),
+            "data": self.samples.fingerprint,
+        }
 
-    def _check_samples(self) -> None:
-        """Whether prepared frames look as the start model's settings say.
-
-        The settings are written beside the trained weights, so both must agree.
-        """
-        made: STVGConfig | None = getattr(self.samples, "config", None)
-        wanted = self.start.config
-        for name in ("sampling", "marker", "prompt_id") if made is not None else ():
-            ours, theirs = _flat(name, getattr(made, name)), _flat(name, getattr(wanted, name))
-            for field, value in ours.items():
-                if theirs[field] != value:
-                    raise ConfigError(
-                        f"The samples were prepared with {field} = {value!r}, but "
-                        f"{self.config.model} wants {theirs[field]!r}; prepare them with "
-                        f"--model {self.config.model}."
-                    )
-
-    def _read(self, step: int) -> tuple[list[TrainingSample], list[int]]:
-        """This process's samples of a step, with their places in the endless reading."""
-        config, rank = self.config, self.accelerator.process_index
-        first = (step * self.accelerator.num_processes + rank) * config.accumulation
-        order = sample_order(len(self.samples), config.seed, first, config.accumulation)
-        places = list(range(first, first + config.accumulation))
-        return [self.samples[i] for i in order], places
+    def _validate(self, samples: SampleSource) -> dict[str, float]:
+        """Figures of the first held-out samples, this process's share of them."""
+        began = time.perf_counter()
+        rows = []
+        for places in self.feed.held_out(samples):
+            rows += self.objective.validate([samples[place] for place in places])
+        figures = {f"validation/{name}": value for name, value in self._overall(rows).items()}
+        return {**figures, "seconds_validation": time.perf_counter() - began}
 
     def _step(self, step: int, reading: Future[Any]) -> tuple[list[Any], dict[str, float]]:
         began = time.perf_counter()
@@ -230,13 +262,16 @@ class TrainingLoop:
         for _ in range(self.config.updates_per_rollout):
             for sample, item in zip(samples, items, strict=True):
                 rows.append(self._learn(sample, item))
-        figures = self._mean(rows)
+        rows[-1] |= {"memory_gb": _memory_gb(), "unreadable": self.feed.unreadable}
+        figures = self._overall(rows)
         figures |= {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds_prepare": prepared - began,
             "seconds_update": time.perf_counter() - prepared,
         }
         if "reward" in figures:
+            completions = len(items) * self.config.num_generations * self.accelerator.num_processes
+            figures["tokens_per_second"] = figures["length"] * completions / (prepared - began)
             past = figures["reward"] if self.reward_mean is None else self.reward_mean
             self.reward_mean = SMOOTHING * past + (1 - SMOOTHING) * figures["reward"]
             figures["reward_mean"] = self.reward_mean
@@ -268,16 +303,20 @@ class TrainingLoop:
                 self.optimizer.zero_grad()
         return {"loss": loss.item(), **figures}
 
-    def _mean(self, rows: Sequence[dict[str, float]]) -> dict[str, float]:
-        """Mean of every figure over the rows that have it and over all processes."""
+    def _overall(self, rows: Sequence[dict[str, float]]) -> dict[str, float]:
+        """Every figure over the rows that have it and over all processes, as `COMBINED` says."""
         names = sorted({name for row in rows for name in row})
-        means = []
-        for name in names:
-            values = [row[name] for row in rows if name in row]
-            means.append(sum(values) / len(values))
-        own = torch.tensor(means, dtype=torch.float64, device=self.accelerator.device)
-        overall = self.accelerator.reduce(own, reduction="mean")
-        return dict(zip(names, overall.tolist(), strict=True))
+        ways = [COMBINED.get(name, _mean) for name in names]
+        own = [
+            way([row[name] for row in rows if name in row])
+            for name, way in zip(names, ways, strict=True)
+        ]
+        tensor = torch.tensor([own], dtype=torch.float64, device=self.accelerator.device)
+        everywhere = self.accelerator.gather(tensor).T.tolist()
+        return {
+            name: float(way(values))
+            for name, way, values in zip(names, ways, everywhere, strict=True)
+        }
 
     def _total_steps(self) -> int:
         a_step = self.accelerator.num_processes * self.config.accumulation
@@ -312,8 +351,12 @@ class TrainingLoop:
             )
 
 
-def _flat(name: str, value: Any) -> dict[str, Any]:
-    """A setting, or those of a section, by name."""
-    if not dataclasses.is_dataclass(value):
-        return {name: value}
-    return {f"{name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _memory_gb() -> float:
+    """Most memory of this process's GPU so far, or its memory now where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return float(psutil.Process().memory_info().rss) / 1e9

@@ -1,4 +1,4 @@
-"""What a run shows: progress bar, metrics.jsonl, trackers, tables of completions, curves."""
+"""What a run shows: progress bar, metrics, trackers, completions, tables of them, curves."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from typing import Any
 
 import yaml
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from stvg_r1_hub.errors import require_package
 from stvg_r1_hub.outputs import replacing
 from train.run.training_config import TrainingConfig
 
-METRICS = "metrics.jsonl"
+METRICS, COMPLETIONS = "metrics.jsonl", "completions.jsonl"
 SHOWN = ("reward", "loss", "kl", "length")
 """Figures beside the progress bar; the parts of the reward come with them."""
+TABLE_SAMPLES = 4
+"""Samples whose best and worst completion stand in a table."""
 
 
 def require_trackers(config: TrainingConfig) -> None:
@@ -44,7 +47,8 @@ class RunLog:
         self.bar: Any = None
         if self.main:
             out.mkdir(parents=True, exist_ok=True)
-            _forget_after(out / METRICS, first_step)
+            for name in (METRICS, COMPLETIONS):
+                _forget_after(out / name, first_step)
             with replacing(out / "config.yaml") as temporary:
                 temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
         if config.trackers:
@@ -89,10 +93,23 @@ class RunLog:
         }
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
 
-    def table(self, step: int, rows: Sequence[dict[str, str]]) -> None:
-        """Sample completions as a Markdown table, in a file and in trackers that take text."""
+    def completions(self, step: int, own: Sequence[dict[str, Any]], *, table: bool) -> None:
+        """Everything that was said in a step, of all processes, and now and then some as a table.
+
+        Args:
+            step: counted from 0.
+            own: rows of this process; those of a sample stand together, best first.
+            table: also write the table, into a file and into trackers that take text.
+        """
+        rows = gather_object(list(own))
         if not self.main or not rows:
             return
+        with (self.out / COMPLETIONS).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"step": step, **row}) + "\n" for row in rows)
+        if table:
+            self._table(step, _best_and_worst(rows))
+
+    def _table(self, step: int, rows: Sequence[dict[str, str]]) -> None:
         text = _markdown(rows)
         folder = self.out / "tables"
         folder.mkdir(exist_ok=True)
@@ -131,6 +148,23 @@ def _forget_after(path: Path, step: int) -> None:
             continue  # the line that was being written when the run was killed
     with replacing(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _best_and_worst(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """First and last row of the first samples, as text."""
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        samples.setdefault(row["sample"], []).append(row)
+    chosen = []
+    for group in list(samples.values())[:TABLE_SAMPLES]:
+        chosen += [group[0], group[-1]] if len(group) > 1 else group
+    return [{name: _text(value) for name, value in row.items()} for row in chosen]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:.2f}" for name, number in value.items())
+    return f"{value:+.2f}" if isinstance(value, float) else str(value)
 
 
 def _markdown(rows: Sequence[dict[str, str]]) -> str:

@@ -42,6 +42,14 @@ class StartModel:
     """How it was trained before, as far as that is recorded."""
 
     @property
+    def vision_token_ids(self) -> tuple[int, ...]:
+        """Tokens that stand for pictures; none belongs into an answer."""
+        config = self.policy.qwen.config
+        names = ("image", "video", "vision_start", "vision_end")
+        found = (getattr(config, f"{name}_token_id", None) for name in names)
+        return tuple(token for token in found if token is not None)
+
+    @property
     def inputs(self) -> InputBuilder:
         """Makes tokens, patches and positions as these weights know them."""
         return InputBuilder.of(self.policy.qwen, self.processor, self.config.position_rule)
@@ -150,6 +158,7 @@ def export_model(
     weights: dict[str, torch.Tensor],
     out: Path,
     stage: TrainingStage,
+    settings: STVGConfig,
 ) -> None:
     """Write the trained model as a folder that `STVGPipeline.from_pretrained` loads.
 
@@ -161,6 +170,7 @@ def export_model(
         weights: state of the policy, gathered from all processes.
         out: the folder.
         stage: how it was trained; follows what is known of the start model.
+        settings: how the trained model is to be asked.
     """
     temporary = out.with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -178,9 +188,9 @@ def export_model(
             state.pop("lm_head.weight", None)
         model.save_pretrained(temporary, state_dict=state)
     start.processor.save_pretrained(temporary)
-    start.config.save(temporary)
+    settings.save(temporary)
     save_training((*start.stages, stage), temporary)
-    detector = start.bundle.detector_home / start.config.tracking.detector
+    detector = start.bundle.detector_home / settings.tracking.detector
     if detector.is_dir():
         for path in detector.iterdir():
             if path.is_file() and path.suffix in DETECTOR_SUFFIXES:

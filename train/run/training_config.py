@@ -53,6 +53,9 @@ class TrainingConfig:
     max_completion_tokens: int = 1024
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 50
+    """Sample among so many of the most probable tokens; 0 among all. The official trainer sets
+    none, which leaves the 50 of transformers' `GenerationConfig` in force."""
     share_prefix: bool = True
     """One copy of prompt and video a group; False repeats them, as the official trainer does."""
 
@@ -71,8 +74,14 @@ class TrainingConfig:
     official recipe, which updates once a rollout."""
     scale_by_std: bool = True
     """Divide advantages by the group's standard deviation; False for Dr. GRPO."""
-    averaging: Literal["completion", "token", "constant"] = "completion"
-    """Over each completion first (GRPO), over all tokens (DAPO), by a constant (Dr. GRPO)."""
+    loss_type: Literal["grpo", "bnpo", "dapo", "dr_grpo"] = "grpo"
+    """What a sum over tokens is divided by, named as in trl: the length of each completion
+    (`grpo`), the tokens of the group (`bnpo`), of the whole batch (`dapo`), or the longest allowed
+    length (`dr_grpo`)."""
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """One probability ratio a token, or one a completion (GSPO)."""
+    mask_truncated_completions: bool = False
+    """Leave completions out of the loss that were cut at `max_completion_tokens`."""
 
     # Optimisation
     learning_rate: float = 1e-6
@@ -96,6 +105,10 @@ class TrainingConfig:
     """Of accelerate, by name in `TRACKERS`; empty for none."""
     table_every: int = 10
     """Steps between two tables of sample completions."""
+    validate_every: int = 50
+    """Steps between two looks at held-out samples (`--validation`)."""
+    validation_samples: int = 100
+    """The first so many of them are answered, greedily."""
     merge_adapter: bool = False
     """Write the trained model with the adapter merged in, instead of the adapter alone."""
 
@@ -110,12 +123,13 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in (
             "num_generations", "max_completion_tokens", "accumulation", "updates_per_rollout",
-            "save_every", "keep_checkpoints", "table_every", "processes", "lora_rank",
+            "save_every", "keep_checkpoints", "table_every", "validate_every",
+            "validation_samples", "processes", "lora_rank",
         ):  # fmt: skip
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         for name in ("temperature", "learning_rate", "max_grad_norm", "epochs", "gpu_memory_gb"):
             _require(getattr(self, name) > 0, f"{name} must be above 0", getattr(self, name))
-        for name in ("beta", "clip_low", "clip_high", "weight_decay", "warmup_steps"):
+        for name in ("beta", "clip_low", "clip_high", "weight_decay", "warmup_steps", "top_k"):
             _require(getattr(self, name) >= 0, f"{name} must be 0 or above", getattr(self, name))
         _require(0 < self.top_p <= 1, "top_p must be in (0, 1]", self.top_p)
         _require(0 <= self.lora_dropout < 1, "lora_dropout must be in [0, 1)", self.lora_dropout)
