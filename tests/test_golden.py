@@ -285,6 +285,7 @@ def test_malformed_folder_is_one_sentence_and_exit_2(tmp_path, capsys, name, tex
     assert printed.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_runs_as_a_module():
     root = Path(__file__).parents[1]
     command = [sys.executable, "-m", "tests.golden", "--data", "/nowhere/at/all"]

@@ -320,6 +320,7 @@ def test_samples_that_cannot_be_asked_score_0_and_are_listed(world, tiny, tmp_pa
     assert summary["protocols"]["strict"]["m_vIoU"] < 0.2 + 1e-6
 
 
+@pytest.mark.slow
 def test_wrong_annotations_are_set_aside_and_the_report_counts_them(world, tmp_path, capsys):
     """A file with boxes as HC-STVG v2's val split has them is evaluated to the end."""
     values = json.loads(world["hcstvg-v2"][0].read_text())

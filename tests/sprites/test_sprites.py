@@ -196,6 +196,7 @@ def test_the_hard_level_is_as_hard_as_promised() -> None:
     assert figures["baselines"]["random_object"] < 0.4
 
 
+@pytest.mark.slow
 def test_objects_come_and_go_and_have_no_box_outside() -> None:
     absent = 0
     for number in range(60):

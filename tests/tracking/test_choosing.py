@@ -107,6 +107,7 @@ def test_what_comes_late_or_is_seen_for_a_moment(tracker: ChoosingTracker) -> No
     assert choice(tracker, [*grey, sprites("easy", 1)[0]])[0] == "coco"
 
 
+@pytest.mark.slow
 def test_the_tracks_say_who_found_them_and_why(tracker: ChoosingTracker, tmp_path: Path) -> None:
     for frames, name in ((sprites("easy", 1), "detector"), ([picture("astronaut")] * 12, "coco")):
         with open_video(frames, fps=10) as source:

@@ -76,9 +76,8 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize(
-    "mode", ["lora", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("full", "twice"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
 def test_stopped_and_resumed_is_as_if_never_stopped(world, tmp_path, mode):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(world, whole, **MODES[mode])
@@ -355,6 +354,7 @@ def test_an_adapter_names_the_hub_model_it_was_trained_on(world, tmp_path, monke
     assert (written["base_model_name_or_path"], written["revision"]) == ("me/base", "v1")
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_an_adapter(world, tmp_path):
     """What supervised training with LoRA leaves is what GRPO starts from, not its base."""
     from stvg_r1_hub import STVGPipeline
