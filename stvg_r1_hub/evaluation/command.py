@@ -22,7 +22,8 @@ PERSON = "person"
 """The classes of HC-STVG, whose sentences are about one person each."""
 NAMES = (
     "hcstvg-v1", "hcstvg-v2", "vidstg", "vidstg-declarative", "vidstg-interrogative", "st-align",
-    "mevis", "charades-sta", "tvgbench",
+    "v-star", "anygroundbench", "mevis", "mevis-v2", "charades-sta", "charades-timelens",
+    "activitynet-timelens", "qvhighlights-timelens", "qvhighlights", "tvgbench",
 )  # fmt: skip
 """`catalogue.BENCHMARKS`, repeated so that asking for help loads nothing heavy; a test holds it."""
 
@@ -63,7 +64,7 @@ def add_eval(commands: Any) -> None:
                 default=1,
                 help="what st_frame calls the first frame of a clip (default: 1)",
             )
-        if name == "mevis":
+        if name.startswith("mevis"):
             parser.add_argument(
                 "--submission",
                 type=Path,
@@ -228,6 +229,7 @@ def _run(
     evaluator = Evaluator(
         pipeline,
         task,
+        benchmark=name,
         answers=options.answers,
         tracks=options.tracks,
         true_tracks=given,

@@ -58,6 +58,7 @@ class Evaluator:
         pipeline: STVGPipeline,
         task: str,
         *,
+        benchmark: str = "",
         answers: str = "ids",
         tracks: Path | None = None,
         true_tracks: bool = False,
@@ -70,6 +71,7 @@ class Evaluator:
         Args:
             pipeline: the model with its tracker.
             task: `"tube"`, `"time"` or `"mask"`.
+            benchmark: its name, which decides by which protocols answers are scored.
             answers: one of `ANSWERS`.
             tracks: folder of prepared tracks: `<sample id>.json`, `<video name>.json`, or a folder
                 of official mask files of one of these names.
@@ -80,6 +82,7 @@ class Evaluator:
         """
         self.pipeline = pipeline
         self.task = task
+        self.benchmark = benchmark
         self.answers = answers
         self.tracks = tracks
         self.true_tracks = true_tracks

@@ -7,7 +7,7 @@ of frames, or thousands of samples, is one call.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,18 @@ def temporal_iou(a: tuple[float, float], b: tuple[float, float]) -> float:
     if not all(map(math.isfinite, (*a, *b))) or intersection <= 0:
         return 0.0
     return float(intersection / union)
+
+
+def temporal_set_iou(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]) -> float:
+    """Seconds in both of two sets of half-open ranges, over the seconds in either.
+
+    Args:
+        a: ranges (start, end) in seconds; those of one set do not overlap.
+        b: the same.
+    """
+    both = sum(max(0.0, min(x[1], y[1]) - max(x[0], y[0])) for x in a for y in b)
+    either = sum(end - start for start, end in (*a, *b)) - both
+    return both / either if both > 0 and math.isfinite(either) else 0.0
 
 
 def tube_iou(
@@ -126,6 +138,8 @@ def range_tube_iou(
     true_frames: NDArray[np.int64],
     predicted_range: tuple[int, int],
     true_range: tuple[int, int],
+    *,
+    step: int = 1,
 ) -> float:
     """VIoU as `tube_iou` gives it, from the IoU of single frames and two frame ranges.
 
@@ -135,6 +149,7 @@ def range_tube_iou(
         predicted_range: half-open answered frame range; every frame of it counts in the union,
             also where the object has no box.
         true_range: half-open true frame range.
+        step: the truth has a box in every so-many-th frame, and the union counts such steps.
 
     Returns:
         0..1.
@@ -143,8 +158,8 @@ def range_tube_iou(
     inside = (true_frames >= first) & (true_frames < stop)
     lengths = max(0, stop - first) + max(0, true_range[1] - true_range[0])
     common = max(0, min(stop, true_range[1]) - max(first, true_range[0]))
-    union = lengths - common
-    return float(iou[inside].sum() / union) if union > 0 else 0.0
+    union = (lengths - common) / step
+    return min(1.0, float(iou[inside].sum() / union)) if union > 0 else 0.0
 
 
 def recall(values: ArrayLike, threshold: float, *, strict: bool = True) -> float:

@@ -45,7 +45,7 @@ def oracle_scores(
     whole = prediction.first_frame, prediction.first_frame + len(prediction.frame_times)
 
     def viou(iou: NDArray[np.float64], frames: tuple[int, int]) -> float:
-        return range_tube_iou(iou, sample.frame_indices, frames, true_range)
+        return range_tube_iou(iou, sample.frame_indices, frames, true_range, step=sample.box_step)
 
     random = _random_track(sorted(by_id), f"{seed} {sample.sample_id}")
     return {

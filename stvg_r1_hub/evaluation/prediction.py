@@ -23,6 +23,10 @@ class Prediction:
     start_seconds: float | None = None
     """Answered range, cut to the video; None, as the end, when nothing usable was answered."""
     end_seconds: float | None = None
+    ranges: tuple[tuple[float, float], ...] = ()
+    """All answered ranges, where the model gave several."""
+    confidence: float | None = None
+    """How sure the model is, 0..1; None where it does not tell."""
     object_ids: tuple[int, ...] = ()
     declined: bool = False
     """True when the model said that nothing matches."""
@@ -51,6 +55,11 @@ class Prediction:
         if self.start_seconds is None or self.end_seconds is None:
             return 0.0, 0.0
         return self.start_seconds, self.end_seconds
+
+    @property
+    def all_ranges(self) -> tuple[tuple[float, float], ...]:
+        """The answered ranges in seconds, none without an answer."""
+        return self.ranges or ((self.range_seconds,) if self.answered else ())
 
     @property
     def frame_range(self) -> tuple[int, int]:
@@ -92,6 +101,11 @@ def prediction_of(
         text=result.raw_text,
         start_seconds=tube.start_seconds + offset_seconds if tube else None,
         end_seconds=tube.end_seconds + offset_seconds if tube else None,
+        ranges=tuple(
+            (start + offset_seconds, end + offset_seconds)
+            for start, end in getattr(result, "ranges", None) or ()
+        ),
+        confidence=getattr(result, "confidence", None),
         object_ids=result.object_ids,
         declined=bool(problem and problem.startswith(SAYS_NOTHING)),
         frame_times=times + offset_seconds,

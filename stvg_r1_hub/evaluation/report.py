@@ -78,7 +78,7 @@ def write_report(folder: Path) -> Path:
                 "description": Markdown(protocol.description),
                 "dropped": sum(s is None for s in scores_of(lines, protocol.name)),
             }
-            for protocol in protocols_for(settings.task)
+            for protocol in protocols_for(settings.task, settings.benchmark)
         ],
         "text_columns": TEXT_COLUMNS,
     }
@@ -152,7 +152,7 @@ def _oracle_table(settings: RunSettings, lines: Sequence[Line]) -> dict[str, Any
         "random tIoU": "m_tIoU of the whole clip",
         "id correct": "samples in which the right track is named",
         "random id correct": "samples in which a random track is the right one",
-        "right answer": "of all samples: the right track, or rightly none",
+        "right answer": "the right track is named, or rightly none",
     }
     rows = [[text, _percent(means[name])] for name, text in explained.items()]
     return {"columns": ["what", "percent"], "rows": rows}
@@ -191,7 +191,7 @@ def _cases(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[d
     asked = [line for line in lines if line["error"] is None]
     worst = sorted(asked, key=lambda line: _score(line, key))[:GALLERY_CASES]
     whole = read_lines(folder, {line["sample_id"] for line in worst})
-    fps = NOMINAL_FPS if settings.benchmark == "mevis" else None
+    fps = NOMINAL_FPS if settings.task == "mask" else None
     cases = []
     for number, line in enumerate((whole[line["sample_id"]] for line in worst), start=1):
         name = f"{number:02d}.png"

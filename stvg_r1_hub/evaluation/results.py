@@ -116,6 +116,8 @@ def digest_of(samples: Iterable[AnnotatedSample]) -> str:
         digest.update(repr(parts).encode())
         if sample.annotated_frames is not None:
             digest.update(repr(sample.annotated_frames).encode())
+        if sample.ranges:
+            digest.update(repr(sample.ranges).encode())
         digest.update(sample.frame_indices.tobytes() + sample.boxes.tobytes())
     return digest.hexdigest()
 
@@ -269,6 +271,7 @@ def line_of(
     reply: Reply | None,
     *,
     seed: int,
+    benchmark: str = "",
     error: str | None = None,
 ) -> Line:
     """What is kept of one sample: question, answer, scores under every protocol, error."""
@@ -276,7 +279,7 @@ def line_of(
     unscored = task == "mask" and sample.masks is None  # a split whose truth is not public
     scores = {
         protocol.name: {} if unscored else protocol.score(sample, prediction)
-        for protocol in protocols_for(task)
+        for protocol in protocols_for(task, benchmark)
     }
     return {
         "sample_id": sample.sample_id,
@@ -291,6 +294,7 @@ def line_of(
             "start_seconds": _rounded(prediction.start_seconds),
             "end_seconds": _rounded(prediction.end_seconds),
             "declined": prediction.declined,
+            **_optional(prediction),
         },
         "tube": _tube(prediction),
         "scores": scores,
@@ -300,6 +304,16 @@ def line_of(
         "notes": list(reply.notes) if reply is not None else [],
         "error": error,
     }
+
+
+def _optional(prediction: Prediction) -> dict[str, Any]:
+    """What only some models tell: several ranges, how sure they are."""
+    values: dict[str, Any] = {}
+    if prediction.ranges:
+        values["ranges"] = [[round(bound, 4) for bound in span] for span in prediction.ranges]
+    if prediction.confidence is not None:
+        values["confidence"] = round(prediction.confidence, 4)
+    return values
 
 
 def _truth(sample: AnnotatedSample, prediction: Prediction) -> dict[str, Any]:
@@ -314,6 +328,7 @@ def _truth(sample: AnnotatedSample, prediction: Prediction) -> dict[str, Any]:
     return {
         "start_seconds": _rounded(sample.start_seconds),
         "end_seconds": _rounded(sample.end_seconds),
+        **({"ranges": [list(span) for span in sample.ranges]} if sample.ranges else {}),
         "shown_seconds": shown,
         "target_size": size,
         "boxes": _sparse(sample.frame_indices.tolist(), boxes.tolist()),

@@ -152,7 +152,9 @@ def _ask(evaluator: Evaluator, clip: OpenClip, sample: AnnotatedSample) -> Line:
         return _failed(evaluator, sample, error)
     if evaluator.submission is not None:
         save_submission(sample, reply.prediction.masks or {}, evaluator.submission)
-    return line_of(sample, evaluator.task, reply, seed=evaluator.seed)
+    return line_of(
+        sample, evaluator.task, reply, seed=evaluator.seed, benchmark=evaluator.benchmark
+    )
 
 
 def _failed(evaluator: Evaluator, sample: AnnotatedSample, error: Exception) -> Line:
@@ -162,7 +164,14 @@ def _failed(evaluator: Evaluator, sample: AnnotatedSample, error: Exception) -> 
     message = " ".join(str(error).split()) or "no message"
     if not isinstance(error, STVGError):
         message = f"{type(error).__name__}: {message}"
-    return line_of(sample, evaluator.task, None, seed=evaluator.seed, error=message)
+    return line_of(
+        sample,
+        evaluator.task,
+        None,
+        seed=evaluator.seed,
+        benchmark=evaluator.benchmark,
+        error=message,
+    )
 
 
 class _Bar:

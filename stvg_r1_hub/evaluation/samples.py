@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.structures import RLE, VideoInfo
+
+_LATE = 1.0
+"""Seconds that an annotation may reach over the end of its video by rounding."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,15 @@ class AnnotatedSample:
     annotated_frames: tuple[int, int] | None = None
     """Half-open range of frames that the file gives boxes for, where some at its ends are set
     aside; None: from the first to the last box."""
+    box_step: int = 1
+    """Boxes are given in every so-many-th frame; vIoU then counts in such steps."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """All true ranges in seconds, ascending and apart, where there are several; start and end are
+    those of the first and the last."""
     masks: tuple[RLE | None, ...] | None = None
     """For mask benchmarks: one a frame of the video, None where the object is hidden."""
     qtype: str | None = None
-    """Kind of question: `"declarative"` or `"interrogative"` in VidSTG."""
+    """Kind of question: `"declarative"` or `"interrogative"` in VidSTG, see `vstar` for V-STaR."""
     fps: float | None = None
     n_frames: int | None = None
     """Frames of the video file."""
@@ -78,6 +87,9 @@ class AnnotatedSample:
                     f"{name} has the time range {self.start_seconds:g} to {self.end_seconds:g} s; "
                     "it must start at 0 or later and end after its start."
                 )
+        bounds = [bound for span in self.ranges for bound in span]
+        if any(a >= b for a, b in itertools.pairwise(bounds)):
+            raise AnnotationError(f"{name} has ranges that do not ascend apart: {self.ranges}.")
         self._check_boxes(name)
 
     def _check_boxes(self, name: str) -> None:
@@ -135,12 +147,24 @@ class AnnotatedSample:
                 f"{name} starts at {self.start_seconds:.2f} s but its video ends at "
                 f"{info.duration_seconds:.2f} s; use the video that was annotated."
             )
+        if self.end_seconds is not None and self.end_seconds > info.duration_seconds + _LATE:
+            notes.append(
+                f"{name} is annotated until {self.end_seconds:.2f} s but its video ends at "
+                f"{info.duration_seconds:.2f} s; what lies behind cannot be answered."
+            )
         return notes
 
     @property
     def answerable(self) -> bool:
         """False when the right answer is that nothing matches."""
         return self.start_seconds is not None
+
+    @property
+    def all_ranges(self) -> tuple[tuple[float, float], ...]:
+        """The true ranges in seconds, none where nothing matches."""
+        if self.start_seconds is None or self.end_seconds is None:
+            return ()
+        return self.ranges or ((self.start_seconds, self.end_seconds),)
 
     @property
     def has_boxes(self) -> bool:

@@ -23,6 +23,10 @@ SHOWN = {
     "mask": ("J", "F", "J&F"),
 }
 """The figures that tables show, by task."""
+MORE_SHOWN = (
+    "m_tIoU, chain 2", "m_vIoU, chain 2", "AP@0.5", "N-acc", "T-acc", "none accuracy",
+)  # fmt: skip
+"""Figures that only some benchmarks have."""
 
 
 def summary_of(
@@ -43,7 +47,7 @@ def summary_of(
                 for name, value in summarize(protocol, scores_of(lines, protocol.name)).items()
             },
         }
-        for protocol in protocols_for(settings.task)
+        for protocol in protocols_for(settings.task, settings.benchmark)
     }
     return {
         "benchmark": settings.benchmark,
@@ -65,15 +69,17 @@ def summary_of(
 
 
 def shown_names(summary: dict[str, Any], task: str) -> tuple[str, ...]:
-    """The figures that tables show: the usual ones, and `none accuracy` where it is measured."""
-    more = ("none accuracy",) if "none accuracy" in summary["protocols"]["strict"] else ()
+    """The figures that tables show: the usual ones, and those that this benchmark has besides."""
+    found = {name for figures in summary["protocols"].values() for name in figures}
+    more = tuple(name for name in MORE_SHOWN if name in found)
     return (*SHOWN[task], *more)
 
 
 def oracle_means(lines: Sequence[Line]) -> dict[str, float]:
     """Means over the samples with a tube; samples that failed count as 0.
 
-    `right answer` is over all samples: the right track is named, or rightly none.
+    `right answer` is also over the samples that nothing matches: the right track is named, or
+    rightly none.
     """
     asked = [line for line in lines if line["truth"]["boxes"]]
     names = dict.fromkeys(name for line in asked for name in line["oracles"])
@@ -84,6 +90,7 @@ def oracle_means(lines: Sequence[Line]) -> dict[str, float]:
         right = [
             line["scores"]["strict"].get("none", line["oracles"].get("id correct", 0.0))
             for line in lines
+            if line["truth"]["boxes"] or "none" in line["scores"]["strict"]
         ]
         means["right answer"] = float(np.mean(right))
     return means

@@ -130,6 +130,90 @@ def charades_json(scenes):
     }
 
 
+def timelens(scenes):
+    """The JSON values of a file of TimeLens-Bench."""
+    return {
+        f"{i}_clip": {
+            "duration": s.duration_seconds,
+            "spans": [list(s.answer_range)],
+            "queries": [f"{s.query}."],
+        }
+        for i, s in enumerate(scenes)
+    }
+
+
+def qvhighlights_lines(scenes):
+    """The text of a QVHighlights split; the first sample has two windows."""
+    lines = []
+    for i, scene in enumerate(scenes):
+        start, end = scene.answer_range
+        third = (end - start) / 3
+        windows = [[start, start + third], [end - third, end]] if i == 0 else [[start, end]]
+        record = {"qid": 70 + i, "query": scene.query, "vid": f"{i}_clip",
+                  "duration": scene.duration_seconds, "relevant_windows": windows}  # fmt: skip
+        lines.append(json.dumps(record) + "\n")
+    return "".join(lines)
+
+
+def seconds_of(scene):
+    """Frame and true box nearest to each whole second of the event; at least one."""
+    tube, fps = true_tube(scene), scene.fps
+    frames = [round(second * fps) for second in range(1 + int(scene.duration_seconds))]
+    found = {frame: tube[frame] for frame in frames if frame in tube}
+    return found or dict([next(iter(tube.items()))])
+
+
+def vstar(scenes):
+    """The JSON values of V-STaR."""
+    records = []
+    for i, scene in enumerate(scenes):
+        boxes = [
+            {"timestamp": round(frame / scene.fps), "frame_index": frame,
+             **dict(zip(("xmin", "ymin", "xmax", "ymax"), map(float, box), strict=True))}
+            for frame, box in seconds_of(scene).items()
+        ]  # fmt: skip
+        records.append(
+            {
+                "vid": f"{i}_clip",
+                "domain": "sprites",
+                "fps": scene.fps,
+                "width": SIDE,
+                "height": SIDE,
+                "frame_count": len(frame_times(scene)),
+                "question": "What is it?",
+                "answer": "an emoji",
+                "temporal_question": scene.query,
+                "timestamps": list(scene.answer_range),
+                "spatial_question": scene.query,
+                "spatial_question_2": scene.query,
+                "bboxes": boxes,
+            }
+        )
+    return records
+
+
+def anyground(scenes):
+    """The JSON values of AnyGroundBench's st_test.json."""
+    return {
+        f"sprites_{i}": {
+            "video_name": f"{i}_clip",
+            "text": scene.query,
+            "temporal_range": "{} {}".format(*scene.answer_range),
+            "fps1_timestamp_0_1000_st_demonstration": {
+                "tubes": [
+                    {
+                        "bbox": {
+                            str(frame / scene.fps): [round(1000 * float(v) / SIDE) for v in box]
+                            for frame, box in seconds_of(scene).items()
+                        }
+                    }
+                ]
+            },
+        }
+        for i, scene in enumerate(scenes)
+    }
+
+
 def tvgbench(scenes):
     """The JSON values of TVGBench; the second item shows only a part of its video."""
     items = []
@@ -183,6 +267,14 @@ def mevis(folder, scenes):
     write_json(folder / "valid_u/meta_expressions.json", {"videos": meta})
     write_json(folder / "valid_u/mask_dict.json", masks)
     return folder / "valid_u", folder / "tracks"
+
+
+def mevis_v2(split):
+    """A split of MeViS as one of version 2: beside version 1, with a sentence without a target."""
+    meta = json.loads((split / "meta_expressions.json").read_text())
+    for record in meta["videos"].values():
+        record["expressions"]["2"] = {"exp": "the walking elephant", "obj_id": [], "anno_id": []}
+    write_json(split / "meta_expressions_v2.json", meta)
 
 
 def filled(box):

@@ -6,9 +6,18 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError, ConfigError
-from stvg_r1_hub.evaluation.benchmarks import hcstvg, mevis, stalign, temporal, vidstg
+from stvg_r1_hub.evaluation.benchmarks import (
+    anyground,
+    hcstvg,
+    mevis,
+    stalign,
+    temporal,
+    vidstg,
+    vstar,
+)
 from stvg_r1_hub.evaluation.samples import Annotations
 
 
@@ -26,37 +35,32 @@ class Benchmark:
     """Where to get it, and under which terms."""
 
 
+_READERS: tuple[tuple[str, str, str, Callable[..., Annotations], str, dict[str, Any]], ...] = (
+    ("hcstvg-v1", "HC-STVG v1", "tube", hcstvg.read_hcstvg, hcstvg.SOURCE, {"version": 1}),
+    ("hcstvg-v2", "HC-STVG v2", "tube", hcstvg.read_hcstvg, hcstvg.SOURCE, {"version": 2}),
+    ("vidstg", "VidSTG", "tube", vidstg.read_vidstg, vidstg.SOURCE, {}),
+    *(
+        (f"vidstg-{q}", f"VidSTG, {q}", "tube", vidstg.read_vidstg, vidstg.SOURCE, {"qtype": q})
+        for q in vidstg.QTYPES
+    ),
+    ("st-align", "ST-Align STVG", "tube", stalign.read_stalign, stalign.SOURCE, {}),
+    ("v-star", "V-STaR", "tube", vstar.read_vstar, vstar.SOURCE, {}),
+    ("anygroundbench", "AnyGroundBench", "tube", anyground.read_anyground, anyground.SOURCE, {}),
+    ("mevis", "MeViS", "mask", mevis.read_mevis, mevis.SOURCE, {"version": 1}),
+    ("mevis-v2", "MeViS v2", "mask", mevis.read_mevis, mevis.SOURCE_V2, {"version": 2}),
+    ("charades-sta", "Charades-STA", "time", temporal.read_charades, temporal.CHARADES_SOURCE, {}),
+    *(
+        (f"{name.lower()}-timelens", f"{name}-TimeLens", "time", temporal.read_timelens,
+         temporal.TIMELENS_SOURCE, {})
+        for name in ("Charades", "ActivityNet", "QVHighlights")
+    ),
+    ("qvhighlights", "QVHighlights", "time", temporal.read_qvhighlights,
+     temporal.QVHIGHLIGHTS_SOURCE, {}),
+    ("tvgbench", "TVGBench", "time", temporal.read_tvgbench, temporal.TVGBENCH_SOURCE, {}),
+)  # fmt: skip
 BENCHMARKS = {
-    benchmark.name: benchmark
-    for benchmark in (
-        Benchmark("hcstvg-v1", "HC-STVG v1", "tube", hcstvg.read_hcstvg, hcstvg.SOURCE),
-        Benchmark("hcstvg-v2", "HC-STVG v2", "tube", hcstvg.read_hcstvg, hcstvg.SOURCE),
-        Benchmark("vidstg", "VidSTG", "tube", vidstg.read_vidstg, vidstg.SOURCE),
-        Benchmark(
-            "vidstg-declarative",
-            "VidSTG, declarative",
-            "tube",
-            functools.partial(vidstg.read_vidstg, qtype="declarative"),
-            vidstg.SOURCE,
-        ),
-        Benchmark(
-            "vidstg-interrogative",
-            "VidSTG, interrogative",
-            "tube",
-            functools.partial(vidstg.read_vidstg, qtype="interrogative"),
-            vidstg.SOURCE,
-        ),
-        Benchmark("st-align", "ST-Align STVG", "tube", stalign.read_stalign, stalign.SOURCE),
-        Benchmark("mevis", "MeViS", "mask", mevis.read_mevis, mevis.SOURCE),
-        Benchmark(
-            "charades-sta",
-            "Charades-STA",
-            "time",
-            temporal.read_charades,
-            temporal.CHARADES_SOURCE,
-        ),
-        Benchmark("tvgbench", "TVGBench", "time", temporal.read_tvgbench, temporal.TVGBENCH_SOURCE),
-    )
+    name: Benchmark(name, title, task, functools.partial(read, **own), source)
+    for name, title, task, read, source, own in _READERS
 }
 """Benchmarks that are read from files, by name; sprite world is apart, see `sprites`."""
 
@@ -95,8 +99,8 @@ def read_benchmark(
     if not videos.is_dir():
         raise AnnotationError(f"There is no folder of videos {videos}. {benchmark.source}")
     options: dict[str, object] = {"strict": strict}
-    if benchmark.read is hcstvg.read_hcstvg:
+    if name.startswith("hcstvg"):
         options["first_frame_number"] = first_frame_number
-    if name == "mevis":
+    if name.startswith("mevis"):
         options["with_masks"] = scored
     return benchmark, benchmark.read(annotations, videos, **options)

@@ -35,6 +35,7 @@ def read_hcstvg(
     annotations: str | Path,
     videos: str | Path,
     *,
+    version: int | None = None,
     first_frame_number: int = 1,
     strict: bool = False,
 ) -> Annotations:
@@ -43,6 +44,7 @@ def read_hcstvg(
     Args:
         annotations: the JSON file of one split.
         videos: folder of the clips, also when they lie in its sub-folders.
+        version: 1 or 2, where a record of the other one is refused; None takes both.
         first_frame_number: what `st_frame` calls the first frame of a clip: 1 (a comment in
             TubeDETR says so, and STCAT and CGSTVG subtract 1) or 0 (how the official STVG-R1
             scripts use it). The samples' frames count from 0 in either case.
@@ -58,6 +60,7 @@ def read_hcstvg(
     for name, record in record_of(read_json(path, source=SOURCE), str(path)).items():
         with reading.record(name):
             record = record_of(record, f"the record of {name!r}")
+            _check_version(record, version)
             reading.add(_sample(name, record, reading, folder, first_frame_number))
     return reading.finished()
 
@@ -92,6 +95,19 @@ def _sample(
         height=height,
         frame_base=base,
     )
+
+
+def _check_version(record: dict[str, Any], version: int | None) -> None:
+    """Refuse a record of the other version, whose figures would stand under the wrong name."""
+    keys = {1: "caption", 2: "English"}
+    if version is None or keys[version] in record:
+        return
+    other = 3 - version
+    if keys[other] in record:
+        raise AnnotationError(
+            f"it is of HC-STVG v{other} (it has {keys[other]!r}), and v{version} was asked for; "
+            f"name hcstvg-v{other}, and do not mix the two in a file."
+        )
 
 
 def _size(record: dict[str, Any]) -> tuple[int | None, int | None]:

@@ -3,7 +3,9 @@
 Layout of a split folder such as `valid_u`: `meta_expressions.json` (`{"videos": {video: {"frames":
 [...], "expressions": {number: {"exp", "obj_id", "anno_id"}}}}}`), `mask_dict.json` (annotation id
 -> one RLE or null a frame), and `JPEGImages/<video>/<frame>.jpg`. The `valid` and `test` splits
-have no `mask_dict.json`: for them write a submission with `save_submission`.
+have no `mask_dict.json`: for them write a submission with `save_submission`. Version 2 has
+`meta_expressions_v2.json`, with sentences that nothing in the video matches: their `anno_id` is
+empty.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.evaluation.benchmarks.reading import (
     Reading,
     list_of,
+    name_inside,
     read_json,
     record_of,
     text_of,
@@ -31,18 +34,29 @@ SOURCE = (
     "MeViS is at https://github.com/henghuiding/MeViS (CC BY-NC-SA 4.0): unpack the split, such "
     "as valid_u, and name its folder."
 )
+SOURCE_V2 = (
+    "MeViS v2 is at https://huggingface.co/datasets/FudanCVL/MeViSv2 (MeViS is CC BY-NC-SA 4.0): "
+    "unpack JPEGImages.tar of the split, such as valid_u, and name its folder."
+)
 NOMINAL_FPS = 5.0
 """MeViS gives pictures without times; this only decides how densely they are sampled."""
 
 
 def read_mevis(
-    annotations: str | Path, videos: str | Path, *, with_masks: bool = True, strict: bool = False
+    annotations: str | Path,
+    videos: str | Path,
+    *,
+    version: int = 1,
+    with_masks: bool = True,
+    strict: bool = False,
 ) -> Annotations:
     """Every expression of a MeViS split, in file order.
 
     Args:
         annotations: the split's folder, or its `meta_expressions.json`.
         videos: folder of the videos' picture folders, such as `valid_u/JPEGImages`.
+        version: 2 takes `meta_expressions_v2.json` where there is one, and sentences without a
+            target, which 1 refuses.
         with_masks: read `mask_dict.json`; False for splits that have none, whose samples can be
             answered and submitted but not scored.
         strict: refuse the file for its first wrong record.
@@ -51,13 +65,17 @@ def read_mevis(
         AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
     path, folder = Path(annotations), Path(videos)
-    meta_path = path / "meta_expressions.json" if path.is_dir() else path
-    meta = record_of(read_json(meta_path, source=SOURCE), str(meta_path))
+    meta_path, source = path, SOURCE if version == 1 else SOURCE_V2
+    if path.is_dir():
+        meta_path = path / "meta_expressions.json"
+        if version == 2 and (path / "meta_expressions_v2.json").is_file():
+            meta_path = path / "meta_expressions_v2.json"
+    meta = record_of(read_json(meta_path, source=source), str(meta_path))
     records = record_of(meta.get("videos"), f"{meta_path}: videos")
     masks: dict[str, Any] | None = None
     if with_masks:
         mask_path = meta_path.with_name("mask_dict.json")
-        masks = record_of(read_json(mask_path, source=SOURCE), str(mask_path))
+        masks = record_of(read_json(mask_path, source=source), str(mask_path))
     reading = Reading(meta_path, strict=strict)
     for video, record in records.items():
         with reading.record(video):
@@ -67,7 +85,12 @@ def read_mevis(
                 sample_id = f"{video}_{name}"
                 with reading.record(sample_id):
                     expression = record_of(expression, "it")
-                    reading.add(_sample(sample_id, expression, masks, len(frames), folder / video))
+                    if version == 1 and expression.get("anno_id") == []:
+                        raise AnnotationError(
+                            "it has no target, which only MeViS v2 has; name mevis-v2."
+                        )
+                    pictures = folder / name_inside(video)
+                    reading.add(_sample(sample_id, expression, masks, len(frames), pictures))
     return reading.finished()
 
 
@@ -75,12 +98,13 @@ def _sample(
     sample_id: str, expression: dict[str, Any], masks: dict[str, Any] | None, n_frames: int,
     video: Path,
 ) -> AnnotatedSample:  # fmt: skip
+    nothing = expression.get("anno_id") == []
     return AnnotatedSample(
         sample_id=sample_id,
         video=video,
         query=text_of(expression, "exp"),
-        start_seconds=0.0,
-        end_seconds=n_frames / NOMINAL_FPS,
+        start_seconds=None if nothing else 0.0,
+        end_seconds=None if nothing else n_frames / NOMINAL_FPS,
         masks=None if masks is None else _masks(expression, masks, n_frames),
         n_frames=n_frames,
         groups=_groups(expression),
@@ -97,6 +121,8 @@ def _masks(
     expression: dict[str, Any], masks: dict[str, Any], n_frames: int
 ) -> tuple[RLE | None, ...]:
     """Union over the expression's objects, one a frame."""
+    if expression.get("anno_id") == []:
+        return (None,) * n_frames
     of_objects: list[list[RLE | None]] = []
     for name in list_of(expression.get("anno_id"), "anno_id"):
         listed = masks.get(str(name))

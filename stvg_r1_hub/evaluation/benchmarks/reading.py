@@ -6,19 +6,22 @@ Only a file of another layout stops the reading. `strict` refuses the first faul
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.errors import AnnotationError
+from stvg_r1_hub.errors import AnnotationError, VideoError
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations, SetAside
+from stvg_r1_hub.video import open_video
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 _MOST_WHOLE = 2**53
@@ -53,9 +56,21 @@ def read_json(path: Path, *, source: str) -> Any:
     if not path.is_file():
         raise AnnotationError(f"There is no annotation file {path}. {source}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, AnnotationError) as error:
         raise AnnotationError(f"Cannot read the annotation file {path}: {error}") from error
+
+
+def parse_json(text: str) -> Any:
+    """JSON of which what has a key twice in one object is of no type.
+
+    Raises:
+        AnnotationError: it is no JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"it is no JSON ({error}).") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -339,6 +354,60 @@ def check_start(start_seconds: float, record: Mapping[str, Any]) -> None:
         )
 
 
+def name_inside(name: str) -> Path:
+    """A name of an annotation file as a path below its folder, such as `a.mp4` or `3/a.mp4`.
+
+    Raises:
+        AnnotationError: it leads out of the folder.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.name:
+        raise AnnotationError(
+            f"{name!r:.80} is no name of a video: it leads out of the folder of the videos."
+        )
+    return path
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """Rate and size of a video; of a missing one any do, since it cannot be asked."""
+
+    fps: float = 30.0
+    width: int = 1000
+    height: int = 1000
+
+
+@functools.lru_cache(maxsize=4096)
+def video_facts(path: Path) -> VideoFacts:
+    """What the video itself says, for annotations that do not say it."""
+    try:
+        with open_video(path) as source:
+            return VideoFacts(source.info.fps, source.info.width, source.info.height)
+    except VideoError:
+        return VideoFacts()
+
+
+def spans_of(values: Any, record: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
+    """`[start, end]` or a list of such, in seconds and ascending, as ranges.
+
+    Args:
+        values: of the file.
+        record: they are of; its `duration`, if it has one, bounds their starts.
+
+    Raises:
+        AnnotationError: something else, or an event that begins when its video is over.
+    """
+    listed = values if isinstance(values, list) and values else [None]
+    spans = []
+    for span in sorted(listed) if all(isinstance(one, list) for one in listed) else [values]:
+        if not (isinstance(span, list) and len(span) == 2):
+            raise AnnotationError(f"its time is {span!r:.60}; [start, end] is needed.")
+        start, end = (number({"time": value}, "time") for value in span)
+        check_start(start, record)
+        spans.append((start, end))
+    return tuple(spans)
+
+
 def video_path(folder: Path, name: str) -> Path:
     """`folder/name`, or the same name with another video suffix, also in a sub-folder.
 
@@ -348,7 +417,7 @@ def video_path(folder: Path, name: str) -> Path:
     Raises:
         AnnotationError: no file can have such a name.
     """
-    named = Path(name)
+    named = name_inside(name)
     stem = named.with_suffix("") if named.suffix.lower() in VIDEO_SUFFIXES else named
     try:
         if (folder / named).is_file():

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stvg_r1_hub.errors import AnnotationError, VideoError
+from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.benchmarks.reading import (
     Reading,
     annotated_range,
@@ -23,17 +23,16 @@ from stvg_r1_hub.evaluation.benchmarks.reading import (
     read_json,
     record_of,
     text_of,
+    video_facts,
     video_path,
     whole,
 )
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
-from stvg_r1_hub.video import open_video
 
 SOURCE = (
     "ST-Align's stvg.json is at https://huggingface.co/datasets/appletea2333/ST-Align-Benchmark "
     "(see its card for the licence); its videos are VidOR's, for research."
 )
-_NOMINAL_FPS = 30.0
 _PLACEHOLDER = re.compile(r"<(?:video|image|bboxes|s|e)>")
 
 
@@ -49,16 +48,13 @@ def read_stalign(
     """
     path, folder = Path(annotations), Path(videos)
     reading = Reading(path, strict=strict)
-    rates: dict[Path, float] = {}
     for i, record in enumerate(list_of(read_json(path, source=SOURCE), str(path))):
         with reading.record(f"record {i}"):
-            reading.add(_sample(i, record_of(record, "it"), reading, folder, rates))
+            reading.add(_sample(i, record_of(record, "it"), reading, folder))
     return reading.finished()
 
 
-def _sample(
-    index: int, record: dict[str, Any], reading: Reading, folder: Path, rates: dict[Path, float]
-) -> AnnotatedSample:
+def _sample(index: int, record: dict[str, Any], reading: Reading, folder: Path) -> AnnotatedSample:
     meta = record_of(record.get("meta"), "meta")
     times = record_of(meta.get("time_token"), "meta.time_token")
     spatial = record_of(meta.get("spatial_token"), "meta.spatial_token")
@@ -78,7 +74,7 @@ def _sample(
         f"record {index}", listed, frames=event, size=(width, height)
     )
     video = video_path(folder, text_of(record, "video_path", "video"))
-    fps = positive(meta, "fps") if "fps" in meta else _rate(video, rates)
+    fps = positive(meta, "fps") if "fps" in meta else video_facts(video).fps
     return AnnotatedSample(
         sample_id=str(record.get("id", index)),
         video=video,
@@ -93,17 +89,6 @@ def _sample(
         height=height,
         clip_seconds=(shown[0] / fps, (shown[1] + 1) / fps),
     )
-
-
-def _rate(video: Path, rates: dict[Path, float]) -> float:
-    """Frames per second of a video; of a missing one any value does, since it cannot be asked."""
-    if video not in rates:
-        try:
-            with open_video(video) as source:
-                rates[video] = source.info.fps
-        except VideoError:
-            rates[video] = _NOMINAL_FPS
-    return rates[video]
 
 
 def _query(record: dict[str, Any]) -> str:

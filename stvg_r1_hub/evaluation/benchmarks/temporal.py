@@ -1,4 +1,4 @@
-"""Charades-STA and TVGBench: when, without where."""
+"""Charades-STA, TimeLens-Bench, QVHighlights and TVGBench: when, without where."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from stvg_r1_hub.evaluation.benchmarks.reading import (
     check_start,
     list_of,
     number,
+    parse_json,
     read_json,
     record_of,
+    spans_of,
     text_of,
     video_path,
 )
@@ -27,6 +29,15 @@ TVGBENCH_SOURCE = (
     "TVGBench's tvgbench.json is at https://github.com/www-Ye/Time-R1 (and "
     "https://github.com/xiaomi-research/time-r1); its videos come from Charades, ActivityNet and "
     "others, each with its own terms."
+)
+TIMELENS_SOURCE = (
+    "TimeLens-Bench's {charades,activitynet,qvhighlights}-timelens.json and the videos are at "
+    "https://huggingface.co/datasets/TencentARC/TimeLens-Bench (BSD-3-Clause; the videos have "
+    "their datasets' own terms)."
+)
+QVHIGHLIGHTS_SOURCE = (
+    "QVHighlights' highlight_val_release.jsonl is at https://github.com/jayleicn/moment_detr "
+    "(annotations CC BY-NC-SA 4.0); its videos are parts of YouTube's, with their own terms."
 )
 _LINE = re.compile(r"(\S+) (\d+(?:\.\d*)?) (\d+(?:\.\d*)?)##(.+)")
 _RANGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*")
@@ -54,16 +65,16 @@ def read_charades(
             with reading.record(name):
                 _read_sentences(name, record_of(record, "it"), reading, folder)
     else:
-        for i, line in enumerate(_lines(path), start=1):
+        for i, line in enumerate(_lines(path, CHARADES_SOURCE), start=1):
             if line.strip():
                 with reading.record(f"line {i}"):
                     reading.add(_of_line(i, line.strip(), folder))
     return reading.finished()
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, source: str) -> list[str]:
     if not path.is_file():
-        raise AnnotationError(f"There is no annotation file {path}. {CHARADES_SOURCE}")
+        raise AnnotationError(f"There is no annotation file {path}. {source}")
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -81,20 +92,91 @@ def _of_line(line_number: int, line: str, folder: Path) -> AnnotatedSample:
     return AnnotatedSample(f"{found[1]}:{line_number}", video, found[4], start, end)
 
 
-def _read_sentences(name: str, record: dict[str, Any], reading: Reading, folder: Path) -> None:
-    sentences = list_of(record.get("sentences"), "sentences")
-    ranges = list_of(record.get("timestamps"), "timestamps")
+def read_timelens(
+    annotations: str | Path, videos: str | Path, *, strict: bool = False
+) -> Annotations:
+    """Every query of a file of TimeLens-Bench, in file order.
+
+    Args:
+        annotations: the JSON file, `{video: {duration, spans, queries}}`.
+        videos: folder of the videos.
+        strict: refuse the file for its first wrong record.
+
+    Raises:
+        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
+    """
+    path, folder = Path(annotations), Path(videos)
+    reading = Reading(path, strict=strict)
+    for name, record in record_of(read_json(path, source=TIMELENS_SOURCE), str(path)).items():
+        with reading.record(name):
+            record = record_of(record, "it")
+            _read_sentences(name, record, reading, folder, keys=("queries", "spans"))
+    return reading.finished()
+
+
+def _read_sentences(
+    name: str,
+    record: dict[str, Any],
+    reading: Reading,
+    folder: Path,
+    keys: tuple[str, str] = ("sentences", "timestamps"),
+) -> None:
+    _check_spelling(record, keys[0])
+    sentences, ranges = (list_of(record.get(key), key) for key in keys)
     if len(sentences) != len(ranges):
-        raise AnnotationError(f"it has {len(sentences)} sentences, {len(ranges)} timestamps.")
+        raise AnnotationError(f"it has {len(sentences)} {keys[0]}, {len(ranges)} {keys[1]}.")
     video = video_path(folder, f"{name}.mp4")
     for i, (sentence, span) in enumerate(zip(sentences, ranges, strict=True)):
         with reading.record(f"{name}:{i}"):
-            if not (isinstance(span, list) and len(span) == 2):
-                raise AnnotationError(f"its time is {span!r:.60}; [start, end] is needed.")
-            start, end = (number({"time": value}, "time") for value in span)
-            check_start(start, record)
-            text = text_of({"sentence": sentence}, "sentence")
-            reading.add(AnnotatedSample(f"{name}:{i}", video, text, start, end))
+            text = " ".join(text_of({keys[0]: sentence}, keys[0]).split())
+            reading.add(_with_ranges(f"{name}:{i}", video, text, spans_of(span, record)))
+
+
+def _check_spelling(record: dict[str, Any], sentences: str) -> None:
+    """Refuse a file of the other Charades, whose times are others."""
+    other = {
+        "sentences": ("queries", "charades-timelens"),
+        "queries": ("sentences", "charades-sta"),
+    }
+    key, benchmark = other[sentences]
+    if sentences not in record and key in record:
+        raise AnnotationError(
+            f"it has {key!r} instead of {sentences!r}: it is of another benchmark, such as "
+            f"{benchmark}; name that one, and do not mix the two in a file."
+        )
+
+
+def _with_ranges(
+    sample_id: str, video: Path, query: str, spans: tuple[tuple[float, float], ...]
+) -> AnnotatedSample:
+    several = spans if len(spans) > 1 else ()
+    return AnnotatedSample(sample_id, video, query, spans[0][0], spans[-1][1], ranges=several)
+
+
+def read_qvhighlights(
+    annotations: str | Path, videos: str | Path, *, strict: bool = False
+) -> Annotations:
+    """Every query of a QVHighlights split, in file order; many have several true windows.
+
+    Args:
+        annotations: the JSON lines file: `qid`, `query`, `vid`, `duration`, `relevant_windows`.
+        videos: folder of the videos, `<vid>.mp4`.
+        strict: refuse the file for its first wrong line.
+
+    Raises:
+        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
+    """
+    path, folder = Path(annotations), Path(videos)
+    reading = Reading(path, strict=strict)
+    for i, line in enumerate(_lines(path, QVHIGHLIGHTS_SOURCE), start=1):
+        if line.strip():
+            with reading.record(f"line {i}"):
+                record = record_of(parse_json(line), "it")
+                video = video_path(folder, f"{text_of(record, 'vid')}.mp4")
+                spans = spans_of(record.get("relevant_windows"), record)
+                query = text_of(record, "query")
+                reading.add(_with_ranges(str(record.get("qid", i)), video, query, spans))
+    return reading.finished()
 
 
 def read_tvgbench(
