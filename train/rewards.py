@@ -8,7 +8,7 @@ package's own parser and measure with its own metrics.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from numpy.typing import ArrayLike
@@ -72,51 +72,12 @@ class GroundTruth:
 Reward = Callable[[Completion, GroundTruth], float]
 
 
-def format_reward(text: str) -> float:
-    """1.0 when the text is a think block and then an answer block, else 0.0.
-
-    `1[text = "<think>" ... "</think>" blanks "<answer>" ... "</answer>"]`. Source: `format_reward`
-    of grpo_video.py, XiaowZhang00/stvg-r1 @ 0bea9e5.
-
-    White space around and between does not matter, nor does what the blocks contain, not even
-    further blocks; text before the first or after the last tag does.
-    """
-    text = text.strip()
-    if not (text.startswith("<think>") and text.endswith("</answer>")):
-        return 0.0
-    middle = _BETWEEN_BLOCKS.search(text, len("<think>"))
-    return 1.0 if middle and middle.end() <= len(text) - len("</answer>") else 0.0
-
-
-def localization_reward(text: str, solution: Sequence[float]) -> float:
-    """Temporal IoU plus 1 when the ID is right, 0..2: the official combined reward.
-
-    `tIoU + 1[ID = ID']`. Source: `iou_timestamp_reward` of the same file.
-
-    An answer that the strict parser cannot read completely scores 0, even with the right ID.
-
-    Args:
-        text: the model's whole output.
-        solution: `(object_id, start_seconds, end_seconds)`.
-    """
-    answer = _complete_answer(text)
-    if answer is None:
-        return 0.0
-    object_id, start, end = solution
-    overlap = temporal_iou(_time_range(answer), (start, end))
-    return overlap + float(answer.object_ids[0] == object_id)
-
-
-def total_reward(text: str, solution: Sequence[float]) -> float:
-    """Sum of both rewards, 0..3; the weights of all parts are 1 in the official recipe."""
-    return format_reward(text) + localization_reward(text, solution)
-
-
 def tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     """Temporal IoU of the answered and the true range, 0..1; 0 for an incomplete answer.
 
     `max(0, min(end, end') - max(start, start')) / (max(end, end') - min(start, start'))`. Source:
-    the first half of the official `iou_timestamp_reward` (see `localization_reward`).
+    the first half of `iou_timestamp_reward` of grpo_video.py. An answer that the strict parser
+    cannot read completely scores 0 in both halves, even with the right ID.
 
     Where nothing is right, 1 for saying so outright, else 0.
     """
@@ -139,9 +100,20 @@ def id_reward(completion: Completion, truth: GroundTruth) -> float:
     return float(answer is not None and answer.object_ids[0] == truth.object_ids[0])
 
 
-def well_formed_reward(completion: Completion, truth: GroundTruth) -> float:
-    """`1[think block, then answer block]`; source and exact rule: `format_reward`."""
-    return format_reward(completion.text)
+def format_reward(completion: Completion, truth: GroundTruth) -> float:
+    """1 when the text is a think block and then an answer block, else 0.
+
+    `1[text = "<think>" ... "</think>" blanks "<answer>" ... "</answer>"]`. Source: `format_reward`
+    of the same file.
+
+    White space around and between does not matter, nor does what the blocks contain, not even
+    further blocks; text before the first or after the last tag does.
+    """
+    text = completion.text.strip()
+    if not (text.startswith("<think>") and text.endswith("</answer>")):
+        return 0.0
+    middle = _BETWEEN_BLOCKS.search(text, len("<think>"))
+    return 1.0 if middle and middle.end() <= len(text) - len("</answer>") else 0.0
 
 
 def scaled_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
@@ -224,7 +196,7 @@ def mirror_reward(completion: Completion, truth: GroundTruth) -> float:
 REWARDS: dict[str, Reward] = {
     "tiou": tiou_reward,
     "id": id_reward,
-    "format": well_formed_reward,
+    "format": format_reward,
     "scaled_tiou": scaled_tiou_reward,
     "box_iou": box_iou_reward,
     "ids_f1": ids_f1_reward,

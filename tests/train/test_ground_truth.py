@@ -1,15 +1,12 @@
 """Which track is the annotated object; the official vote is held to the golden data."""
 
 import numpy as np
-import pytest
 
-from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.structures import Tracks
 from tests.builders import make_track
 from train.data.ground_truth import (
     boxes_by_frame,
     official_object_id,
-    official_record,
 )
 
 TRACKS = Tracks(
@@ -25,11 +22,6 @@ def test_the_official_vote_has_no_minimum():
     assert official_object_id([[9, 9, 50, 50]], [0], objects) == 1
     assert official_object_id([[0, 0, 20, 10]], [2], objects) == 2
     assert official_object_id([[50, 50, 9, 9]], [0], objects) is None
-
-
-def test_a_record_without_frames_is_refused():
-    with pytest.raises(AnnotationError, match=r"'a\.mp4'.*img_num"):
-        official_record("a.mp4", {"bbox": []}, 3)
 
 
 def test_the_vote_leaves_out_what_gets_no_number():

@@ -407,6 +407,20 @@ def test_a_clip_that_another_machine_wrote_elsewhere_is_named(tmp_path):
     assert not (tmp_path / "samples.jsonl").exists()
 
 
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        (" The Dog runs. ", "the dog runs"),
+        ("a.. ", "a."),
+        ("walks .", "walks "),
+        ("Why?", "why?"),
+        (".", ""),
+    ],
+)
+def test_a_sentence_is_asked_as_in_training(sentence, expected):
+    assert preparer.normalize_query(sentence) == expected
+
+
 def test_frames_come_back_as_they_were(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
     write_frames(tmp_path / "f.png", frames)

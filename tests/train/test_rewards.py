@@ -1,6 +1,7 @@
 """Rewards with numbers worked by hand."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ from train.rewards import (
     GroundTruth,
     box_iou_reward,
     ids_f1_reward,
-    localization_reward,
     mirror_reward,
     mirrored_query,
     scaled_tiou_reward,
-    total_reward,
 )
 
 TRUTH = GroundTruth((4,), 1.0, 3.0, 10.0)
+ANSWER = "Target ID: 4, Time range: 1.0 to 3.0"
+GOOD = f"<think>x</think>\n<answer>{ANSWER}</answer>"
 
 
 def said(object_id, start, end, **more):
@@ -28,11 +29,51 @@ def said(object_id, start, end, **more):
     return Completion(f"<think>x</think><answer>{answer}</answer>", **more)
 
 
-@pytest.mark.parametrize("completion", [said(4, 1, 3), said(4, 2, 5), said(3, 1, 3), said(3, 8, 9)])
-def test_the_three_parts_are_the_official_sum(completion):
-    parts = [REWARDS[name](completion, TRUTH) for name in ("tiou", "id", "format")]
-    assert sum(parts) == pytest.approx(total_reward(completion.text, TRUTH.solution))
-    assert sum(parts[:2]) == pytest.approx(localization_reward(completion.text, TRUTH.solution))
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GOOD, 1),
+        (f" \n{GOOD}\t ", 1),
+        ("<think></think><answer></answer>", 1),
+        ("<think>a</think><think>b</think><answer>c</answer> d <answer>e</answer>", 1),
+        (GOOD + "<|im_end|>", 0),
+        ("a" + GOOD, 0),
+        (f"<think>x</think> so <answer>{ANSWER}</answer>", 0),
+        (f"<think>x <answer>{ANSWER}</answer></think>", 0),
+        (f"<answer>{ANSWER}</answer>", 0),
+        ("<think></think><answer>", 0),
+        ("<think></think></answer>", 0),
+        ("<Think>x</Think><answer>y</answer>", 0),
+        ("", 0),
+    ],
+)
+def test_format_reward(text, expected):
+    assert REWARDS["format"](Completion(text), TRUTH) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "tiou", "right_id"),
+    [
+        (GOOD, 1.0, 1),
+        (said(4, 1, 5).text, 0.5, 1),
+        (said(5, 1, 3).text, 1.0, 0),
+        (said(5, 7, 9).text, 0.0, 0),
+        ("<answer>Target ID: 4, Time range: [1.0 to 3.0]</answer>", 0.0, 0),
+        ("<answer>Target ID: 4, Time range: 3.0 to 1.0</answer>", 0.0, 1),
+    ],
+)
+def test_tiou_and_id(text, tiou, right_id):
+    assert REWARDS["tiou"](Completion(text), TRUTH) == pytest.approx(tiou)
+    assert REWARDS["id"](Completion(text), TRUTH) == right_id
+
+
+@pytest.mark.parametrize(
+    "text", ["</think> <answer>" * 6000, "<think>" * 15_000, "<think></think>" + " " * 100_000]
+)
+def test_format_reward_is_fast(text):
+    start = time.process_time()
+    REWARDS["format"](Completion(text), TRUTH)
+    assert time.process_time() - start < 0.1
 
 
 @pytest.mark.parametrize("text", ["", "<answer>Target ID: 4</answer>", "4 from 1 to 3"])

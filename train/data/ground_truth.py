@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.geometry import box_area, box_iou, mask_area
 from stvg_r1_hub.marking import kept_by_size, size_kind
 from stvg_r1_hub.structures import Tracks
 
 BoxesByFrame = Mapping[int, Mapping[int, ArrayLike]]
 """Native frame to object ID to its `(4,)` xyxy box, right and bottom exclusive, in file order."""
-NO_MARKER = "Skip: no marker found"
 
 
 def boxes_by_frame(
@@ -82,52 +78,3 @@ def official_object_id(
     """The ID that wins most annotated frames, the earliest one of equals; None without any."""
     seen = [i for i in frame_winners(boxes_xywh, frames, objects) if i is not None]
     return Counter(seen).most_common(1)[0][0] if seen else None
-
-
-def official_record(
-    video_key: str,
-    annotation: Mapping[str, Any],
-    object_id: int | None,
-    *,
-    fps: float | None = None,
-    n_frames: int | None = None,
-) -> tuple[str, str, dict[str, Any] | None]:
-    """One entry of the official `*_marker_v2.json`.
-
-    Args:
-        video_key: annotation key with the file's extension.
-        annotation: the HC-STVG record.
-        object_id: as voted; None sets the video aside.
-        fps: frames per second of the video; None estimates it from the annotation.
-        n_frames: frames of the video; None takes `img_num`.
-
-    Returns:
-        Name without extension, status, and the entry, which is None when set aside.
-
-    Raises:
-        AnnotationError: the record lacks what is needed.
-    """
-    name = str(PurePosixPath(video_key).with_suffix(""))
-    if object_id is None:
-        return name, NO_MARKER, None
-    start, end = annotation.get("st_time", 0), annotation.get("ed_time", 0)
-    count = n_frames or annotation.get("img_num")
-    if not count:
-        raise AnnotationError(f"The record of {video_key!r} has no 'img_num'; add it.")
-    if fps is None:
-        length = end - start
-        fps = len(annotation.get("bbox") or ()) / length if length > 0 else 25.0
-    return (
-        name,
-        "OK",
-        {
-            "duration": count / fps,
-            "timestamps": [[start, end]],
-            "sentences": [annotation["English"]] if "English" in annotation else [],
-            "objectid": [object_id],
-            "fps": fps,
-            "img_num": count,
-            "st_frame": annotation.get("st_frame", 0),
-            "st_time": start,
-        },
-    )

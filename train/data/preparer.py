@@ -30,7 +30,6 @@ from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, load_tracks, save_t
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
-from train.data.dataset import normalize_query
 from train.data.ground_truth import boxes_by_frame, official_object_id
 from train.data.samples import (
     FORMAT_VERSION,
@@ -293,6 +292,15 @@ def write_record(folder: Path, usable: list[dict[str, Any]], aside: Iterable[Set
 def aside_line(fault: SetAside) -> dict[str, Any]:
     """A line of `set_aside.jsonl`."""
     return {"sample_id": fault.record, "reason": fault.reason, "n_boxes": fault.n_boxes}
+
+
+def normalize_query(sentence: str) -> str:
+    """A sentence as in training: stripped, lower case, without one final period.
+
+    A blank before that period stays. Evaluation inserts sentences unchanged. Source:
+    `load_json_dataset` of grpo_video.py, XiaowZhang00/stvg-r1 @ 0bea9e5.
+    """
+    return sentence.strip().lower().removesuffix(".")
 
 
 def _record(sample: AnnotatedSample, object_id: int, shift: int, offset: float) -> dict[str, Any]:
