@@ -17,6 +17,9 @@ import av
 import numpy as np
 from PIL import Image
 
+from stvg_r1_hub.structures import Frames, MarkedFrames
+from stvg_r1_hub.vlm import VLM
+
 ANSWER = "<think>2</think><answer>Target ID: 2, Time range: 0.50 to 1.50</answer>"
 Reply = Callable[[dict[str, Any]], tuple[int, Any]]
 """A request's body -> status and body of the answer; bytes go out as they are."""
@@ -141,6 +144,21 @@ def seen_in(body: dict[str, Any]) -> Seen:
     urls = [part["image_url"]["url"] for part in parts[1::2]]
     pixels = np.stack([_picture(url.removeprefix("data:image/jpeg;base64,")) for url in urls])
     return Seen(question["text"], pixels, np.array(times))
+
+
+def answering(vlm: VLM) -> Reply:
+    """A server that asks a model here, about the pixels and times that a server gets."""
+
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        seen = seen_in(body)
+        rate = seen.sample_fps or 1 / float(np.diff(seen.times).mean())
+        n, height, width = seen.pixels.shape[:3]
+        frames = Frames(seen.pixels, np.arange(n), seen.times, rate, height, width)
+        encoded = vlm.encode(MarkedFrames(frames, (frozenset[int](),) * n))
+        (text,) = vlm.generate([seen.text], encoded, max_new_tokens=body["max_tokens"])
+        return answered(text)
+
+    return reply
 
 
 def _picture(data: str) -> np.ndarray:
