@@ -39,10 +39,14 @@ def add_eval(commands: Any) -> None:
     )
     evaluate.add_argument(
         "--compare",
-        nargs=2,
+        nargs="+",
         type=Path,
-        metavar=("A", "B"),
-        help="two results folders: paired differences with 95 %% bootstrap intervals",
+        metavar="DIR",
+        help="two or more results folders: paired differences from the first, with 95 %% bootstrap "
+        "intervals",
+    )
+    evaluate.add_argument(
+        "--page", type=Path, metavar="DIR", help="of --compare: folder for it as a page with plots"
     )
     evaluate.add_argument(
         "--report", type=Path, metavar="DIR", help="write the report of a results folder again"
@@ -130,11 +134,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _without_benchmark(options: argparse.Namespace) -> int:
     if options.compare is not None:
-        from stvg_r1_hub.evaluation.compare import compare_runs, comparison_table
+        from stvg_r1_hub.evaluation import compare
 
-        a, b = options.compare
-        for line in comparison_table(compare_runs(a, b), ("A", "B")):
+        runs = compare.load_runs(options.compare)
+        rows = compare.compare_runs(runs)
+        for line in compare.comparison_table(rows, compare.names_of(runs)):
             print(line)  # noqa: T201
+        if options.page is not None:
+            _say(f"wrote {compare.write_comparison(runs, rows, options.page)}")
         return 0
     if options.report is not None:
         from stvg_r1_hub.evaluation.report import write_report
@@ -142,7 +149,7 @@ def _without_benchmark(options: argparse.Namespace) -> int:
         _say(f"wrote {write_report(options.report)}")
         return 0
     raise ConfigError(
-        f"Name a benchmark ({', '.join(NAMES)}, sprites), or --compare A B, or --report DIR."
+        f"Name a benchmark ({', '.join(NAMES)}, sprites), or --compare DIR DIR, or --report DIR."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,8 @@ class Reply:
     prediction: Prediction
     timings: dict[str, float]
     notes: tuple[str, ...]
+    tokens: dict[str, int] = field(default_factory=dict)
+    """`seen` (of the video) and `written`, as far as they are known."""
 
 
 def group_by_video(samples: Sequence[AnnotatedSample]) -> list[list[AnnotatedSample]]:
@@ -183,7 +185,19 @@ class OpenClip:
         _, first, offset = self._clock()
         masks = self._masks(result) if self._evaluator.task == "mask" else None
         prediction = prediction_of(result, first_frame=first, offset_seconds=offset, masks=masks)
-        return Reply(prediction, timings, (*self._notes, *result.warnings))
+        notes = (*self._notes, *result.warnings)
+        return Reply(prediction, timings, notes, self._tokens(result.raw_text))
+
+    def _tokens(self, text: str) -> dict[str, int]:
+        """What a Qwen-VL model sees of the clip, and how long its text is; nothing of notes."""
+        pipeline, frames = self._evaluator.pipeline, self._clip.marked.frames
+        if pipeline.config.reads_notes:
+            return {}
+        side = pipeline.config.sampling.size_factor
+        seen = -(-len(frames) // 2) * (frames.model_width // side) * (frames.model_height // side)
+        tokenizer = getattr(getattr(pipeline.vlm, "processor", None), "tokenizer", None)
+        written = {"written": len(tokenizer(text).input_ids)} if tokenizer is not None else {}
+        return {"seen": seen, **written}
 
     def _clock(self) -> tuple[np.ndarray, int, float]:
         """Frame times on the file's clock, and the first shown frame and moment."""
@@ -230,4 +244,4 @@ class OpenClip:
         timings = {**shared, **own}
         timings["total"] = sum(timings.values())
         reason = () if written else ("The text holds no time range with boxes.",)
-        return Reply(prediction, timings, (*self._notes, *reason))
+        return Reply(prediction, timings, (*self._notes, *reason), self._tokens(text))

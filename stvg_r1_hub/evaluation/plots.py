@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,63 @@ import numpy as np
 from stvg_r1_hub.evaluation.results import Line, strict_values
 from stvg_r1_hub.outputs import make_folder, replacing
 
-INK, BAR, SECOND = "#1f2937", "#2563eb", "#f59e0b"
+
+def _count_label(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"{low:g} or more"
+    return f"{low:g}" if high == low + 1 else f"{low:g} to {high - 1:g}"
+
+
+def _share_label(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"over {100 * low:g} %"
+    return f"{100 * low:g} to {100 * high:g} %"
+
+
+def _span_label(low: float, high: float) -> str:
+    return f"over {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A number by which samples are grouped."""
+
+    file: str
+    title: str
+    value: Callable[[Line], float | None]
+    """None leaves a sample out."""
+    edges: tuple[float, ...]
+    """Ascending; the last is open to the top."""
+    label: Callable[[float, float], str]
+
+
+SPANS = (
+    Span("objects", "number of tracked objects", lambda line: line["n_tracks"] or None,
+         (1, 2, 3, 4, 5, 7, 10, 20), _count_label),
+    Span("target-size", "mean size of the target, share of the frame",
+         lambda line: line["truth"]["target_size"], (0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4),
+         _share_label),
+    Span("clip-length", "length of the shown clip, seconds",
+         lambda line: line["truth"]["shown_seconds"], (0, 3, 5, 10, 20, 30, 60, 180), _span_label),
+)  # fmt: skip
+"""What plots and costs are by."""
+BAR, SECOND = "#2563eb", "#f59e0b"
+COLORS = (BAR, SECOND, "#10b981", "#8b5cf6", "#ef4444", "#6b7280")
+
+
+def mean_of(lines: Sequence[Line], key: str) -> float:
+    """Mean of one score by our protocol, samples without it as 0."""
+    return float(np.mean([line["scores"]["strict"].get(key, 0.0) for line in lines]))
+
+
+def binned(lines: Sequence[Line], span: Span) -> list[tuple[str, list[Line]]]:
+    """Samples by a number, in half-open bins by name; empty bins are left out."""
+    groups = []
+    for low, high in itertools.pairwise([*span.edges, float("inf")]):
+        inside = [line for line in lines if (v := span.value(line)) is not None and low <= v < high]
+        if inside:
+            groups.append((span.label(low, high), inside))
+    return groups
 
 
 def draw_plots(
@@ -37,19 +94,14 @@ def draw_plots(
         path = target / f"{key.replace('&', '')}.png"
         histogram(path, strict_values(lines, key), name)
         made.append({"title": f"{name} of all samples", "path": f"plots/{path.name}"})
-    spans: list[tuple[str, str, Callable[[Line], float | None], Sequence[float], Any]] = [
-        ("objects", "number of tracked objects", lambda x: x["n_tracks"] or None,
-         (1, 2, 3, 4, 5, 7, 10, 20), _count_label),
-        ("target-size", "mean size of the target, share of the frame",
-         lambda x: x["truth"]["target_size"], (0, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4), _share_label),
-        ("clip-length", "length of the shown clip, seconds",
-         lambda x: x["truth"]["shown_seconds"], (0, 3, 5, 10, 20, 30, 60, 180), _span_label),
-    ]  # fmt: skip
-    for file, title, value, edges, label in spans:
-        groups = binned(lines, value, edges, label, metrics)
+    for span in SPANS:
+        groups = [
+            (name, {label: mean_of(inside, key) for label, key in metrics.items()}, len(inside))
+            for name, inside in binned(lines, span)
+        ]
         if groups:
-            by_group(target / f"{file}.png", groups, title)
-            made.append({"title": f"By {title}", "path": f"plots/{file}.png"})
+            by_group(target / f"{span.file}.png", groups, span.title)
+            made.append({"title": f"By {span.title}", "path": f"plots/{span.file}.png"})
     return made
 
 
@@ -89,61 +141,34 @@ def by_group(path: Path, groups: Sequence[tuple[str, dict[str, float], int]], xl
     for i, metric in enumerate(metrics):
         heights = [scores[metric] for _, scores, _ in groups]
         places = np.arange(len(groups)) + (i - (len(metrics) - 1) / 2) * width
-        bars = axes.bar(places, heights, width * 0.92, color=(BAR, SECOND)[i % 2], label=metric)
+        bars = axes.bar(places, heights, width * 0.92, color=COLORS[i % len(COLORS)], label=metric)
         axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1)
     names = [f"{name}\nn = {n}" for name, _, n in groups]
     axes.set_xticks(range(len(groups)), names, fontsize=8)
     axes.set_ylim(0, 1.08)
     axes.set_xlabel(xlabel)
-    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
+    axes.legend(frameon=False, ncols=6, loc="lower right", bbox_to_anchor=(1, 0.98))
     _save(figure, path)
 
 
-def binned(
-    lines: Sequence[Line],
-    value: Callable[[Line], float | None],
-    edges: Sequence[float],
-    label: Callable[[float, float], str],
-    metrics: dict[str, str],
-) -> list[tuple[str, dict[str, float], int]]:
-    """Mean strict scores of samples by a number, in half-open bins; empty bins are left out.
+def draw_calibration(bins: Sequence[tuple[float, float, int, float, float]], folder: Path) -> str:
+    """Save the share of right answers by stated confidence; its path, seen from the folder.
 
-    Args:
-        lines: results.
-        value: the number, or None to leave a sample out.
-        edges: ascending; the last is open to the top.
-        label: bin bounds to name.
-        metrics: printed name to score name.
+    Raises:
+        OutputError: the file cannot be written.
     """
-    groups = []
-    bounds = [*edges, float("inf")]
-    for low, high in itertools.pairwise(bounds):
-        inside = [line for line in lines if (v := value(line)) is not None and low <= v < high]
-        if inside:
-            scores = {
-                name: float(
-                    np.mean([(one["scores"]["strict"] or {}).get(key, 0) for one in inside])
-                )
-                for name, key in metrics.items()
-            }
-            groups.append((label(low, high), scores, len(inside)))
-    return groups
-
-
-def _count_label(low: float, high: float) -> str:
-    if high == float("inf"):
-        return f"{low:g} or more"
-    return f"{low:g}" if high == low + 1 else f"{low:g} to {high - 1:g}"
-
-
-def _share_label(low: float, high: float) -> str:
-    if high == float("inf"):
-        return f"over {100 * low:g} %"
-    return f"{100 * low:g} to {100 * high:g} %"
-
-
-def _span_label(low: float, high: float) -> str:
-    return f"over {low:g}" if high == float("inf") else f"{low:g} to {high:g}"
+    figure, axes = _axes()
+    axes.plot([0, 1], [0, 1], color=SECOND, lw=1, label="as stated")
+    for low, high, _, _, right in bins:
+        axes.bar(low, right, 0.94 * (high - low), align="edge", color=BAR)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("stated confidence")
+    axes.set_ylabel("right answers")
+    axes.legend(frameon=False, loc="upper left")
+    path = make_folder(folder / "plots") / "calibration.png"
+    _save(figure, path)
+    return f"plots/{path.name}"
 
 
 def _axes() -> tuple[Any, Any]:

@@ -1,13 +1,15 @@
 """Published figures to stand beside ours; only rows whose source was looked at.
 
-Percent. Sources: a copy of the paper named, or the repository of that work. Where a repository and
-its paper disagree, or where a figure seems to belong to another table, it is left out:
-the STVG-R1 paper gives other HC-STVG v2 figures (61.3 / 40.8 / 67.9 / 38.8, second-hand) than its
+`python -m stvg_r1_hub.evaluation.published > docs/published.md` writes them as the page of the
+documentation. Percent. Sources: a copy of the paper named, or the repository of that work. Where
+a repository and its paper disagree, or where a figure seems to belong to another table, it is left
+out: the STVG-R1 paper gives other HC-STVG v2 figures (61.3 / 40.8 / 67.9 / 38.8, second-hand) than its
 repository, and the repository's ST-Align vIoU@0.3 of 60.3 appears to be of spatial grounding alone.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -27,6 +29,7 @@ _PAPER = "its paper"
 _O1 = "tables of the STVG-o1 paper, arXiv 2511.21375"
 _STVG_R1 = "README of github.com/XiaowZhang00/stvg-r1"
 _TIME_R1 = "figures beside STVG-R1's in github.com/XiaowZhang00/stvg-r1"
+_TIMELENS = "README of github.com/TencentARC/TimeLens @ 5d2110f"
 _UNKNOWN = "not stated"
 
 
@@ -39,6 +42,18 @@ def _tube(figures: str) -> dict[str, float]:
 
 def _rows(table: tuple[tuple[str, str, str, str], ...]) -> tuple[PublishedRow, ...]:
     return tuple(PublishedRow(model, _tube(f), source, how) for model, f, source, how in table)
+
+
+def _timelens(*table: tuple[str, str]) -> tuple[PublishedRow, ...]:
+    """`R1@0.3/R1@0.5/R1@0.7/mIoU` of each model, all measured by TimeLens' authors."""
+    names = ("tIoU@0.3", "tIoU@0.5", "tIoU@0.7", "m_tIoU")
+    return tuple(
+        PublishedRow(
+            model, dict(zip(names, map(float, figures.split("/")), strict=True)), _TIMELENS,
+            "TimeLens' own script",
+        )
+        for model, figures in table
+    )  # fmt: skip
 
 
 PUBLISHED: dict[str, tuple[PublishedRow, ...]] = {
@@ -121,9 +136,54 @@ PUBLISHED: dict[str, tuple[PublishedRow, ...]] = {
         PublishedRow("Time-R1", {"tIoU@0.3": 78.1, "tIoU@0.5": 60.8}, _TIME_R1, "time-r1"),
         PublishedRow("STVG-R1", {"tIoU@0.3": 73.2, "tIoU@0.5": 52.5}, _STVG_R1, "time-r1"),
     ),
+    "charades-timelens": _timelens(
+        ("Qwen2.5-VL-7B", "59.7/37.8/16.6/39.3"),
+        ("TimeLens-7B", "70.5/55.6/28.4/48.8"),
+        ("Qwen3-VL-8B", "69.2/53.4/27.5/48.3"),
+        ("TimeLens-8B", "76.6/63.0/35.2/55.2"),
+    ),
+    "activitynet-timelens": _timelens(
+        ("Qwen2.5-VL-7B", "44.1/31.0/16.1/31.4"),
+        ("TimeLens-7B", "62.8/51.0/32.6/46.2"),
+        ("Qwen3-VL-8B", "62.1/51.2/34.4/46.8"),
+        ("TimeLens-8B", "68.9/58.4/40.6/53.2"),
+    ),
+    "qvhighlights-timelens": _timelens(
+        ("Qwen2.5-VL-7B", "41.5/27.8/15.2/31.6"),
+        ("TimeLens-7B", "74.1/62.7/43.1/56.0"),
+        ("Qwen3-VL-8B", "74.2/64.6/49.3/59.4"),
+        ("TimeLens-8B", "80.2/71.6/55.5/65.5"),
+    ),
     "tvgbench": (
         PublishedRow("Time-R1", {"tIoU@0.3": 41.8, "tIoU@0.5": 29.4}, _TIME_R1, "tvgbench"),
         PublishedRow("STVG-R1", {"tIoU@0.3": 42.5, "tIoU@0.5": 27.4}, _STVG_R1, _UNKNOWN),
     ),
 }
 """Rows by benchmark name; benchmarks without a checked row are not in it."""
+
+
+def published_page() -> str:
+    """All rows as a page of the documentation."""
+    from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS
+
+    parts = [
+        "# Published figures",
+        "Percent. Only rows whose source was looked at; `stvg eval` puts them beside its own. This "
+        "page is written by `python -m stvg_r1_hub.evaluation.published`.",
+    ]
+    for name, rows in PUBLISHED.items():
+        metrics = list(dict.fromkeys(metric for row in rows for metric in row.figures))
+        head = ["model", *metrics, "source", "protocol"]
+        rule = ["---", *["---:"] * len(metrics), "---", "---"]
+        table = [
+            [row.model, *(f"{row.figures[m]:.1f}" if m in row.figures else "" for m in metrics),
+             row.source, row.protocol]
+            for row in rows
+        ]  # fmt: skip
+        lines = ["| " + " | ".join(cells) + " |" for cells in (head, rule, *table)]
+        parts.append(f"## {BENCHMARKS[name].title}\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(published_page())

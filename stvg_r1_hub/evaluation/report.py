@@ -1,8 +1,8 @@
 """A finished run as a page: figures beside published ones, where the loss is, the worst answers.
 
 Written into the results folder: `report.md`, `report.html`, `plots/`, `gallery/`, `summary.json`
-(all figures; a model card takes its numbers from here) and `timings.md`. All but the last depend
-on the answers alone, so a run that was killed and resumed gives the same files.
+(all figures; a model card takes its numbers from here) and `timings.md`. All but the last, and the
+section on cost, depend on the answers alone, so a run that was killed and resumed gives the same.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from stvg_r1_hub.evaluation.benchmarks.mevis import NOMINAL_FPS
 from stvg_r1_hub.evaluation.benchmarks.sprites import TRUE_TRACKS
 from stvg_r1_hub.evaluation.gallery import draw_case
 from stvg_r1_hub.evaluation.page_text import TEXT_COLUMNS, Markdown, render
-from stvg_r1_hub.evaluation.plots import draw_plots
+from stvg_r1_hub.evaluation.plots import SPANS, binned, draw_calibration, draw_plots
 from stvg_r1_hub.evaluation.protocols import LABELS, protocols_for
 from stvg_r1_hub.evaluation.published import PUBLISHED
+from stvg_r1_hub.evaluation.reliability import (
+    abstention_of,
+    calibration_of,
+    table_of_costs,
+)
 from stvg_r1_hub.evaluation.results import (
     Line,
     RunSettings,
@@ -31,12 +36,17 @@ from stvg_r1_hub.evaluation.results import (
     scores_of,
     strict_values,
 )
-from stvg_r1_hub.evaluation.summary import SCORE_NAMES, oracle_means, shown_names, summary_of
+from stvg_r1_hub.evaluation.summary import (
+    MAIN_SCORE,
+    SCORE_NAMES,
+    oracle_means,
+    shown_names,
+    summary_of,
+)
 from stvg_r1_hub.outputs import make_folder, replacing
 
 GALLERY_CASES = 12
 MOST_ROWS = 40
-MAIN_SCORE = {"tube": "viou", "time": "tiou", "mask": "j&f"}
 
 
 def write_report(folder: Path) -> Path:
@@ -67,6 +77,9 @@ def write_report(folder: Path) -> Path:
         "figures": _figures(settings, summary),
         "oracles": _oracle_table(settings, lines),
         "breakdowns": _breakdowns(settings, lines),
+        "calibration": _calibration(settings, lines, folder),
+        "abstention": _abstention(lines),
+        "cost": table_of_costs(_groups(lines)),
         "plots": draw_plots(lines, SCORE_NAMES[settings.task], folder),
         "cases": _cases(settings, lines, folder),
         "set_aside": [[fault.record, fault.reason] for fault in set_aside[:MOST_ROWS]],
@@ -180,6 +193,47 @@ def _breakdowns(settings: RunSettings, lines: Sequence[Line]) -> list[dict[str, 
             rows.append([value, str(len(inside)), *means])
         tables.append({"name": trait, "columns": [trait, "n", *metrics], "rows": rows})
     return tables
+
+
+def _calibration(
+    settings: RunSettings, lines: Sequence[Line], folder: Path
+) -> dict[str, Any] | None:
+    found = calibration_of(lines, settings.task)
+    if found is None:
+        return None
+    rows = [
+        [f"{low:.1f} to {high:.1f}", str(n), _percent(stated), _percent(right)]
+        for low, high, n, stated, right in found.bins
+    ]
+    return {
+        "error": _percent(found.error),
+        "columns": ["confidence", "n", "mean confidence", "right"],
+        "rows": rows,
+        "plot": draw_calibration(found.bins, folder),
+    }
+
+
+def _abstention(lines: Sequence[Line]) -> dict[str, Any] | None:
+    """A table of the answers "nothing matches"; None where there is none and none is right."""
+    counts = abstention_of(lines)
+    if not counts["nothing matches"] and not counts["wrong none"]:
+        return None
+    nothing, something = counts["nothing matches"], counts["something matches"]
+    rows = [
+        ["nothing matches", str(nothing), f"{counts['right none']} right",
+         f"{counts['missed none']} missed"],
+        ["something matches", str(something), f"{something - counts['wrong none']} not declined",
+         f"{counts['wrong none']} wrongly declined"],
+    ]  # fmt: skip
+    return {"columns": ["truth", "n", "right", "wrong"], "rows": rows}
+
+
+def _groups(lines: Sequence[Line]) -> list[tuple[str, Sequence[Line]]]:
+    """All samples, then those of every bin of clip length, objects and size."""
+    groups: list[tuple[str, Sequence[Line]]] = [("all", lines)]
+    for span in SPANS:
+        groups += [(f"{span.title}: {name}", inside) for name, inside in binned(lines, span)]
+    return groups
 
 
 def _cases(settings: RunSettings, lines: Sequence[Line], folder: Path) -> list[dict[str, Any]]:

@@ -301,6 +301,7 @@ def line_of(
         "oracles": oracle_scores(sample, prediction, seed) if reply is not None else {},
         "n_tracks": len(prediction.tracks) if prediction.tracks is not None else None,
         "timings": {k: round(v, 4) for k, v in (reply.timings if reply else {}).items()},
+        "tokens": dict(reply.tokens) if reply is not None else {},
         "notes": list(reply.notes) if reply is not None else [],
         "error": error,
     }

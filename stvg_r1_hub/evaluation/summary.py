@@ -17,6 +17,8 @@ SCORE_NAMES = {
     "mask": {"J&F": "j&f"},
 }
 """The scores that breakdowns, plots and progress show, by task: printed name to key."""
+MAIN_SCORE = {"tube": "viou", "time": "tiou", "mask": "j&f"}
+"""The score that a sample's worth is told by, by task."""
 SHOWN = {
     "tube": ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "tIoU@0.5", "gt_vIoU"),
     "time": ("m_tIoU", "tIoU@0.3", "tIoU@0.5", "tIoU@0.7"),

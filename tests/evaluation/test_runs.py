@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,9 +24,9 @@ from stvg_r1_hub.evaluation import command
 from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS, read_benchmark
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.mevis import read_mevis
-from stvg_r1_hub.evaluation.compare import compare_runs, paired_bootstrap
+from stvg_r1_hub.evaluation.compare import compare_runs, load_runs, paired_bootstrap
 from stvg_r1_hub.evaluation.evaluator import Evaluator
-from stvg_r1_hub.evaluation.published import PUBLISHED
+from stvg_r1_hub.evaluation.published import PUBLISHED, published_page
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, iterate_lines, read_lines
 from stvg_r1_hub.evaluation.runner import run
@@ -435,9 +436,10 @@ def without_times(folder):
         del line["timings"], line["video"]
     names = ("report.md", "report.html", "summary.json")
     pictures = sorted([*(folder / "gallery").iterdir(), *(folder / "plots").iterdir()])
+    cost = re.compile(r"## Cost.*?(?=## )|<section id=.cost.*?</section>", re.DOTALL)
     return (
         list(lines.items()),
-        [(folder / name).read_text() for name in names],
+        [cost.sub("", (folder / name).read_text()) for name in names],
         [(path.name, path.read_bytes()) for path in pictures],
     )
 
@@ -564,13 +566,20 @@ def test_compare_finds_a_difference_and_its_interval(world, tiny, tmp_path):
         save_tracks(true_tracks(scene), tracks / f"{i}_clip.json")
     for name, pipeline in (("a", wrong), ("b", right)):
         run_benchmark("hcstvg-v2", world, pipeline, tmp_path / name, tracks=tracks)
-    rows = {(row.protocol, row.metric): row for row in compare_runs(tmp_path / "a", tmp_path / "b")}
-    time_row = rows["strict", "tIoU"]
-    assert time_row.mean_a == 0 and time_row.mean_b > 0.9 and time_row.beyond_chance
-    assert time_row.low <= time_row.difference <= time_row.high
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
+    rows = {(row.protocol, row.metric): row for row in compare_runs(load_runs(folders))}
+    row = rows["strict", "tIoU"]
+    assert row.means[0] == row.means[2] == 0 and row.means[1] > 0.9
+    assert row.beyond_chance == (True, False) and row.differences[1] == 0
+    (low, high), _ = row.intervals
+    assert low <= row.differences[0] <= high
+    page = tmp_path / "page"
+    assert main(["eval", "--compare", *map(str, folders), "--page", str(page)]) == 0
+    html = (page / "compare.html").read_text()
+    assert "B - A" in html and "C - A" in html and html.count("<img") == len([*page.glob("*.png")])
     run_benchmark("charades-sta", world, right, tmp_path / "c")
     with pytest.raises(ConfigError, match="same benchmark"):
-        compare_runs(tmp_path / "a", tmp_path / "c")
+        load_runs([tmp_path / "a", tmp_path / "c"])
 
 
 def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
@@ -595,6 +604,7 @@ def test_bootstrap_intervals_hold_the_truth_as_often_as_they_say():
             "whole benchmarks",
         ),
         (["eval", "--compare", "/nowhere", "/nowhere"], "holds no results"),
+        (["eval", "--compare", "/nowhere"], "name at least two"),
         (["eval", "--report", "/nowhere"], "holds no results"),
         (["eval", "sprites", "--n", "0", "--out", "x"], "at least 1"),
         (["eval", "sprites", "--out", "x", "--tracks", "/nowhere"], "prepared tracks"),
@@ -613,3 +623,11 @@ def test_mistakes_are_one_sentence(arguments, said, capsys, tmp_path, monkeypatc
 def test_help_names_the_benchmarks_that_exist():
     assert command.NAMES == tuple(BENCHMARKS)
     assert set(PUBLISHED) <= set(BENCHMARKS)
+
+
+def test_the_page_of_published_figures_is_made_from_them():
+    page = (ROOT / "docs/published.md").read_text(encoding="utf-8")
+    assert page == published_page(), (
+        "python -m stvg_r1_hub.evaluation.published > docs/published.md"
+    )
+    assert all(row.source and row.protocol for rows in PUBLISHED.values() for row in rows)
