@@ -3,8 +3,9 @@
 `python -m stvg_r1_hub.evaluation.published > docs/published.md` writes them as the page of the
 documentation. Percent. Sources: a copy of the paper named, or the repository of that work. Where
 a repository and its paper disagree, or where a figure seems to belong to another table, it is left
-out: the STVG-R1 paper gives other HC-STVG v2 figures (61.3 / 40.8 / 67.9 / 38.8, second-hand) than its
-repository, and the repository's ST-Align vIoU@0.3 of 60.3 appears to be of spatial grounding alone.
+out: the STVG-R1 paper gives other HC-STVG v2 figures (61.3 / 40.8 / 67.9 / 38.8, second-hand) than
+its repository, and the repository's ST-Align vIoU@0.3 of 60.3 appears to be of spatial grounding
+alone.
 """
 
 from __future__ import annotations
