@@ -30,6 +30,7 @@ from tests.train.runs import start
 from train import prepare
 from train.data import preparer
 from train.data.samples import PreparedSamples, read_frames, write_frames
+from train.smoke import hcstvg_record
 
 MODEL = ("--model", "tiny")
 
@@ -41,18 +42,7 @@ def xywh(box):
 
 def hcstvg(scenes):
     """The JSON values of an HC-STVG v2 annotation file."""
-    return {
-        f"{i}_clip.mp4": {
-            "bbox": [xywh(box) for box in true_tube(scene).values()],
-            "st_frame": min(true_tube(scene)) + 1,
-            "st_time": scene.answer_range[0],
-            "ed_time": scene.answer_range[1],
-            "img_num": len(frame_times(scene)),
-            "img_size": [336, 336],
-            "English": scene.query,
-        }
-        for i, scene in enumerate(scenes)
-    }
+    return {f"{i}_clip.mp4": hcstvg_record(scene) for i, scene in enumerate(scenes)}
 
 
 def vidstg(scene):

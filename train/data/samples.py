@@ -114,7 +114,12 @@ class PreparedSamples:
         """
         self.folder = Path(folder)
         self.title = self.folder.resolve().name
-        self.config = load_config(self.folder)
+        if not (self.folder / SETTINGS).is_file():
+            raise AnnotationError(
+                f"{folder} is no prepared folder (it has no {SETTINGS}); make one with: "
+                "python -m train.prepare"
+            )
+        self.config = STVGConfig.load(self.folder)
         path = self.folder / SAMPLES
         try:
             text = path.read_text(encoding="utf-8")
@@ -178,20 +183,6 @@ def _checked(record: Any, path: Path, line: int) -> dict[str, Any]:
             raise AnnotationError(f"{path}, line {line}: {name} is {value!r}; prepare it again.")
     checked: dict[str, Any] = record
     return checked
-
-
-def load_config(folder: Path) -> STVGConfig:
-    """The settings that the frames of a prepared folder were made with.
-
-    Raises:
-        AnnotationError: there is no prepared folder.
-    """
-    if not (folder / SETTINGS).is_file():
-        raise AnnotationError(
-            f"{folder} is no prepared folder (it has no {SETTINGS}); make one with: "
-            "python -m train.prepare"
-        )
-    return STVGConfig.load(folder)
 
 
 def write_frames(path: Path, frames: NDArray[np.uint8]) -> None:

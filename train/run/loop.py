@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
@@ -27,9 +26,15 @@ from stvg_r1_hub.hub.training_record import TrainingStage
 from train.data.samples import SampleSource, TrainingSample
 from train.grpo.rollout import TrainingError
 from train.run.checkpoints import Checkpoints, writing_into
-from train.run.record_keeping import RunLog, require_trackers
+from train.run.record_keeping import RunLog, combined, memory_gb, require_trackers
 from train.run.sample_feed import SampleFeed, check_held_out, check_settings
-from train.run.start_model import StartModel, export_model, load_start_model
+from train.run.start_model import (
+    StartModel,
+    base_name,
+    export_model,
+    load_start_model,
+    what_is_trained,
+)
 from train.run.training_config import TrainingConfig
 
 MODEL = "model"
@@ -37,10 +42,6 @@ MODEL = "model"
 SMOOTHING = 0.9
 """Weight of the past in the running mean of the reward."""
 SHARDED = ("FSDP", "DEEPSPEED")
-COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
-    "length_min": min, "length_max": max, "memory_gb": max, "unreadable": sum,
-}  # fmt: skip
-"""How a figure is taken together over rows and processes; the others are averaged."""
 ALL_EQUAL = (
     "In the first step every completion of a group got the same reward, so nothing is learned from "
     "it. Look at tables/: a start model that never, or always, answers right has nothing to gain."
@@ -187,36 +188,25 @@ class TrainingLoop:
         folder = self.out / MODEL
         weights = self.accelerator.get_state_dict(self.policy)
         if self.accelerator.is_main_process:
+            stage = TrainingStage(
+                method=self.objective.method,
+                base_model=base_name(self.config),
+                trained=what_is_trained(self.config),
+                data=self.samples.title,
+                n_samples=len(self.samples),
+                steps=self.total_steps,
+                samples_per_step=self.accelerator.num_processes * self.config.accumulation,
+                learning_rate=self.config.learning_rate,
+                rewards=dict(self.config.rewards) if self.objective.method == "GRPO" else {},
+            )
             # Supervised training may teach another prompt; it travels with the weights.
             settings = dataclasses.replace(
                 self.start.config, prompt_id=self.samples.config.prompt_id
             )
             with writing_into(self.out):
-                export_model(self.start, self.config, weights, folder, self._stage(), settings)
+                export_model(self.start, self.config, weights, folder, stage, settings)
         self.accelerator.wait_for_everyone()
         return folder
-
-    def _stage(self) -> TrainingStage:
-        """What the model's card will say; of files on this disk only names."""
-        config, rewarded = self.config, self.objective.method == "GRPO"
-        trained = "all weights"
-        if config.method == "lora":
-            merged = ", merged" if config.merge_adapter else ""
-            trained = f"LoRA of rank {config.lora_rank} on the language model{merged}"
-        elif config.freeze_vision:
-            trained = "all weights but the vision tower"
-        own_folder = Path(config.model).is_dir()
-        return TrainingStage(
-            method=self.objective.method,
-            base_model=Path(config.model).resolve().name if own_folder else config.model,
-            trained=trained,
-            data=self.samples.title,
-            n_samples=len(self.samples),
-            steps=self.total_steps,
-            samples_per_step=self.accelerator.num_processes * config.accumulation,
-            learning_rate=config.learning_rate,
-            rewards=dict(config.rewards) if rewarded else {},
-        )
 
     def _begin(self, resume: bool) -> int:
         newest = self.checkpoints.newest()
@@ -248,9 +238,10 @@ class TrainingLoop:
         """Figures of the first held-out samples, this process's share of them."""
         began = time.perf_counter()
         rows = []
-        for places in self.feed.held_out(samples):
-            rows += self.objective.validate([samples[place] for place in places])
-        figures = {f"validation/{name}": value for name, value in self._overall(rows).items()}
+        for batch in self.feed.held_out(samples):
+            rows += self.objective.validate(batch)
+        overall = combined(rows, self.accelerator)
+        figures = {f"validation/{name}": value for name, value in overall.items()}
         return {**figures, "seconds_validation": time.perf_counter() - began}
 
     def _step(self, step: int, reading: Future[Any]) -> tuple[list[Any], dict[str, float]]:
@@ -262,8 +253,8 @@ class TrainingLoop:
         for _ in range(self.config.updates_per_rollout):
             for sample, item in zip(samples, items, strict=True):
                 rows.append(self._learn(sample, item))
-        rows[-1] |= {"memory_gb": _memory_gb(), "unreadable": self.feed.unreadable}
-        figures = self._overall(rows)
+        rows[-1] |= {"memory_gb": memory_gb(), "unreadable": self.feed.unreadable}
+        figures = combined(rows, self.accelerator)
         figures |= {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds_prepare": prepared - began,
@@ -303,21 +294,6 @@ class TrainingLoop:
                 self.optimizer.zero_grad()
         return {"loss": loss.item(), **figures}
 
-    def _overall(self, rows: Sequence[dict[str, float]]) -> dict[str, float]:
-        """Every figure over the rows that have it and over all processes, as `COMBINED` says."""
-        names = sorted({name for row in rows for name in row})
-        ways = [COMBINED.get(name, _mean) for name in names]
-        own = [
-            way([row[name] for row in rows if name in row])
-            for name, way in zip(names, ways, strict=True)
-        ]
-        tensor = torch.tensor([own], dtype=torch.float64, device=self.accelerator.device)
-        everywhere = self.accelerator.gather(tensor).T.tolist()
-        return {
-            name: float(way(values))
-            for name, way, values in zip(names, ways, everywhere, strict=True)
-        }
-
     def _total_steps(self) -> int:
         a_step = self.accelerator.num_processes * self.config.accumulation
         by_epochs = max(1, round(self.config.epochs * len(self.samples) / a_step))
@@ -349,14 +325,3 @@ class TrainingLoop:
                 f"The config says sharding: {self.config.sharding}, but accelerate was launched "
                 f"as {kind}; choose one of train/configs/accelerate that fits."
             )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _memory_gb() -> float:
-    """Most memory of this process's GPU so far, or its memory now where there is none."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
-    return float(psutil.Process().memory_info().rss) / 1e9

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -18,10 +20,45 @@ from stvg_r1_hub.outputs import replacing
 from train.run.training_config import TrainingConfig
 
 METRICS, COMPLETIONS = "metrics.jsonl", "completions.jsonl"
+COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
+    "length_min": min, "length_max": max, "memory_gb": max, "unreadable": sum,
+}  # fmt: skip
+"""How a figure is taken together over rows and processes; the others are averaged."""
 SHOWN = ("reward", "loss", "kl", "length")
 """Figures beside the progress bar; the parts of the reward come with them."""
 TABLE_SAMPLES = 4
 """Samples whose best and worst completion stand in a table."""
+
+
+def combined(rows: Sequence[dict[str, float]], accelerator: Accelerator) -> dict[str, float]:
+    """Every figure over the rows that have it and over all processes, as `COMBINED` says.
+
+    Args:
+        rows: of this process; all processes have the same figures.
+        accelerator: knows the others.
+    """
+    names = sorted({name for row in rows for name in row})
+    ways = [COMBINED.get(name, _mean) for name in names]
+    own = [
+        way([row[name] for row in rows if name in row])
+        for name, way in zip(names, ways, strict=True)
+    ]
+    tensor = torch.tensor([own], dtype=torch.float64, device=accelerator.device)
+    everywhere = accelerator.gather(tensor).T.tolist()
+    return {
+        name: float(way(values)) for name, way, values in zip(names, ways, everywhere, strict=True)
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def memory_gb() -> float:
+    """Most memory of this process's GPU so far, or its memory now where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return float(psutil.Process().memory_info().rss) / 1e9
 
 
 def require_trackers(config: TrainingConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from stvg_r1_hub.config import STVGConfig
@@ -37,9 +38,9 @@ class SampleFeed:
         count = self.config.accumulation
         first = (step * self.processes + self.rank) * count
         order = sample_order(len(self.samples), self.config.seed, first, count)
-        return [self._readable(i) for i in order], list(range(first, first + count))
+        return [self._readable(self.samples, i) for i in order], list(range(first, first + count))
 
-    def held_out(self, validation: SampleSource) -> list[list[int]]:
+    def held_out(self, validation: SampleSource) -> Iterator[list[TrainingSample]]:
         """This process's part of the first held-out samples, in batches.
 
         Every process gets as many, because they gather sharded weights together.
@@ -47,20 +48,21 @@ class SampleFeed:
         most, size = min(len(validation), self.config.validation_samples), self.config.accumulation
         count = max(1, most // self.processes)
         places = [(self.rank * count + i) % len(validation) for i in range(count)]
-        return [places[i : i + size] for i in range(0, count, size)]
+        for i in range(0, count, size):
+            yield [self._readable(validation, place) for place in places[i : i + size]]
 
-    def _readable(self, index: int) -> TrainingSample:
+    def _readable(self, samples: SampleSource, index: int) -> TrainingSample:
         """A sample, or the next one where it cannot be read: a step needs all its samples."""
-        total = len(self.samples)
+        total = len(samples)
         for place in (*range(index, total), *range(index)):
             try:
-                return self.samples[place]
+                return samples[place]
             except STVGError as error:
                 self.unreadable += 1
-                name = self.samples.sample_ids[place]
+                name = samples.sample_ids[place]
                 _log.warning("Sample %s is set aside and the next one taken: %s", name, error)
         raise TrainingError(
-            f"None of the {total} samples of {self.samples.title} can be read; make them anew with "
+            f"None of the {total} samples of {samples.title} can be read; make them anew with "
             "train.prepare --retry-failed."
         )
 

@@ -87,6 +87,20 @@ def load_start_model(config: TrainingConfig) -> StartModel:
     return StartModel(Policy(model), processor, bundle.config, bundle, eos, stages)
 
 
+def base_name(config: TrainingConfig) -> str:
+    """What a model's card calls the start model; of a folder on this disk only its name."""
+    path = Path(config.model)
+    return path.resolve().name if path.is_dir() else config.model
+
+
+def what_is_trained(config: TrainingConfig) -> str:
+    """What a model's card says of the weights that changed."""
+    if config.method == "lora":
+        merged = ", merged" if config.merge_adapter else ""
+        return f"LoRA of rank {config.lora_rank} on the language model{merged}"
+    return "all weights but the vision tower" if config.freeze_vision else "all weights"
+
+
 def check_trainable(config: TrainingConfig, model_type: str) -> None:
     """Whether this package trains models of a type.
 
