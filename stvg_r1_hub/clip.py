@@ -6,12 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
+from stvg_r1_hub.confidence import alternatives_of, confidence_of
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
-from stvg_r1_hub.structures import Answer, MarkedFrames, Progress, Prompt, Tracks, Tube
+from stvg_r1_hub.structures import (
+    Alternative,
+    Answer,
+    MarkedFrames,
+    Progress,
+    Prompt,
+    Tracks,
+    Tube,
+)
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import VideoInput, VideoSource, thin_sample
@@ -110,6 +119,8 @@ class Clip:
         progress: Progress | None = None,
     ) -> list[str]:
         """The model's texts for all prompts about the marked frames, in one batch.
+
+        A text may be a `structures.Generated`, which says how sure the model was of the object.
 
         When memory runs out, they are asked once more with a smaller sample, and results say so.
 
@@ -217,6 +228,7 @@ class Clip:
         ]
         answer: Answer | None = None
         tube: Tube | None = None
+        alternatives: tuple[Alternative, ...] = ()
         if reason is not None:
             warnings.append(reason)
         else:
@@ -224,6 +236,7 @@ class Clip:
             tube = self.build_tube(answer, masks=self.masks, needs_objects=prompt.needs_objects)
             tube = self._checked_class(prompt.query, tube)
             warnings += tube.warnings
+            alternatives = alternatives_of(text, tube, self.tracks)
             has_range = tube.start_seconds < tube.end_seconds
             if not (tube.boxes if prompt.needs_objects else has_range):
                 tube = None
@@ -243,4 +256,6 @@ class Clip:
             tracks=self.tracks,
             video=self.video,
             notes=self.marked.notes.lines if self.marked.notes is not None else (),
+            confidence=confidence_of(text, tube.object_ids if tube else ()),
+            alternatives=alternatives,
         )

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.geometry import union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
-from stvg_r1_hub.structures import RLE, Answer, Box, Pixels, Progress, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import (
+    RLE,
+    Alternative,
+    Answer,
+    Box,
+    Pixels,
+    Progress,
+    Range,
+    Tracks,
+    Tube,
+    VideoInfo,
+)
 from stvg_r1_hub.video import VideoInput, VideoSource, opened, write_video
 from stvg_r1_hub.visual import overlay, pictures
 
@@ -40,6 +52,10 @@ class GroundingResult:
     tracks: Tracks | None = field(default=None, repr=False)
     video: VideoInput = field(default=(), repr=False)
     """What the pipeline was given, read again for `save_video` and `keyframes`."""
+    confidence: float | None = None
+    """How sure the model was of the answered objects, 0..1; None where it cannot say."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The other objects that it might have meant, most likely first, at most five."""
 
     @property
     def found(self) -> bool:
@@ -53,17 +69,22 @@ class GroundingResult:
 
     @property
     def start_seconds(self) -> float | None:
-        """First moment of the answered range, in seconds from the video's start."""
+        """First moment of the answered ranges, in seconds from the video's start."""
         return self.tube.start_seconds if self.tube else None
 
     @property
     def end_seconds(self) -> float | None:
-        """End of the half-open range."""
+        """End of the last half-open range."""
         return self.tube.end_seconds if self.tube else None
 
     @property
+    def ranges(self) -> tuple[Range, ...]:
+        """The answered ranges, `(start, end)` in seconds: usually one, empty when not found."""
+        return self.tube.ranges if self.tube else ()
+
+    @property
     def boxes(self) -> tuple[Box, ...]:
-        """One a native frame of the range and object, in pixels of the original frame."""
+        """One a native frame of the ranges and object, in pixels of the original frame."""
         return self.tube.boxes if self.tube else ()
 
     @property
@@ -84,9 +105,28 @@ class GroundingResult:
         ids = ", ".join(map(str, self.object_ids))
         return (
             f"GroundingResult({self.query!r}, object {ids}, "
-            f"{self.tube.start_seconds:.2f} to {self.tube.end_seconds:.2f} s, "
-            f"{len(self.boxes)} boxes)"
+            f"{ranges_text(self.ranges)}, {len(self.boxes)} boxes)"
         )
+
+    def at_least(self, confidence: float) -> GroundingResult:
+        """The same where the model was so sure, else one that is not found and says why.
+
+        Args:
+            confidence: 0..1. A result without a confidence stays as it is.
+
+        Raises:
+            ConfigError: not in 0..1.
+        """
+        if not 0 <= confidence <= 1:
+            raise ConfigError(f"Got the least confidence {confidence:g}; it must be in 0..1.")
+        if self.tube is None or self.confidence is None or self.confidence >= confidence:
+            return self
+        ids = ", ".join(map(str, self.object_ids))
+        reason = (
+            f"The answer, object {ids} in {ranges_text(self.ranges)}, is withdrawn: its confidence "
+            f"is {self.confidence:.2f}, and at least {confidence:g} was asked for."
+        )
+        return replace(self, tube=None, warnings=(*self.warnings, reason))
 
     @property
     def union_masks(self) -> dict[int, RLE] | None:
@@ -116,6 +156,9 @@ class GroundingResult:
             "objects": self._objects(),
             "start_seconds": self.start_seconds,
             "end_seconds": self.end_seconds,
+            "ranges": [{"start_seconds": start, "end_seconds": end} for start, end in self.ranges],
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "alternatives": [asdict(other) for other in self.alternatives],
             "boxes": [_box_values(box) for box in self.boxes],
             "reasoning": self.reasoning,
             "raw_text": self.raw_text,
@@ -199,6 +242,11 @@ class GroundingResult:
     def _class_names(self) -> dict[int, str]:
         tracks = self.tracks.tracks if self.tracks else ()
         return {track.object_id: track.class_name for track in tracks}
+
+
+def ranges_text(ranges: Sequence[Range]) -> str:
+    """Time ranges for people: `"1.00 to 2.50 and 4.00 to 6.00 s"`."""
+    return " and ".join(f"{start:.2f} to {end:.2f}" for start, end in ranges) + " s"
 
 
 def _box_values(box: Box) -> dict[str, Any]:

@@ -14,7 +14,7 @@ native frames from 0; `sample_index` counts the frames of a sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Range = tuple[float, float]
+"""`[start, end)` in seconds."""
 Progress = Callable[[str, int, int | None], None]
 """`progress(stage, done, total)`, called often; raise `errors.Cancelled` in it to stop."""
 
@@ -355,6 +357,32 @@ class Prompt(str):
         return Prompt, (str(self), self.query, self.parse, self.needs_objects)
 
 
+class Generated(str):
+    """A model's text, with how sure it was of the object that the text names.
+
+    Any model's `generate` may return it in place of a `str`.
+    """
+
+    id_probabilities: Mapping[int, float]
+    """Probability of each object number, 0..1 and 1 together, where the text names its first."""
+    id_ranges: Mapping[int, Range]
+    """When it would be for other objects, where the model says so."""
+
+    def __new__(
+        cls,
+        text: str,
+        id_probabilities: Mapping[int, float],
+        id_ranges: Mapping[int, Range] | None = None,
+    ) -> Generated:
+        """Make one of the whole text and what belongs to it."""
+        generated = super().__new__(cls, text)
+        generated.id_probabilities, generated.id_ranges = id_probabilities, id_ranges or {}
+        return generated
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Generated, (str(self), self.id_probabilities, self.id_ranges)
+
+
 @dataclass(frozen=True, eq=False)
 class MarkedFrames:
     """The sampled frames with numbers drawn on them: exactly what the language model sees."""
@@ -387,7 +415,9 @@ class Answer:
 
     object_ids: tuple[int, ...]
     start_seconds: float | None
+    """First moment of the first range."""
     end_seconds: float | None
+    """End of the last range."""
     reasoning: str = ""
     """Content of the think block."""
     rule: str = ""
@@ -395,6 +425,8 @@ class Answer:
     problem: str | None = None
     remark: str = ""
     """What the text says after its answer block."""
+    ranges: tuple[Range, ...] = ()
+    """All that it names, ascending and apart; empty where it is the one from start to end."""
 
     @property
     def is_valid(self) -> bool:
@@ -421,17 +453,36 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """Another object that the model might have meant, and when."""
+
+    object_id: int
+    start_seconds: float
+    end_seconds: float
+    confidence: float
+    """0..1."""
+
+
+@dataclass(frozen=True)
 class Tube:
-    """The answered objects through the answered time range."""
+    """The answered objects through the answered time ranges."""
 
     object_ids: tuple[int, ...]
     start_seconds: float
+    """Start of the first range."""
     end_seconds: float
+    """End of the last range."""
     boxes: tuple[Box, ...]
-    """By frame, then by object; frames of the range where the object is hidden have none."""
+    """By frame, then by object; frames of a range where the object is hidden have none."""
     has_masks: bool = False
     """Whether masks belong to the boxes; a box without one then has an empty one."""
     warnings: tuple[str, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    """Ascending and apart; where none is given, the one from start to end."""
+
+    def __post_init__(self) -> None:
+        if not self.ranges:
+            object.__setattr__(self, "ranges", ((self.start_seconds, self.end_seconds),))
 
     @property
     def frame_indices(self) -> list[int]:

@@ -26,6 +26,7 @@ STAGES: dict[str, set[str]] = {
     "vlm": set(),
     "answer": set(),
     "tube": set(),
+    "confidence": set(),
     "visual": set(),
     "hub": set(),
     "track_selection": set(),
@@ -38,9 +39,9 @@ STAGES: dict[str, set[str]] = {
 ASSEMBLING: dict[str, set[str]] = {
     "reading": {"video", "tracking"},
     "result": {"video", "visual"},
-    "clip": {"result", "video", "prompting", "tube", "smaller_sample", "vlm"},
+    "clip": {"result", "video", "prompting", "tube", "confidence", "smaller_sample", "vlm"},
     "pipeline": {*STAGES, "reading", "result", "clip"}
-    - {"answer", "tube", "smaller_sample", "visual", "examples", "sprites"},
+    - {"answer", "tube", "confidence", "smaller_sample", "visual", "examples", "sprites"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
         *{"visual", "progress_bars", "sprites"},

@@ -27,6 +27,7 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
 from stvg_r1_hub.structures import (
     Frames,
+    Generated,
     MarkedFrames,
     TimedFrame,
     Track,
@@ -304,6 +305,33 @@ def test_a_bad_answer_is_not_found_with_the_reason(text: str, reason: str, clip:
     assert any(reason in warning for warning in result.warnings), result.warnings
 
 
+def test_a_result_says_how_sure_the_model_was_and_what_else_it_might_mean(clip: Path) -> None:
+    pipeline, _, _ = make_pipeline(Generated(GOOD, {1: 0.4, 2: 0.6}))
+    result = pipeline("the dog", clip)
+    assert result.confidence == 0.6
+    values = result.to_dict()
+    assert values["confidence"] == 0.6
+    assert values["alternatives"] == [
+        {"object_id": 1, "start_seconds": 0.5, "end_seconds": 1.5, "confidence": 0.4}
+    ]
+    assert result.at_least(0.6) is result
+    unsure = result.at_least(0.7)
+    assert not unsure.found and (unsure.confidence, unsure.alternatives) == (
+        result.confidence,
+        result.alternatives,
+    )
+    assert "confidence is 0.60, and at least 0.7 was asked for" in unsure.warnings[-1]
+    with pytest.raises(ConfigError, match=r"0\.\.1"):
+        result.at_least(70)
+
+
+def test_a_model_that_cannot_say_how_sure_it_was(clip: Path) -> None:
+    result = make_pipeline()[0]("the dog", clip)
+    assert result.confidence is None and result.alternatives == ()
+    assert result.at_least(1.0) is result
+    assert result.to_dict()["confidence"] is None
+
+
 def test_without_objects_the_model_is_not_asked(clip: Path) -> None:
     pipeline, _, vlm = make_pipeline(tracker=FixedTracker())
     result = pipeline("the dog", clip)
@@ -487,6 +515,9 @@ def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
         "objects",
         "start_seconds",
         "end_seconds",
+        "ranges",
+        "confidence",
+        "alternatives",
         "boxes",
         "reasoning",
         "raw_text",

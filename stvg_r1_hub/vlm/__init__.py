@@ -28,6 +28,8 @@ class VLM(Protocol):
     ) -> list[str]:
         """One text a prompt, special tokens removed.
 
+        A text that is a `structures.Generated` says how sure the model was of the object in it.
+
         Args:
             prompts: complete user texts, as `prompting.build_prompt` makes them.
             video: what `encode` returned.

@@ -8,12 +8,15 @@ give the same answers up to rounding.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import logging
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.errors import first_line
-from stvg_r1_hub.structures import Progress
+from stvg_r1_hub.structures import Generated, Progress
+from stvg_r1_hub.vlm.number_probabilities import number_probabilities, written_number
 
 if TYPE_CHECKING:
     import torch
@@ -43,16 +46,25 @@ class Decoder:
         self._n_generated = 0
 
     def answers(
-        self, inputs: dict[str, Any], *, max_new_tokens: int, progress: Progress | None
+        self,
+        inputs: dict[str, Any],
+        *,
+        max_new_tokens: int,
+        progress: Progress | None,
+        object_ids: Collection[int] = (),
+        temperature: float = 1.0,
     ) -> list[str]:
         """One text a row, special tokens removed, cut behind the answer.
 
         Args:
             inputs: what the model takes, `input_ids` `(B, L)` among it.
+            object_ids: the numbers that an answer can name; a text that names one says how
+                likely each was.
+            temperature: of those probabilities, not of what is generated.
             max_new_tokens: length limit of each text.
             progress: called with the stage `"answer"` and the number of tokens so far.
         """
-        from transformers import StoppingCriteriaList
+        from transformers import LogitsProcessorList, StoppingCriteriaList
 
         length = inputs["input_ids"].shape[1]
 
@@ -61,16 +73,67 @@ class Decoder:
                 progress("answer", ids.shape[1] - length, max_new_tokens)
             return self._ended(ids[:, length:])
 
+        numbers = _Probabilities(self._numbers.values())
         run = functools.partial(
             self.model.generate,
             **inputs,
             max_new_tokens=max_new_tokens,
             stopping_criteria=StoppingCriteriaList([ended]),
+            logits_processor=LogitsProcessorList([numbers]),
         )
         output = self._run(run)[:, length:]
         self._n_generated += output.shape[1]
         texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
-        return [text[:end] if (end := end_of_answer(text)) else text for text in texts]
+        texts = [text[:end] if (end := end_of_answer(text)) else text for text in texts]
+        if not object_ids:
+            return texts
+        return [
+            self._with_probabilities(text, tokens, step, object_ids, temperature)
+            for text, tokens, step in zip(texts, output, numbers.last(output.shape[1]), strict=True)
+        ]
+
+    def _with_probabilities(
+        self,
+        text: str,
+        tokens: torch.Tensor,
+        steps: torch.Tensor,
+        object_ids: Collection[int],
+        temperature: float,
+    ) -> str:
+        """A text with how likely each object was where it names one.
+
+        Args:
+            text: the beginning of what the tokens say.
+            tokens: `(n,)` generated.
+            steps: `(n, N)` probabilities of the tokens that are numbers in place of each.
+            object_ids: see `answers`, and so is temperature.
+            temperature: of the probabilities.
+        """
+        written = written_number(text)
+        if written is None:
+            return text
+        start, number = written
+        place = bisect.bisect_right(
+            range(1, len(tokens) + 1),
+            start,
+            key=lambda n: len(self.tokenizer.decode(tokens[:n], skip_special_tokens=True)),
+        )
+        part = slice(place, place + len(number) + 1)
+        found = number_probabilities(
+            [self.tokenizer.decode(token) for token in tokens[part]],
+            [dict(zip(self._numbers, step, strict=True)) for step in steps[part].tolist()],
+            number,
+            object_ids,
+            temperature=temperature,
+        )
+        return Generated(text, found) if found else text
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int]:
+        """Every token that is a number below 100, with or without a blank before it."""
+        texts = [f"{lead}{i}" for lead in ("", " ") for i in range(100)]
+        rows = self.tokenizer(texts, add_special_tokens=False).input_ids
+        return {text: row[0] for text, row in zip(texts, rows, strict=True) if len(row) == 1}
 
     def _run(self, run: functools.partial[torch.Tensor]) -> torch.Tensor:
         if self._compiling_pays() if self.static_cache is None else self.static_cache:
@@ -102,6 +165,28 @@ class Decoder:
             for tail, row in zip(tails, ids, strict=True)
         ]
         return torch.tensor(done, device=ids.device)
+
+
+class _Probabilities:
+    """Keeps the probabilities of some tokens at every step, and changes nothing.
+
+    It comes before temperature and top-k, which may leave one token alone.
+    """
+
+    def __init__(self, tokens: Collection[int]) -> None:
+        self._tokens = list(tokens)
+        self._steps: list[torch.Tensor] = []
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Take `(B, vocabulary)` scores."""
+        self._steps.append(scores.float().softmax(-1)[:, self._tokens])
+        return scores
+
+    def last(self, n: int) -> torch.Tensor:
+        """`(B, n, N)` of the last steps."""
+        import torch
+
+        return torch.stack(self._steps[-n:], 1).cpu()
 
 
 def use_grouped_attention(config: Any) -> None:

@@ -42,6 +42,8 @@ class EncodedVideo:
     grid: VideoGrid
     deepstack: tuple[torch.Tensor, ...] = ()
     """`(tokens, hidden)` for each early decoder layer that sees the video too; Qwen3-VL only."""
+    object_ids: tuple[int, ...] = ()
+    """Numbers drawn in it, ascending."""
 
 
 class LocalVLM:
@@ -159,6 +161,7 @@ class LocalVLM:
                 torch.cat(list(layer))
                 for layer in getattr(output, "deepstack_features", None) or ()
             ),
+            tuple(sorted(video.visible_ids)),
         )
 
     def generate(
@@ -226,7 +229,12 @@ class LocalVLM:
 
         with self._within_memory(), torch.inference_mode():
             inputs = self.model_inputs(prompts, video)
-            return self._decoder.answers(inputs, max_new_tokens=max_new_tokens, progress=progress)
+            return self._decoder.answers(
+                inputs,
+                max_new_tokens=max_new_tokens,
+                progress=progress,
+                object_ids=video.object_ids,
+            )
 
     def _within_memory(self) -> AbstractContextManager[None]:
         return within_memory(

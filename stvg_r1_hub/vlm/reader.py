@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stvg_r1_hub.structures import MarkedFrames, Notes, Progress, Prompt
+from stvg_r1_hub.structures import Generated, MarkedFrames, Notes, Progress, Prompt
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.reading.lexicon import actions_and_unknown, words_of
 from stvg_r1_hub.vlm.reading.matching import Moment, NothingFits, find
@@ -154,13 +154,30 @@ def _found(moments: list[Moment], understood: str, notes: Notes) -> str:
         )
         more = f" and {len(rest) - _MOST_OTHERS} more" if len(rest) > _MOST_OTHERS else ""
         remark = f"\nThis fits too: {others}{more}; the longest is answered."
-    return (
+    text = (
         f"<think>{thoughts}</think><answer>Target ID: {best.note.object_id}, Time range: "
         f"{best.start_seconds:.2f} to {best.end_seconds:.2f}</answer>{remark}"
+    )
+    return _with_shares(text, moments)
+
+
+def _with_shares(text: str, moments: list[Moment]) -> Generated:
+    """The text with the objects that fit, each with its share of the time in which one fits."""
+    longest: dict[int, Moment] = {}
+    for moment in moments:
+        longest.setdefault(moment.note.object_id, moment)
+    total = sum(moment.seconds for moment in longest.values())
+    return Generated(
+        text,
+        {i: moment.seconds / total for i, moment in longest.items()},
+        {i: (moment.start_seconds, moment.end_seconds) for i, moment in longest.items()},
     )
 
 
 def _signed(text: str, who: str) -> str:
     """A text with who wrote it at the start of its reasoning."""
     head, tag, rest = text.partition("<think>")
-    return f"{head}{tag}{who} {rest}" if tag else f"<think>{who}</think>{text}"
+    signed = f"{head}{tag}{who} {rest}" if tag else f"<think>{who}</think>{text}"
+    if isinstance(text, Generated):
+        return Generated(signed, text.id_probabilities, text.id_ranges)
+    return signed

@@ -47,4 +47,8 @@ class ScriptedVLM:
             texts.append(text)
             if progress is not None:
                 progress("answer", len(texts), len(prompts))
-        return [" ".join(text.split(" ")[:max_new_tokens]) for text in texts]
+        return [
+            text if len(words := text.split(" ")) <= max_new_tokens
+            else " ".join(words[:max_new_tokens])
+            for text in texts
+        ]  # fmt: skip

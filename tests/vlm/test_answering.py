@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
-from stvg_r1_hub.structures import MarkedFrames
-from stvg_r1_hub.vlm.local import LocalVLM
+from stvg_r1_hub.hub import BUNDLED
+from stvg_r1_hub.prompting import build_prompt
+from stvg_r1_hub.structures import Generated, MarkedFrames
+from stvg_r1_hub.vlm.local import EncodedVideo, LocalVLM
+from stvg_r1_hub.vlm.number_probabilities import written_number
+from stvg_r1_hub.vlm.reader import NotesReader
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.builders import make_frames, marked
 from train.bundled.sizes import SMALL, bundle_config
@@ -178,3 +183,43 @@ def test_scripted_model() -> None:
     assert ScriptedVLM(str.upper).generate(["x"], clip(), max_new_tokens=9) == ["X"]
     with pytest.raises(ValueError, match="at least one"):
         ScriptedVLM([])
+
+
+def test_probabilities_are_what_the_model_gives_each_number_there(tiny: STVGPipeline) -> None:
+    """As one pass over question and answer scores the digit's place."""
+    reader = tiny.vlm
+    assert isinstance(reader, NotesReader)
+    sight = reader.sight
+    assert isinstance(sight, LocalVLM)
+    with tiny.open(BUNDLED / "demo" / "clip.mp4") as opened:
+        prompts = [
+            build_prompt(query, "sprites-v1") for query in ("the dog jumping", "the dog growing")
+        ]
+        video = sight.encode(opened.marked)
+    texts = sight.generate(prompts, video, max_new_tokens=99)
+    for prompt, text in zip(prompts, texts, strict=True):
+        assert isinstance(text, Generated)
+        assert sum(text.id_probabilities.values()) == pytest.approx(1)
+        written = written_number(text)
+        assert written is not None
+        expected = digits_after(sight, video, prompt, text[: written[0]].rstrip())
+        found = [text.id_probabilities.get(i, 0.0) for i in range(1, 10)]
+        assert np.allclose(found, expected / expected.sum(), atol=1e-3)
+
+
+def digits_after(vlm: LocalVLM, video: EncodedVideo, prompt: str, answer: str) -> np.ndarray:
+    """Probabilities of the numbers 1 to 9 as next token."""
+    tokenizer = vlm.processor.tokenizer
+    with torch.inference_mode():
+        inputs = vlm.model_inputs([prompt], video)
+        ids = torch.tensor([vlm.inputs.answer_ids(answer)[:-1]])
+        places = inputs["position_ids"]
+        steps = places[..., -1:] + 1 + torch.arange(ids.shape[1])
+        logits = vlm.model(
+            inputs_embeds=torch.cat(
+                [inputs["inputs_embeds"], vlm.model.get_input_embeddings()(ids)], 1
+            ),
+            position_ids=torch.cat([places, steps], -1),
+        ).logits[0, -1]
+    digits = [tokenizer(f" {i}", add_special_tokens=False).input_ids[0] for i in range(1, 10)]
+    return logits.softmax(-1)[digits].double().numpy()
