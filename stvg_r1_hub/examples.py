@@ -12,7 +12,7 @@ from typing import NamedTuple
 from stvg_r1_hub.errors import ConfigError, ModelError, package_origin
 
 FOLDER = Path(__file__).parent / "bundled" / "demo"
-_FIRST = ("demo", "street")
+_FIRST = ("street", "demo")
 
 
 class Example(NamedTuple):
@@ -24,10 +24,13 @@ class Example(NamedTuple):
 
 
 def bundled_examples() -> list[Example]:
-    """Every example whose clip is there, those about the clips of `stvg demo` first."""
-    files = sorted(
-        FOLDER.glob("*.json"), key=lambda file: (not file.stem.startswith(_FIRST), file.stem)
-    )
+    """Every example whose clip is there: the real street first, then `demo`, then the others."""
+
+    def place(file: Path) -> tuple[int, str]:
+        known = (i for i, name in enumerate(_FIRST) if file.stem.startswith(name))
+        return next(known, len(_FIRST)), file.stem
+
+    files = sorted(FOLDER.glob("*.json"), key=place)
     values = [(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
     examples = [Example(name, FOLDER / v["clip"], str(v["query"])) for name, v in values]
     return [example for example in examples if example.clip.is_file()]

@@ -24,7 +24,7 @@ def test_the_street_is_real_footage_as_it_was_filmed() -> None:
 
 def test_every_example_is_found_by_its_name() -> None:
     names = [example.name for example in bundled_examples()]
-    assert names[:3] == ["demo", "street", "street-leaving"] and names[3:] == sorted(names[3:])
+    assert names[:3] == ["street", "street-leaving", "demo"] and names[3:] == sorted(names[3:])
     for name, clip, query in bundled_examples():
         assert example_video(name) == clip and clip.is_file() and query
         values = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def test_questions_about_the_street_are_answered_right(
 
 
 def test_another_name_is_told_the_known_ones() -> None:
-    said = "Got 'park' as the name of an example; there is demo, street, street-leaving, "
+    said = "Got 'park' as the name of an example; there is street, street-leaving, demo, "
     with pytest.raises(ConfigError, match=re.escape(said)):
         example_video("park")
 

@@ -163,4 +163,23 @@ def theme(gr: Any) -> Any:
     """Fonts of the visitor's own system: none is fetched from anywhere."""
     fonts = list(FONTS)
     mono = ["ui-monospace", "Consolas", "monospace"]
-    return gr.themes.Default(primary_hue="red", neutral_hue="slate", font=fonts, font_mono=mono)
+    plain = gr.themes.Default(primary_hue="red", neutral_hue="slate", font=fonts, font_mono=mono)
+    # The usual greys and the usual red have less contrast than WCAG's AA asks for.
+    quiet = {"light": "*neutral_600", "dark": "*neutral_300"}
+    return plain.set(
+        **{
+            f"{name}{'_dark' if shade == 'dark' else ''}": colour
+            for shade, colour in quiet.items()
+            for name in (
+                "body_text_color_subdued",
+                "block_info_text_color",
+                "block_label_text_color",
+                "block_title_text_color",
+                "input_placeholder_color",
+            )
+        },
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+    )

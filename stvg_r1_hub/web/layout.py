@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +13,31 @@ import gradio as gr
 from anyio import to_thread
 from gradio.processing_utils import save_bytes_to_cache
 
+from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
-from stvg_r1_hub.hub import ABOUT_BUNDLED
 from stvg_r1_hub.video.download import download
-from stvg_r1_hub.web import markup
+from stvg_r1_hub.web import markup, reach
 from stvg_r1_hub.web.limits import Limits
-from stvg_r1_hub.web.models import (
-    BUNDLED,
-    TRACKER_LABELS,
-    ModelRegistry,
-)
+from stvg_r1_hub.web.models import BUNDLED, TRACKER_LABELS, ModelRegistry
 
 TITLE = "STVG-R1: where and when in this video?"
 HEAD = (
     '<header class="stvg-head"><h1>Where and when in this video is <em>what you describe</em>?'
     "</h1><p>Every object gets a number. A model watches the numbered video and answers with a "
-    "number and a time range; that becomes boxes.</p></header>"
+    "number and a time range; that becomes boxes.</p>"
+    '<nav aria-label="About">'
+    '<a href="https://arxiv.org/abs/2602.11730">Paper</a>'
+    '<a href="https://github.com/XiaowZhang00/stvg-r1">Code of the paper</a>'
+    f'<a href="https://huggingface.co/{reach.PUBLISHED}">Model</a>'
+    "{}</nav></header>"
 )
+SMALL_MODEL = (
+    "This small built-in model finds everyday objects by kind, colour, place and movement; what "
+    "somebody does beyond that needs the paper's model."
+)
+"""What its visitors must know of `ABOUT_BUNDLED`."""
+AS_TRAINED, USUAL = "as the model was trained", "as usual"
 FLOW = base64.b64encode((Path(__file__).parent / "flow.webp").read_bytes()).decode("ascii")
 HOW = (
     '<div class="stvg-how">'
@@ -78,6 +88,12 @@ def upload_only(video: gr.Video, *, fetch: bool = False) -> gr.Video:
     return video
 
 
+def _choice(label: str, untouched: str, values: Sequence[float], elem_id: str = "") -> gr.Dropdown:
+    """A few numbers to choose from; 0, the usual one, is said in words."""
+    choices = [(untouched, 0.0), *((f"{value:g}", float(value)) for value in values)]
+    return gr.Dropdown(choices, value=0.0, label=label, elem_id=elem_id or None)
+
+
 class Layout:
     """All widgets, laid out; what they do is said elsewhere."""
 
@@ -90,7 +106,10 @@ class Layout:
             analytics_enabled=False,
             delete_cache=(min(600, limits.keep_seconds), limits.keep_seconds),
         ) as self.blocks:
-            gr.HTML(HEAD, elem_classes="stvg-slot")
+            space = os.environ.get("SPACE_ID")
+            docs = f"https://huggingface.co/spaces/{space}/blob/main/docs/web.md"
+            link = f'<a href="{escape(docs)}">Docs</a>' if space else ""
+            gr.HTML(HEAD.format(link), elem_classes="stvg-slot")
             with gr.Row(equal_height=False):
                 with gr.Column(scale=5, min_width=320):
                     self._question()
@@ -126,36 +145,39 @@ class Layout:
             self._settings()
 
     def _settings(self) -> None:
-        names = self.registry.names
+        names, device = self.registry.names, pick_device(self.registry.device)
+        missing = {name: reach.why_no_tracker(name, device) for name in self.registry.trackers}
+        no_masks = reach.why_no_masks(device)
+        label = {name: TRACKER_LABELS.get(name, name) for name in missing}
         self.model = gr.Dropdown(list(names), value=names[0], label="Model")
-        trackers = [(TRACKER_LABELS.get(name, name), name) for name in self.registry.trackers]
-        self.tracker = gr.Dropdown(trackers, value="auto", label="What finds the objects")
-        self.masks = gr.Checkbox(label="Outline the object with SAM 2 (masks)")
-        self.max_objects = gr.Slider(
-            0, 99, 0, step=1, label="Most objects to consider", info="0: as the model was trained"
+        here = [(label[name], name) for name, why in missing.items() if not why]
+        self.tracker = gr.Dropdown(
+            here, value="auto", label="What finds the objects", elem_id="stvg-tracker"
         )
-        self.sample_fps = gr.Slider(
-            0,
-            8,
-            0,
-            step=0.5,
-            label="Frames a second that the model sees",
-            info="0: as trained",
-            elem_id="stvg-sample-fps",
+        masks = "Outline the object with SAM 2 (masks)"
+        self.masks = gr.Checkbox(label=masks, visible=not no_masks)
+        absent = [
+            *reach.absent_models(names),
+            *(reach.Absent(label[name], why) for name, why in missing.items() if why),
+            *([reach.Absent(masks, no_masks)] if no_masks else []),
+        ]
+        if absent:
+            gr.HTML(markup.not_here(absent), elem_id="stvg-absent", elem_classes="stvg-slot")
+        self.max_objects = _choice("Most objects to consider", AS_TRAINED, (1, 2, 3, 5, 10, 20, 50))
+        self.sample_fps = _choice(
+            "Frames a second that the model sees", AS_TRAINED, (1, 2, 4, 8), "stvg-sample-fps"
         )
-        self.megapixels = gr.Slider(
-            0, 4, 0, step=0.1, label="Million pixels for all these frames", info="0: as trained"
+        self.megapixels = _choice(
+            "Million pixels for all these frames", AS_TRAINED, (0.5, 1, 1.6, 2.8, 4)
         )
-        self.detect_fps = gr.Slider(
-            0, 30, 0, step=1, label="Frames a second that are searched for objects", info="0: usual"
+        self.detect_fps = _choice(
+            "Frames a second that are searched for objects", USUAL, (5, 8, 10, 15, 30)
         )
-        self.threshold = gr.Slider(
-            0, 0.95, 0, step=0.05, label="Least certainty of an object", info="0: usual"
-        )
+        self.threshold = _choice("Least certainty of an object", USUAL, (0.1, 0.2, 0.3, 0.5, 0.7))
 
     def _answer(self) -> None:
         small = self.registry.names[0] == BUNDLED
-        caution = markup.caution(ABOUT_BUNDLED) if small else ""
+        caution = markup.caution(SMALL_MODEL) if small else ""
         self.status = gr.HTML(HOW.format(caution), elem_id="stvg-status", elem_classes="stvg-slot")
         self.answers = gr.State([], time_to_live=self.limits.keep_seconds)
         with gr.Column(visible=False, elem_id="stvg-answer") as self.panel:

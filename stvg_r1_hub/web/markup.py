@@ -13,6 +13,7 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Track, Tracks, VideoInfo
 from stvg_r1_hub.visual.drawing import object_color
 from stvg_r1_hub.visual.pictures import timeline_rows
+from stvg_r1_hub.web.reach import Absent
 
 STAGES = {
     "start": ("Starting", ""),
@@ -67,6 +68,14 @@ def note(sentence: str) -> str:
 def caution(sentence: str) -> str:
     """What must be known before an answer is believed."""
     return f'<p class="stvg-caution">{escape(_one_line(sentence))}</p>'
+
+
+def not_here(absent: Sequence[Absent]) -> str:
+    """What cannot be chosen, greyed, with the reason."""
+    items = "".join(
+        f"<li><span>{escape(one.label)}</span>: {escape(one.reason)}</li>" for one in absent
+    )
+    return f'<div class="stvg-absent"><p>Not available here</p><ul>{items}</ul></div>'
 
 
 def video_facts(info: VideoInfo) -> str:
@@ -218,8 +227,8 @@ def reasoning(result: GroundingResult) -> str:
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in result.timings.items())
     return (
         f'<blockquote class="stvg-thought">{thought}</blockquote>'
-        f'<p class="stvg-note">Its whole answer: <code>{escape(result.raw_text)}</code></p>'
-        f'<p class="stvg-note">Time spent: {escape(seconds)}</p>'
+        '<details class="stvg-note"><summary>Its whole answer, letter by letter</summary>'
+        f"<code>{escape(result.raw_text)}</code><p>Time spent: {escape(seconds)}</p></details>"
     )
 
 

@@ -16,8 +16,8 @@ from stvg_r1_hub.hub import load_bundle
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.segmentation import load_segmenter
 from stvg_r1_hub.tracking import TRACKERS, Tracker, load_tracker
+from stvg_r1_hub.web.reach import PUBLISHED
 
-PUBLISHED = "XiaowenZhang/stvg-r1-model-7b"
 BUNDLED = "tiny"
 TRACKER_LABELS = {
     "auto": "what fits the video and this machine",

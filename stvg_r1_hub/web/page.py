@@ -65,7 +65,16 @@ class Page(Layout):
             [self.find.click, self.text.submit],
             self._ask,
             [self.video, self.text, *self.settings],
-            [self.status, self.find, self.stop, self.panel, self.answers, self.picker, self.view],
+            [
+                self.status,
+                self.find,
+                self.stop,
+                self.panel,
+                self.answers,
+                self.picker,
+                self.view,
+                self.facts,
+            ],
             concurrency_limit=None,  # Visitors wait in the grounder's line, and are told so.
             show_progress="hidden",
             trigger_mode="once",
@@ -117,7 +126,14 @@ class Page(Layout):
         skip = gr.skip()
         busy = gr.Button(interactive=False), gr.Button(visible=True)
         idle = gr.Button(interactive=True), gr.Button(visible=False)
-        yield markup.progress("start", 0, None), *busy, gr.Column(visible=False), [], skip, ANSWER
+        hidden = gr.Column(visible=False)
+        try:
+            check_video(video, self.grounder.limits)
+        except STVGError as error:
+            # Beside the upload, where it may stand already: one error, one place.
+            yield "", *idle, hidden, [], skip, skip, markup.problem(str(error))
+            return
+        yield markup.progress("start", 0, None), *busy, hidden, [], skip, ANSWER, skip
         try:
             queries = split_queries(text, self.grounder.limits)
             settings = settings_of(*choices)
@@ -126,17 +142,17 @@ class Page(Layout):
             )
             answers = yield from self._report(steps)
         except STVGError as error:
-            yield markup.problem(str(error)), *idle, gr.Column(visible=False), [], skip, skip
+            yield markup.problem(str(error)), *idle, hidden, [], skip, skip, skip
             return
         except Exception:
             _LOG.exception("A question failed.")
-            yield markup.problem(CRASHED), *idle, gr.Column(visible=False), [], skip, skip
+            yield markup.problem(CRASHED), *idle, hidden, [], skip, skip, skip
             return
         names = [f"{i}. {answer.summary}" for i, answer in enumerate(answers, start=1)]
         picker = gr.Radio(choices=names, value=names[0], visible=len(names) > 1)
         # The panel is still empty: on a slow line this is read until `_show` has filled it.
         message = markup.progress("show", 0, None)
-        yield message, *idle, gr.Column(visible=True), answers, picker, skip
+        yield message, *idle, gr.Column(visible=True), answers, picker, skip, skip
 
     @staticmethod
     def _report(
@@ -150,7 +166,7 @@ class Page(Layout):
                 except StopIteration as end:
                     return list(end.value)
                 html = markup.progress(step.stage, step.done, step.total)
-                yield html, *[gr.skip()] * 6
+                yield html, *[gr.skip()] * 7
         finally:
             steps.close()
 

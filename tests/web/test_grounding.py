@@ -165,7 +165,7 @@ def test_bundled_sprites_are_answered_right(registry, name):
 
 
 def test_examples_on_the_page():
-    """Those of `stvg demo` first, and one of each form of question."""
+    """The real street first, and one of each form of question."""
     names = [example.name for example in bundled_examples()]
-    assert names == ["demo", "street", "street-leaving", "attribute", "look-alike", "none"]
+    assert names == ["street", "street-leaving", "demo", "attribute", "look-alike", "none"]
     assert len(_example_questions(("tiny", "other"))) == 12
