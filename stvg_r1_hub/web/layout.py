@@ -19,7 +19,7 @@ from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.video.download import download
 from stvg_r1_hub.web import markup, reach
 from stvg_r1_hub.web.limits import Limits
-from stvg_r1_hub.web.models import BUNDLED, TRACKER_LABELS, ModelRegistry
+from stvg_r1_hub.web.models import BUNDLED, MODEL_LABELS, TRACKER_LABELS, ModelRegistry
 
 TITLE = "STVG-R1: where and when in this video?"
 HEAD = (
@@ -149,20 +149,14 @@ class Layout:
         missing = {name: reach.why_no_tracker(name, device) for name in self.registry.trackers}
         no_masks = reach.why_no_masks(device)
         label = {name: TRACKER_LABELS.get(name, name) for name in missing}
-        self.model = gr.Dropdown(list(names), value=names[0], label="Model")
+        models = [(MODEL_LABELS.get(name, name), name) for name in names]
+        self.model = gr.Dropdown(models, value=names[0], label="Model")
         here = [(label[name], name) for name, why in missing.items() if not why]
         self.tracker = gr.Dropdown(
             here, value="auto", label="What finds the objects", elem_id="stvg-tracker"
         )
         masks = "Outline the object with SAM 2 (masks)"
         self.masks = gr.Checkbox(label=masks, visible=not no_masks)
-        absent = [
-            *reach.absent_models(names),
-            *(reach.Absent(label[name], why) for name, why in missing.items() if why),
-            *([reach.Absent(masks, no_masks)] if no_masks else []),
-        ]
-        if absent:
-            gr.HTML(markup.not_here(absent), elem_id="stvg-absent", elem_classes="stvg-slot")
         self.max_objects = _choice("Most objects to consider", AS_TRAINED, (1, 2, 3, 5, 10, 20, 50))
         self.sample_fps = _choice(
             "Frames a second that the model sees", AS_TRAINED, (1, 2, 4, 8), "stvg-sample-fps"
@@ -174,6 +168,13 @@ class Layout:
             "Frames a second that are searched for objects", USUAL, (5, 8, 10, 15, 30)
         )
         self.threshold = _choice("Least certainty of an object", USUAL, (0.1, 0.2, 0.3, 0.5, 0.7))
+        absent = [
+            *reach.absent_models(names),
+            *(reach.Absent(label[name], why) for name, why in missing.items() if why),
+            *([reach.Absent(masks, no_masks)] if no_masks else []),
+        ]
+        if absent:
+            gr.HTML(markup.not_here(absent), elem_id="stvg-absent", elem_classes="stvg-slot")
 
     def _answer(self) -> None:
         small = self.registry.names[0] == BUNDLED

@@ -72,10 +72,14 @@ def caution(sentence: str) -> str:
 
 def not_here(absent: Sequence[Absent]) -> str:
     """What cannot be chosen, greyed, with the reason."""
-    items = "".join(
-        f"<li><span>{escape(one.label)}</span>: {escape(one.reason)}</li>" for one in absent
+    reasons: dict[str, list[str]] = {}
+    for one in absent:
+        reasons.setdefault(one.reason, []).append(f"<li>{escape(one.label)}</li>")
+    groups = (
+        f"<p>Not available here: {escape(why)}</p><ul>{''.join(labels)}</ul>"
+        for why, labels in reasons.items()
     )
-    return f'<div class="stvg-absent"><p>Not available here</p><ul>{items}</ul></div>'
+    return f'<div class="stvg-absent">{"".join(groups)}</div>'
 
 
 def video_facts(info: VideoInfo) -> str:

@@ -30,6 +30,10 @@ TRACKER_LABELS = {
     "paper": "YOLOv12-x and SAM 2 as in the paper, slow",
     "paper-coco": "bundled COCO detector and SAM 2, slow",
 }
+MODEL_LABELS = {
+    PUBLISHED: "the paper's model (STVG-R1, 7B)",
+    BUNDLED: "small built-in model, quick on any machine",
+}
 MAX_TRACKERS = 4
 """Trackers with other settings than a model's own that are kept loaded."""
 _LOG = logging.getLogger(__name__)

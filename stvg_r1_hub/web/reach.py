@@ -44,8 +44,8 @@ def why_no_masks(device: str) -> str:
 
 def absent_models(names: Sequence[str]) -> list[Absent]:
     """The published checkpoint, where the page does not offer it."""
-    label = "The paper's model (STVG-R1, 7B)"
-    return [] if PUBLISHED in names else [Absent(label, NEEDS_GPU)]
+    here = PUBLISHED in names
+    return [] if here else [Absent("the paper's model (STVG-R1, 7B)", NEEDS_GPU)]
 
 
 def has_weights(repo_id: str) -> bool:
