@@ -155,6 +155,7 @@ def test_bad_questions_are_one_sentence_each(browser: Browser, page: str, demo: 
     browser.ask("the dog jumping")
     browser.wait(lambda: "no video yet" in browser.text("#stvg-facts"), "asked without a video")
     browser.upload(demo.clip)
+    browser.wait(lambda: "frames a second" in browser.text("#stvg-facts"), "the error to go")
     for text, words in (
         ("", "Describe what to look for"),
         ("x" * 10_000, "10000 characters"),
