@@ -44,7 +44,7 @@ ASSEMBLING: dict[str, set[str]] = {
     - {"answer", "tube", "confidence", "smaller_sample", "visual", "examples", "sprites"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
-        *{"visual", "progress_bars", "sprites"},
+        *{"visual", "progress_bars", "sprites", "vlm"},
     },
     "web": {
         *{"pipeline", "result", "visual", "video", "hub", "tracking", "segmentation", "examples"},

@@ -160,15 +160,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "settings for any model)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
-    parser.add_argument(
-        "--server", metavar="URL", help="ask an OpenAI-compatible server that runs the model"
-    )
-    parser.add_argument(
-        "--server-input",
-        choices=("auto", "video", "frames", "images"),
-        default="auto",
-        help="how the server is sent the marked frames (default: by what it is)",
-    )
+    from stvg_r1_hub.evaluation.command import add_server
+
+    add_server(parser)
     _add_tracker(parser)
 
 

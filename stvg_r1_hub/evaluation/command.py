@@ -108,10 +108,11 @@ def add_eval(commands: Any) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        default="tiny",
-        help="model, or a plain vision-language model as baseline (default: tiny)",
+        help="model, or a plain vision-language model as baseline (default: tiny, or with "
+        "--server zero-shot, the settings for any model)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
+    add_server(parser)
     parser.add_argument(
         "--answers",
         choices=ANSWERS,
@@ -130,6 +131,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", help="figures to write as JSON; - prints them")
     if not any("--seed" in action.option_strings for action in parser._actions):
         parser.add_argument("--seed", type=int, default=0, help="of the model's sampling")
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a model on a server."""
+    parser.add_argument(
+        "--server", metavar="URL", help="ask an OpenAI-compatible server that runs the model"
+    )
+    parser.add_argument(
+        "--server-input",
+        choices=("auto", "video", "frames", "images"),
+        default="auto",
+        help="how the server is sent the marked frames (default: by what it is)",
+    )
 
 
 def _without_benchmark(options: argparse.Namespace) -> int:
@@ -216,6 +230,8 @@ def _run(
 
     if options.json not in (None, "-"):
         check_output(options.json)
+    from stvg_r1_hub.vlm.server import ServerVLM
+
     if options.max_samples is not None and options.max_samples < 1:
         raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
     samples = annotations.samples[: options.max_samples]
@@ -224,9 +240,16 @@ def _run(
     process = this_process()
     given = getattr(options, "true_tracks", False)
     classes = _classes(options, name, tracks_are_given=given or options.tracks is not None)
+    options.model = options.model or ("zero-shot" if options.server else "tiny")
+    served = (
+        ServerVLM.from_environment(options.server, input=options.server_input)
+        if options.server
+        else None
+    )
     pipeline = STVGPipeline.from_pretrained(
         options.model,
         revision=options.revision,
+        vlm=served,
         tracker=true_tracker(samples[0]) if given else options.tracker,
         classes=classes,
         device=process.device or options.device,
@@ -282,10 +305,15 @@ def _classes(options: argparse.Namespace, name: str, *, tracks_are_given: bool) 
 def _of_model(options: argparse.Namespace, pipeline: STVGPipeline) -> dict[str, Any]:
     """What `RunSettings` says of the model, and of how it is asked."""
     from stvg_r1_hub import hub
+    from stvg_r1_hub.vlm.server import ServerVLM
 
-    folder = hub.resolve(options.model, hub.HubAccess(revision=options.revision))
+    access = hub.HubAccess(revision=options.revision)
+    folder = hub.resolve(options.model, access, weights=options.server is None)
+    name, vlm = str(options.model), pipeline.vlm
+    if isinstance(vlm, ServerVLM):
+        name = f"{vlm.served_model or 'a model'} on a server, asked as {name}, by {vlm.input}"
     return {
-        "model": str(options.model),
+        "model": name,
         "model_fingerprint": hub.fingerprint(folder, pipeline.config),
         "tracker": options.tracker if options.tracker != "auto" else pipeline.tracker.name,
         "answers": options.answers,

@@ -93,3 +93,13 @@ def test_nothing_but_the_number_tells_the_squares_apart() -> None:
         for frame in (0, 30, 63):
             x1, y1, x2, y2 = track.boxes[frame].round().astype(int)
             assert (pixels[frame, y1:y2, x1:x2] == (70, 90, 120)).all()
+
+
+def test_eval_measures_a_served_model(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    answer = answered("Target ID: 1, Time range: 0.5 to 1.5")
+    with serving(lambda body: answer, models=("llava",)) as server:
+        run = ["eval", "sprites", "--n", "1", "--true-tracks", "--server", server.url]
+        assert main([*run, "--out", str(tmp_path), "--server-input", "images"]) == 0
+    settings = json.loads((tmp_path / "run.json").read_text())
+    assert settings["model"] == "llava on a server, asked as zero-shot, by images"
+    assert len(server.bodies) == 1 and "figures" not in capfd.readouterr().err

@@ -108,6 +108,17 @@ class ServerVLM:
         return self._server
 
     @property
+    def served_model(self) -> str:
+        """Name of the model there, asked for on first use; empty where the server has no list.
+
+        Raises:
+            ModelError: it serves several, and none was named.
+        """
+        if self.model is None:
+            self.model = only_model(self.url, self.server)
+        return self.model or ""
+
+    @property
     def taken(self) -> str:
         """What the server took, of `inputs.INPUTS`; empty before the first answer."""
         return self._taken.split()[-1] if self._taken is not None else ""
@@ -158,15 +169,12 @@ class ServerVLM:
 
     def _ask_first(self, prompt: str, video: ServedClip, max_new_tokens: int) -> str:
         """The first answer about a clip, sent in the first way that the server takes."""
-        if self.model is None:
-            self.model = only_model(self.url, self.server)
+        model = self.served_model
         refused: NotTaken | None = None
         for way in self._ways():
             is_next = False
             while not is_next:
-                sent = prepare(
-                    way, video.frames, model=self.model or "", most_images=self._most_images
-                )
+                sent = prepare(way, video.frames, model=model, most_images=self._most_images)
                 try:
                     text = self._ask(prompt, sent, max_new_tokens)
                 except NotTaken as error:
