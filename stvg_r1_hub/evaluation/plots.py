@@ -58,8 +58,8 @@ COLORS = (BAR, SECOND, "#10b981", "#8b5cf6", "#ef4444", "#6b7280")
 
 
 def mean_of(lines: Sequence[Line], key: str) -> float:
-    """Mean of one score by our protocol, samples without it as 0."""
-    return float(np.mean([line["scores"]["strict"].get(key, 0.0) for line in lines]))
+    """Mean of one score by our protocol over the samples that have it; 0 of none."""
+    return float(np.mean(strict_values(lines, key) or [0.0]))
 
 
 def binned(lines: Sequence[Line], span: Span) -> list[tuple[str, list[Line]]]:
@@ -165,7 +165,7 @@ def draw_calibration(bins: Sequence[tuple[float, float, int, float, float]], fol
     axes.set_ylim(0, 1)
     axes.set_xlabel("stated confidence")
     axes.set_ylabel("right answers")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 0.98))
     path = make_folder(folder / "plots") / "calibration.png"
     _save(figure, path)
     return f"plots/{path.name}"
