@@ -9,6 +9,7 @@ from typing import Any, overload
 from stvg_r1_hub.confidence import alternatives_of, confidence_of
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
+from stvg_r1_hub.looking import Looker, Said, Seen
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
@@ -25,6 +26,7 @@ from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import VideoInput, VideoSource, thin_sample
 from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm.reader import BY_NOTES
 from stvg_r1_hub.vlm.reading.lexicon import classes_of
 from stvg_r1_hub.vlm.reading.meaning import read_query
 
@@ -61,6 +63,12 @@ class Clip:
     """What `ground` asks with, one of `prompting.PROMPTS`."""
     masks: bool = False
     """Whether results have masks."""
+    passes: int | str = 1
+    """How often the video is looked at, one of `looking.PASSES`."""
+    max_numbers: int = 99
+    """The highest number that the model reads."""
+    max_windows: int | None = None
+    """The most windows of a long video that are asked; None asks all."""
     model_name: str = ""
     video: VideoInput = ()
     """What was opened, for results that read it again."""
@@ -93,10 +101,13 @@ class Clip:
             texts = self.ask(prompts, timings=own, progress=progress)
         else:
             texts = [""] * len(prompts)
+        seen = self._seen(prompts, texts, timings=own, progress=progress)
+        if any(one.looks for one in seen):
+            reason = None  # What one look at a long video missed, its windows may show.
         asked = [query] if isinstance(query, str) else query
         results = [
-            self._result(text, prompt, answer, {**self.timings, **own}, reason)
-            for text, prompt, answer in zip(asked, prompts, texts, strict=True)
+            self._result(text, prompt, one, {**self.timings, **own}, reason)
+            for text, prompt, one in zip(asked, prompts, seen, strict=True)
         ]
         return results[0] if isinstance(query, str) else results
 
@@ -157,13 +168,26 @@ class Clip:
         return self.ask(prompts, timings=timings, progress=progress)
 
     def build_tube(
-        self, answer: Answer, *, masks: bool = False, needs_objects: bool = True
+        self,
+        answer: Answer,
+        *,
+        masks: bool = False,
+        needs_objects: bool = True,
+        shown_ids: frozenset[int] = frozenset(),
     ) -> Tube:
-        """What an answer means in this clip; see `tube.build_tube`."""
+        """What an answer means in this clip; see `tube.build_tube`.
+
+        Args:
+            answer: in the video's times and IDs.
+            masks: see there.
+            needs_objects: see there.
+            shown_ids: objects that further looks showed.
+        """
+        visible = self._visible_ids()
         return build_tube(
             answer,
             self.tracks,
-            visible_ids=self._visible_ids(),
+            visible_ids=None if visible is None else visible | shown_ids,
             duration_seconds=self.source.info.duration_seconds,
             masks=masks,
             needs_objects=needs_objects,
@@ -186,6 +210,61 @@ class Clip:
     def _visible_ids(self) -> frozenset[int] | None:
         """IDs that can be an answer; None for all, where notes are read."""
         return None if self.config.reads_notes else self.marked.visible_ids
+
+    def _seen(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[str],
+        *,
+        timings: dict[str, float],
+        progress: Progress | None,
+    ) -> list[Seen]:
+        """What stands about each prompt, after further looks where these are wanted.
+
+        What was read from the notes is exact already; a question about time alone has one look.
+        """
+        first = [
+            Said(text, prompt.parse(text)) for text, prompt in zip(texts, prompts, strict=True)
+        ]
+        seen = [Seen(said.text, said.answer, frozenset()) for said in first]
+        again = [
+            i
+            for i, (said, prompt) in enumerate(zip(first, prompts, strict=True))
+            if prompt.needs_objects and not (self.config.reads_notes and BY_NOTES in said.text)
+        ]
+        if self.passes == 1 or not again or not len(self.tracks):
+            return seen
+
+        def ask(marked: MarkedFrames, queries: Sequence[str]) -> list[Said]:
+            times = marked.frames.times_seconds.tolist()
+            asked = [build_prompt(q, self.prompt_id, frame_times=times) for q in queries]
+            answers = replace(self, marked=marked, timings={}).ask(asked)
+            return [Said(t, prompt.parse(t)) for t, prompt in zip(answers, asked, strict=True)]
+
+        looker = Looker(
+            self.source,
+            self.tracks,
+            self.config,
+            ask,
+            self._named,
+            passes=self.passes,
+            max_numbers=self.max_numbers,
+            max_windows=self.max_windows,
+            progress=progress,
+        )
+        with timed(timings, "look"):
+            queries = [prompts[i].query for i in again]
+            looked = looker.look_again(self.marked, queries, [first[i] for i in again])
+        for i, one in zip(again, looked, strict=True):
+            seen[i] = one
+        return seen
+
+    def _named(self, query: str) -> frozenset[int]:
+        """Objects of the classes that a query names; none where the tracker cannot tell them."""
+        wanted = {name for noun in read_query(query).nouns for name in classes_of(noun)}
+        if not wanted & {name.lower() for name in self.tracks.class_names}:
+            return frozenset()
+        return frozenset(t.object_id for t in self.tracks.tracks if t.class_name.lower() in wanted)
 
     def _checked_class(self, query: str, tube: Tube) -> Tube:
         """The tube with a warning where its object is of another class than the query names.
@@ -215,12 +294,13 @@ class Clip:
         self,
         query: str,
         prompt: Prompt,
-        text: str,
+        seen: Seen,
         timings: dict[str, float],
         reason: str | None,
     ) -> GroundingResult:
+        by_window = any(look.kind == "window" for look in seen.looks)
         warnings = [
-            *thin_sample(self.marked.frames, self.source.info),
+            *(() if by_window else thin_sample(self.marked.frames, self.source.info)),
             *self.source.warnings,
             *self.tracks.warnings,
             *self._messages,
@@ -232,21 +312,27 @@ class Clip:
         if reason is not None:
             warnings.append(reason)
         else:
-            answer = prompt.parse(text)
-            tube = self.build_tube(answer, masks=self.masks, needs_objects=prompt.needs_objects)
+            answer = seen.answer
+            tube = self.build_tube(
+                answer,
+                masks=self.masks,
+                needs_objects=prompt.needs_objects,
+                shown_ids=seen.shown_ids,
+            )
             tube = self._checked_class(prompt.query, tube)
-            warnings += tube.warnings
-            alternatives = alternatives_of(text, tube, self.tracks)
+            warnings += [*seen.warnings, *tube.warnings]
+            alternatives = alternatives_of(seen.text, tube, self.tracks)
             has_range = tube.start_seconds < tube.end_seconds
             if not (tube.boxes if prompt.needs_objects else has_range):
                 tube = None
             elif self.masks:
                 tube = self.fill_masks(tube, timings=timings)
+        sure = confidence_of(seen.text, tube.object_ids if tube else ())
         served = getattr(self.vlm, "model", None)
         return GroundingResult(
             query=query,
             tube=tube,
-            raw_text=text,
+            raw_text=seen.text,
             timings={**timings, "total": sum(timings.values())},
             warnings=tuple(dict.fromkeys(warnings)),
             model=self.model_name or (served if isinstance(served, str) else ""),
@@ -256,6 +342,7 @@ class Clip:
             tracks=self.tracks,
             video=self.video,
             notes=self.marked.notes.lines if self.marked.notes is not None else (),
-            confidence=confidence_of(text, tube.object_ids if tube else ()),
+            confidence=None if sure is None else sure * seen.trust,
             alternatives=alternatives,
+            looks=seen.looks,
         )

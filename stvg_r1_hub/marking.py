@@ -227,23 +227,41 @@ def draw_markers(
 
 
 def _draw_into(
-    frame: Pixels, centers: Mapping[int, tuple[int, int]], style: MarkerStyle
+    frame: Pixels,
+    centers: Mapping[int, tuple[int, int]],
+    style: MarkerStyle,
+    numbers: Mapping[int, int] | None = None,
 ) -> frozenset[int]:
     """Draw the numbers in place; the IDs of which something can be seen."""
     font_scale, thickness = marker_font(frame.shape[1], frame.shape[0], style)
+    numbers = numbers or {}
     return frozenset(
-        object_id
-        for object_id, center in centers.items()
-        if draw_number(frame, str(object_id), center, font_scale, thickness, style.color_rgb)
+        i
+        for i, center in centers.items()
+        if draw_number(
+            frame, str(numbers.get(i, i)), center, font_scale, thickness, style.color_rgb
+        )
     )
 
 
-def mark_frames(frames: Frames, tracks: Tracks, style: MarkerStyle) -> MarkedFrames:
+def mark_frames(
+    frames: Frames,
+    tracks: Tracks,
+    style: MarkerStyle,
+    *,
+    numbers: Mapping[int, int] | None = None,
+) -> MarkedFrames:
     """Draw the numbers of all tracked objects on copies of the sampled frames.
 
     In each frame the objects that are too small beside the largest of their kind are left out
     (`kept_by_size`, `size_kind`), so a number may come and go. The anchor is the centre of the
     object's mask, or of its box when it has no mask.
+
+    Args:
+        frames: the sample.
+        tracks: the objects to mark.
+        style: how numbers are drawn.
+        numbers: ID to the number drawn in its place; None draws the IDs.
 
     Raises:
         TrackerError: the tracks were made for frames of another size.
@@ -269,7 +287,8 @@ def mark_frames(frames: Frames, tracks: Tracks, style: MarkerStyle) -> MarkedFra
                 if center is not None:
                     centers[track.object_id] = center
         kept = kept_by_size(areas, style.min_area_ratio, kinds)
-        drawn.append(_draw_into(sample, {i: centers[i] for i in kept if i in centers}, style))
+        placed = {i: centers[i] for i in kept if i in centers}
+        drawn.append(_draw_into(sample, placed, style, numbers))
     marked = Frames(
         pixels,
         frames.frame_indices,
@@ -278,7 +297,7 @@ def mark_frames(frames: Frames, tracks: Tracks, style: MarkerStyle) -> MarkedFra
         frames.model_height,
         frames.model_width,
     )
-    return MarkedFrames(marked, tuple(drawn))
+    return MarkedFrames(marked, tuple(drawn), numbers=numbers or {})
 
 
 def _area_and_center(

@@ -23,6 +23,7 @@ from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub import saving
+from stvg_r1_hub.looking import check_passes, drawn_numbers
 from stvg_r1_hub.notes import take_notes
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.reading import read_once, track_video
@@ -291,6 +292,8 @@ class STVGPipeline:
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
+        passes: int | str = 1,
+        max_windows: int | None = None,
         progress: Progress | None = None,
     ) -> GroundingResult: ...
 
@@ -303,6 +306,8 @@ class STVGPipeline:
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
+        passes: int | str = 1,
+        max_windows: int | None = None,
         progress: Progress | None = None,
     ) -> list[GroundingResult]: ...
 
@@ -314,6 +319,8 @@ class STVGPipeline:
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
+        passes: int | str = 1,
+        max_windows: int | None = None,
         progress: Progress | None = None,
     ) -> GroundingResult | list[GroundingResult]:
         """Find where and when in the video is what the query describes.
@@ -326,8 +333,12 @@ class STVGPipeline:
             markers: draw the numbers and ask for an object. False asks for the time alone:
                 nothing is tracked, and the result has a time range but no boxes.
             max_objects: consider only so many objects, the most visible ones.
+            passes: 1 looks once, as the paper does; 2 takes every further look that applies, and
+                `"auto"` those that are known to pay: at crowds, unsure answers and long videos.
+            max_windows: the most windows of a long video that are asked, with passes other than
+                1; None asks all.
             progress: called as `progress(stage, done, total)` with the stages `"decode/track"`,
-                `"encode"` and `"answer"`; raise `errors.Cancelled` in it to stop.
+                `"encode"`, `"answer"` and `"look"`; raise `errors.Cancelled` in it to stop.
 
         Returns:
             One result a query, in their order.
@@ -346,6 +357,8 @@ class STVGPipeline:
             masks=masks,
             markers=markers,
             max_objects=max_objects,
+            passes=passes,
+            max_windows=max_windows,
             progress=progress,
         ) as clip:
             return clip.ground(query, progress=progress)
@@ -359,6 +372,8 @@ class STVGPipeline:
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
+        passes: int | str = 1,
+        max_windows: int | None = None,
         progress: Progress | None = None,
     ) -> Iterator[Clip]:
         """Track a video once and keep it for many questions.
@@ -370,6 +385,8 @@ class STVGPipeline:
             masks: see `__call__`.
             markers: see `__call__`.
             max_objects: see `__call__`.
+            passes: see `__call__`.
+            max_windows: see `__call__`.
             progress: see `__call__`.
 
         Yields:
@@ -377,6 +394,9 @@ class STVGPipeline:
         """
         if max_objects is not None and max_objects < 1:
             raise ConfigError(f"max_objects must be at least 1 or None, got {max_objects}.")
+        check_passes(passes)
+        if max_windows is not None and max_windows < 1:
+            raise ConfigError(f"max_windows must be at least 1 or None, got {max_windows}.")
         if masks and not markers:
             raise ConfigError(
                 "Got masks=True and markers=False, but a question about time alone has no "
@@ -393,11 +413,18 @@ class STVGPipeline:
                 progress=progress,
                 timings=timings,
             )
-            tracks = self._considered(tracks, max_objects)
+            limit = self._max_numbers(tracks)
+            if passes == 1:
+                tracks = shown = self._considered(tracks, max_objects)
+                numbers = {}
+            else:  # Every look shows other objects, so all are kept, with the tracker's numbers.
+                tracks = keep_most_visible(tracks, max_objects or len(tracks), renumber=False)
+                shown = keep_most_visible(tracks, limit, renumber=False)
+                numbers = drawn_numbers(shown.object_ids, limit)
             if masks and self._mask_maker is None and any(t.masks is None for t in tracks.tracks):
                 self.segmenter()  # Before the questions: it may be missing.
             with timed(timings, "mark"):
-                marked = self.mark(frames, tracks)
+                marked = self._mark(frames, shown, numbers)
             if markers:
                 with timed(timings, "notes"):
                     notes = take_notes(
@@ -414,6 +441,9 @@ class STVGPipeline:
                 make_masks=self._mask_maker or self._segment,
                 prompt_id=self.config.prompt_id if markers else self.config.time_prompt_id,
                 masks=masks,
+                passes=passes,
+                max_numbers=limit,
+                max_windows=max_windows,
                 model_name="" if self._bundle is None else self._bundle.name,
                 video=video,
                 timings=timings,
@@ -421,10 +451,14 @@ class STVGPipeline:
 
     def _considered(self, tracks: Tracks, max_objects: int | None = None) -> Tracks:
         """No more objects than the model can tell apart, and than are asked for."""
-        reads = isinstance(self.vlm, NotesReader) and not self.vlm.knows(tracks.class_names)
-        limit = (TrackingConfig if reads else self.config.tracking).max_objects
+        limit = self._max_numbers(tracks)
         given = isinstance(self.tracker, PrecomputedTracks)
         return keep_most_visible(tracks, min(limit, max_objects or limit), renumber=not given)
+
+    def _max_numbers(self, tracks: Tracks) -> int:
+        """The most objects that the model can tell apart, which is its highest number too."""
+        reads = isinstance(self.vlm, NotesReader) and not self.vlm.knows(tracks.class_names)
+        return (TrackingConfig if reads else self.config.tracking).max_objects
 
     def read(
         self,
@@ -469,7 +503,11 @@ class STVGPipeline:
 
     def mark(self, frames: Frames, tracks: Tracks) -> MarkedFrames:
         """Draw every object's number, in the style the weights were trained with."""
-        return marking.mark_frames(frames, fit_to_sample(tracks, frames), self.config.marker)
+        return self._mark(frames, tracks, {})
+
+    def _mark(self, frames: Frames, tracks: Tracks, numbers: dict[int, int]) -> MarkedFrames:
+        fitted = fit_to_sample(tracks, frames)
+        return marking.mark_frames(frames, fitted, self.config.marker, numbers=numbers)
 
     def segmenter(self) -> Segmenter:
         """What makes masks of boxes, loaded now if it was not needed before.

@@ -16,6 +16,7 @@ from stvg_r1_hub.structures import (
     Alternative,
     Answer,
     Box,
+    Look,
     Pixels,
     Progress,
     Range,
@@ -56,6 +57,8 @@ class GroundingResult:
     """How sure the model was of the answered objects, 0..1; None where it cannot say."""
     alternatives: tuple[Alternative, ...] = ()
     """The other objects that it might have meant, most likely first, at most five."""
+    looks: tuple[Look, ...] = field(default=(), repr=False)
+    """What each look at the video saw and changed; empty where it was looked at once."""
 
     @property
     def found(self) -> bool:
@@ -163,6 +166,7 @@ class GroundingResult:
             "reasoning": self.reasoning,
             "raw_text": self.raw_text,
             "notes": list(self.notes),
+            "looks": [asdict(look) for look in self.looks],
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
             "warnings": list(self.warnings),
         }

@@ -15,7 +15,7 @@ native frames from 0; `sample_index` counts the frames of a sample.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -392,6 +392,8 @@ class MarkedFrames:
     """For each sampled frame, the IDs whose number was drawn there."""
     notes: Notes | None = None
     """What was measured of the objects, for models that read it."""
+    numbers: Mapping[int, int] = field(default_factory=dict)
+    """ID to the number drawn in its place, for objects whose own has too many digits to be read."""
 
     def __post_init__(self) -> None:
         _check(
@@ -432,6 +434,30 @@ class Answer:
     def is_valid(self) -> bool:
         """True when IDs and times could be read."""
         return self.problem is None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a video: what of it the model saw, what it said, and what came of that."""
+
+    kind: str
+    """`"whole"`, `"window"` of a long video, `"group"` of a crowd, `"candidates"` alone, or
+    `"closer"` in time."""
+    start_seconds: float
+    """Of the stretch that was shown."""
+    end_seconds: float
+    sample_fps: float
+    """Frames of it a second."""
+    shown_ids: tuple[int, ...]
+    """Objects with a number."""
+    object_ids: tuple[int, ...]
+    """Objects that were answered; empty for none."""
+    range_seconds: tuple[float, float] | None
+    """Answered time range, in seconds of the video."""
+    text: str
+    """The model's text, in the look's own clock and numbers."""
+    outcome: str
+    """What it changed, in a sentence."""
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,12 @@ STAGES: dict[str, set[str]] = {
 ASSEMBLING: dict[str, set[str]] = {
     "reading": {"video", "tracking"},
     "result": {"video", "visual"},
-    "clip": {"result", "video", "prompting", "tube", "confidence", "smaller_sample", "vlm"},
-    "pipeline": {*STAGES, "reading", "result", "clip"}
+    "looking": {"video", "marking", "track_selection", "confidence"},
+    "clip": {
+        *{"looking", "result", "video", "prompting", "tube", "confidence", "smaller_sample"},
+        "vlm",
+    },
+    "pipeline": {*STAGES, "reading", "looking", "result", "clip"}
     - {"answer", "tube", "confidence", "smaller_sample", "visual", "examples", "sprites"},
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},

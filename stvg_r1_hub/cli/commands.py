@@ -18,7 +18,7 @@ from stvg_r1_hub.progress_bars import ProgressBars
 
 if TYPE_CHECKING:
     from stvg_r1_hub.result import GroundingResult
-    from stvg_r1_hub.structures import Progress
+    from stvg_r1_hub.structures import Look, Progress
     from stvg_r1_hub.tracking import Tracker
 
 COCO_TRACKERS = ("coco", "rtdetr", "yolo")
@@ -65,6 +65,8 @@ def ground(options: argparse.Namespace) -> int:
             source,
             masks=options.masks,
             max_objects=options.max_objects,
+            passes=options.passes,
+            max_windows=options.max_windows,
             progress=progress,
         )
         outs = [
@@ -286,6 +288,7 @@ def _say_answers(
     """A line an answer, then every warning once, with its queries unless all answers have it."""
     for result in results:
         _print_lines([_answer_line(result)], to_stderr=to_stderr)
+        _say(*(f"  {_look_line(look)}" for look in result.looks if look.object_ids))
         if result.reasoning:
             _say(f"  {textwrap.shorten(result.reasoning, MOST_REASONING)}")
     for warning in dict.fromkeys(w for result in results for w in result.warnings):
@@ -302,6 +305,14 @@ def _answer_line(result: GroundingResult) -> str:
     return (
         f'"{result.query}": {noun} {ids}, {result.start_seconds:.2f} s to '
         f"{result.end_seconds:.2f} s, {len(result.boxes)} boxes"
+    )
+
+
+def _look_line(look: Look) -> str:
+    ids = ", ".join(map(str, look.object_ids))
+    return (
+        f"look at {look.start_seconds:.2f} s to {look.end_seconds:.2f} s ({look.kind}): "
+        f"object {ids}, {look.outcome}"
     )
 
 

@@ -67,7 +67,7 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
     from stvg_r1_hub.cli import commands
-    from stvg_r1_hub.evaluation.command import add_eval
+    from stvg_r1_hub.evaluation.command import add_eval, passes_from_text
 
     parser = argparse.ArgumentParser(
         prog="stvg", description="Where and when in this video is what you describe?"
@@ -86,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
     ground.add_argument("--keyframes", help="keyframe strip to write (.png)")
     ground.add_argument("--masks", action="store_true", help="masks of the answered objects too")
     ground.add_argument("--max-objects", type=int, help="consider only the N most visible objects")
+    ground.add_argument(
+        "--passes",
+        type=passes_from_text,
+        choices=(1, 2, "auto"),
+        default=1,
+        help="looks at the video: 1 as the paper does, 2 for every further look, auto for those "
+        "that are known to pay, in crowds and long videos (default: 1)",
+    )
+    ground.add_argument(
+        "--max-windows", type=int, help="ask at most N windows of a long video, with --passes"
+    )
 
     track = named.add_parser("track", help="find and number all objects, without a question")
     track.set_defaults(run=commands.track)

@@ -127,6 +127,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tracks", type=Path, help="folder of prepared tracks, one a video")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: auto)")
+    parser.add_argument(
+        "--passes",
+        type=passes_from_text,
+        choices=(1, 2, "auto"),
+        default=1,
+        help="looks at each clip, as for `stvg ground` (default: 1)",
+    )
     parser.add_argument("--max-samples", type=int, help="only the first so many samples")
     parser.add_argument("--json", help="figures to write as JSON; - prints them")
     if not any("--seed" in action.option_strings for action in parser._actions):
@@ -144,6 +151,11 @@ def add_server(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="how the server is sent the marked frames (default: by what it is)",
     )
+
+
+def passes_from_text(text: str) -> int | str:
+    """The value of `--passes`, where a number is meant as one."""
+    return int(text) if text.isdecimal() else text
 
 
 def _without_benchmark(options: argparse.Namespace) -> int:
@@ -264,6 +276,7 @@ def _run(
         tracks=options.tracks,
         true_tracks=given,
         seed=options.seed,
+        passes=options.passes,
         renders=name.startswith("sprites-"),
         submission=getattr(options, "submission", None),
     )
@@ -318,6 +331,7 @@ def _of_model(options: argparse.Namespace, pipeline: STVGPipeline) -> dict[str, 
         "tracker": options.tracker if options.tracker != "auto" else pipeline.tracker.name,
         "answers": options.answers,
         "seed": options.seed,
+        "passes": str(options.passes),
     }
 
 

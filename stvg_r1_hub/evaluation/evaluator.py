@@ -28,7 +28,7 @@ from stvg_r1_hub.video import VideoSource, open_video
 
 ANSWERS = ("ids", "boxes")
 """How a model answers: with an object's ID, or by writing boxes as text."""
-OWN_STAGES = ("answer",)
+OWN_STAGES = ("answer", "look")
 """Stages that every question pays; the others are shared by the questions about a clip."""
 
 
@@ -65,6 +65,7 @@ class Evaluator:
         tracks: Path | None = None,
         true_tracks: bool = False,
         seed: int = 0,
+        passes: int | str = 1,
         renders: bool = False,
         submission: Path | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class Evaluator:
                 of official mask files of one of these names.
             true_tracks: the true tracks instead; the samples are sprite-world clips.
             seed: of the model's sampling, mixed with each sample's id.
+            passes: looks at each clip, as `STVGPipeline.__call__` takes it.
             renders: the videos are sprite-world clips that are made when they are asked about.
             submission: folder to write MeViS' submission into.
         """
@@ -89,6 +91,7 @@ class Evaluator:
         self.tracks = tracks
         self.true_tracks = true_tracks
         self.seed = seed
+        self.passes = passes
         self.renders = renders
         self.submission = submission
 
@@ -112,7 +115,9 @@ class Evaluator:
             shown = WindowSource(whole, *sample.clip_seconds) if sample.clip_seconds else whole
             pipeline = self._with_given_tracks(sample, whole, shown)
             masks = markers and self.task == "mask"
-            with pipeline.open(shown, query=queries, masks=masks, markers=markers) as clip:
+            with pipeline.open(
+                shown, query=queries, masks=masks, markers=markers, passes=self.passes
+            ) as clip:
                 # Masks are made of the whole clip, not of the answered range.
                 yield OpenClip(self, replace(clip, masks=False), shown, tuple(notes))
 
@@ -178,7 +183,8 @@ class OpenClip:
         return reply
 
     def _as_reply(self, result: GroundingResult) -> Reply:
-        shared = {} if not self._asked else {"total": result.timings.get("answer", 0.0)}
+        own = sum(result.timings.get(stage, 0.0) for stage in OWN_STAGES)
+        shared = {} if not self._asked else {"total": own}
         timings = {**result.timings, **shared}
         if self._asked:
             timings = {k: v for k, v in timings.items() if k in (*OWN_STAGES, "total")}

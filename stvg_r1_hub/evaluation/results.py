@@ -54,6 +54,8 @@ class RunSettings:
     n_samples: int
     classes: str = "all"
     """What was tracked, as `TrackingConfig.class_mode` says it."""
+    passes: str = "1"
+    """How often each clip was looked at, as `looking.PASSES` says it."""
     hub_dataset: str = ""
     """Hub id of the benchmark, for the Hub's evaluation results; empty where it has none."""
     hub_task: str = ""

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.structures import Pixels, Track, VideoInfo
 from stvg_r1_hub.tracking import GivenTracks, Tracker
-from stvg_r1_hub.video import VideoSource
+from stvg_r1_hub.video import VideoSource, part_of
 
 
 class WindowSource(VideoSource):
@@ -26,21 +25,16 @@ class WindowSource(VideoSource):
         whole = source.info
         # Annotated bounds are rounded; a frame that is off by a hair still belongs.
         hair = 1e-3
-        frames = frames_in_range(whole.frame_times, start_seconds - hair, end_seconds - hair)
-        if len(frames) < 2:
+        found = part_of(whole, start_seconds - hair, end_seconds - hair)
+        if found is None:
             raise AnnotationError(
-                f"{whole.name} lasts {whole.duration_seconds:.2f} s and has {len(frames)} frames "
+                f"{whole.name} lasts {whole.duration_seconds:.2f} s and has fewer than 2 frames "
                 f"in the annotated part {start_seconds:.2f} to {end_seconds:.2f} s; use the video "
                 "that was annotated."
             )
-        times = whole.frame_times[frames.start : frames.stop]
-        follows = frames.stop < whole.n_frames
-        end = float(whole.frame_times[frames.stop]) if follows else whole.duration_seconds
-        super().__init__(
-            VideoInfo(whole.name, whole.width, whole.height, times - times[0], end - times[0])
-        )
-        self.first_frame = frames.start
-        self.offset_seconds = float(times[0])
+        info, self.first_frame = found
+        super().__init__(info)
+        self.offset_seconds = float(whole.frame_times[self.first_frame])
         self._source = source
         self.warnings = source.warnings
 

@@ -1,8 +1,8 @@
-"""What the levels `medium` and `hard` draw their scenes from, as two tables."""
+"""What the levels `medium`, `crowd` and `hard` draw their scenes from, as tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +57,16 @@ MEDIUM = Level(
     zoom=0.0,
     shake=0.006,
     compression=4,
+)
+CROWD = replace(
+    MEDIUM,
+    n_objects=(12, 30),
+    most_events=1,
+    same_kind=1.0,
+    occlusion=0.0,
+    overlap=0.45,
+    sizes=(0.09, 0.15),
+    durations=(4.0, 5.0),
 )
 HARD = Level(
     kinds=KINDS,

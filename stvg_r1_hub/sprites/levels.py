@@ -6,6 +6,7 @@
   light occlusion, looks ("the blue dog"), synonyms, questions that nothing answers.
 * `hard`: all kinds and actions, 4 to 10 seconds, up to six objects and three events each, entries
   and exits, photographs, pan and zoom, occlusion, relations, sequences, negation, compression.
+* `crowd`: the questions of `medium` among 12 to 30 small objects; no model was trained on it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import numpy as np
 
 from stvg_r1_hub.sprites import easy
 from stvg_r1_hub.sprites.casting import draw_cast
-from stvg_r1_hub.sprites.difficulty import HARD, MEDIUM, Level
+from stvg_r1_hub.sprites.difficulty import CROWD, HARD, MEDIUM, Level
 from stvg_r1_hub.sprites.motion import Camera, SceneObject
 from stvg_r1_hub.sprites.placing import Placing, is_occluded
 from stvg_r1_hub.sprites.question import Question
 from stvg_r1_hub.sprites.scene import TINTS, Scene
 
 _TRIES = 100
-_LEVELS = {"medium": MEDIUM, "hard": HARD}
+_LEVELS = {"medium": MEDIUM, "hard": HARD, "crowd": CROWD}
 LEVELS = ("easy", *_LEVELS)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.errors import VideoError
+from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.structures import Frames, SamplingPlan, VideoInfo
 
 FRAMES_PER_STEP = 2
@@ -95,6 +96,25 @@ def plan_for(info: VideoInfo, sampling: SamplingConfig) -> SamplingPlan:
         model_height=plan.model_height,
         model_width=plan.model_width,
     )
+
+
+def part_of(
+    info: VideoInfo, start_seconds: float, end_seconds: float
+) -> tuple[VideoInfo, int] | None:
+    """A half-open time range of a video as if it were the whole, with times that start at 0.
+
+    Returns:
+        What is known of the part, and its first native frame; None where fewer than two frames
+        lie in it.
+    """
+    frames = frames_in_range(info.frame_times, start_seconds, end_seconds)
+    if len(frames) < 2:
+        return None
+    times = info.frame_times[frames.start : frames.stop]
+    follows = frames.stop < info.n_frames
+    end = float(info.frame_times[frames.stop]) if follows else info.duration_seconds
+    part = VideoInfo(info.name, info.width, info.height, times - times[0], end - float(times[0]))
+    return part, frames.start
 
 
 def constant_rate(frame_times: NDArray[np.float64]) -> float | None:

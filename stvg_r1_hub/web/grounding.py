@@ -171,6 +171,7 @@ def _ask(
             query=queries,
             masks=settings.masks,
             max_objects=settings.max_objects,
+            passes=settings.passes,
             progress=progress,
         ) as clip:
             results = clip.ground(list(queries), progress=progress)

@@ -176,6 +176,14 @@ class Layout:
         if absent:
             gr.HTML(markup.not_here(absent), elem_id="stvg-absent", elem_classes="stvg-slot")
 
+        self.passes = gr.Radio(
+            [("one", 1), ("where it pays", "auto"), ("all", 2)],
+            value=1,
+            label="Looks at the video",
+            info="one: as the model was trained; more help in crowds and long videos, and take "
+            "longer",
+        )
+
     def _answer(self) -> None:
         small = self.registry.names[0] == BUNDLED
         caution = markup.caution(SMALL_MODEL) if small else ""
@@ -213,4 +221,5 @@ class Layout:
             self.megapixels,
             self.detect_fps,
             self.threshold,
+            self.passes,
         ]

@@ -22,6 +22,7 @@ STAGES = {
     "decode/track": ("Finding and following every object", "frame"),
     "encode": ("Looking at the numbered video", ""),
     "answer": ("Thinking", "word piece"),
+    "look": ("Looking again", "look"),
     "segment": ("Outlining the object", "frame"),
     "writing": ("Drawing the answer", "frame"),
     "reading": ("Drawing the answer", "frame"),

@@ -52,6 +52,8 @@ class Settings:
     total_pixels: int | None = None
     """Pixels that all of these frames share."""
     detect_fps: float | None = None
+    passes: int | str = 1
+    """How often the video is looked at, one of `looking.PASSES`."""
     score_threshold: float | None = None
 
 

@@ -33,6 +33,7 @@ def settings_of(
     megapixels: float | None,
     detect_fps: float | None,
     score_threshold: float | None,
+    passes: int | str = 1,
 ) -> Settings:
     """The widgets' values as settings: 0 and nothing mean 'as the model was trained'."""
     return Settings(
@@ -44,6 +45,7 @@ def settings_of(
         total_pixels=round(megapixels * 1e6) if megapixels else None,
         detect_fps=detect_fps or None,
         score_threshold=score_threshold or None,
+        passes=passes,
     )
 
 

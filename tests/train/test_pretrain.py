@@ -10,7 +10,7 @@ import torch
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.marking import box_center, draw_markers, marker_font
-from stvg_r1_hub.sprites.levels import LEVELS, sample_scene
+from stvg_r1_hub.sprites.levels import sample_scene
 from stvg_r1_hub.sprites.scene import KINDS
 from stvg_r1_hub.video import plan_sampling
 from stvg_r1_hub.vlm.resizing import resized
@@ -30,7 +30,7 @@ from train.bundled.sprite_samples import (
     numbered,
 )
 from train.bundled.stage_files import load_stage, run_processor
-from train.bundled.tiny_model import build_model, build_processor
+from train.bundled.tiny_model import TRAINED_LEVELS, build_model, build_processor
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +297,7 @@ def test_a_finished_model_can_be_started_from(recipe: Recipe, tmp_path: Path, pr
         load_stage(other, tmp_path / "run" / "tok.safetensors", "tok")
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", TRAINED_LEVELS)
 def test_every_answer_is_said_in_the_grammar_that_the_parser_reads(level: str) -> None:
     from stvg_r1_hub.answer import parse_answer
     from stvg_r1_hub.structures import SAYS_NOTHING

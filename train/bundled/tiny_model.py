@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stvg_r1_hub.prompting import build_prompt
-from stvg_r1_hub.sprites.levels import LEVELS, sample_scene
+from stvg_r1_hub.sprites.levels import sample_scene
 from stvg_r1_hub.sprites.motion import ACTIONS
 from stvg_r1_hub.sprites.question import (
     MORE_WORDINGS,
@@ -33,6 +33,7 @@ from train.bundled.sizes import (
     bundle_config,
 )
 
+TRAINED_LEVELS = ("easy", "medium", "hard")
 SPECIAL_TOKENS = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -103,7 +104,7 @@ def _corpus() -> list[str]:
             words += [*verb, verb.third_person]
     texts += [f" {word} {word}" for word in words]
     texts += [*PLAIN_WORDINGS, *MORE_WORDINGS]
-    for level in LEVELS:
+    for level in TRAINED_LEVELS:
         for number in range(300):
             scene = sample_scene(level, (0, number, 5))
             numbers = {o.object_id: o.object_id for o in scene.objects}

@@ -1,0 +1,383 @@
+"""The policy of looks: first answers in, what stands after further looks out.
+
+* A long video is asked window by window; the best windows are looked at again with their moment
+  in the middle, and what the looks agree on stands.
+* In a crowd, the objects of the kind that the query names keep their numbers alone. Where the
+  model cannot read that many numbers, groups are asked and their winners meet.
+* A moment that was found is looked at again, closer in time.
+
+Which of them `"auto"` takes was measured; see docs/looking.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.looking import stretches
+from stvg_r1_hub.looking.views import Presence, Stretch, View, read_stretch, view_of
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, MarkedFrames, Progress, Tracks
+from stvg_r1_hub.video import VideoSource
+
+PASSES = (1, 2, "auto")
+Passes = int | str
+CROWD = 6
+"""Objects with a number from which on a look at the candidates alone is taken by `"auto"`."""
+UNSURE = 0.6
+"""Confidence below which an answer is looked at again by `"auto"`."""
+CHECKED = 6
+"""The most moments of a long video that are looked at again."""
+
+
+def check_passes(passes: Passes) -> None:
+    """Refuse what is none of `PASSES`.
+
+    Raises:
+        ConfigError: with what was got and what is allowed.
+    """
+    if isinstance(passes, bool) or passes not in PASSES:
+        raise ConfigError(f"Got passes={passes!r}; it must be 1, 2 or 'auto'.")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A model's text about what it was shown, and how it reads there."""
+
+    text: str
+    answer: Answer
+
+    @property
+    def names_object(self) -> bool:
+        """Whether it is a usable answer."""
+        return self.answer.is_valid and bool(self.answer.object_ids)
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure the model was of the object, 0..1; None where it does not say."""
+        return None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What stands about a query after all looks."""
+
+    text: str
+    answer: Answer
+    shown_ids: frozenset[int]
+    """Objects whose number could be seen in any look."""
+    looks: tuple[Look, ...] = ()
+    """All looks in their order; empty where there was one alone."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Asked:
+    """A query on its way through the looks."""
+
+    query: str
+    best: Said
+    shown: frozenset[int]
+    looks: list[Look]
+    warnings: list[str]
+
+    def seen(self) -> Seen:
+        looks = tuple(self.looks) if len(self.looks) > 1 else ()
+        return Seen(
+            self.best.text, self.best.answer, self.shown, looks, tuple(self.warnings)
+        )  # fmt: skip
+
+
+Asker = Callable[[MarkedFrames, Sequence[str]], list[Said]]
+"""Marked frames and queries in, an answer a query out, in the frames' own clock and numbers."""
+
+
+class Looker:
+    """Looks at one tracked video as often as its questions need."""
+
+    def __init__(
+        self,
+        source: VideoSource,
+        tracks: Tracks,
+        config: STVGConfig,
+        ask: Asker,
+        named: Callable[[str], frozenset[int]],
+        *,
+        passes: Passes,
+        max_numbers: int,
+        max_windows: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare to look.
+
+        Args:
+            source: the open video.
+            tracks: all its objects.
+            config: how the model sees frames and numbers.
+            ask: asks the model.
+            named: IDs of the objects whose class a query names; empty where the tracker cannot
+                tell.
+            passes: 2 takes every look that applies, `"auto"` those that are known to pay.
+            max_numbers: the highest number that the model reads.
+            max_windows: the most windows of a long video that are asked; None asks all.
+            progress: called with the stage `"look"`.
+        """
+        self._source, self._tracks, self._config = source, tracks, config
+        self._ask, self._named = ask, named
+        self._always = passes == 2
+        self._limit, self._max_windows = max_numbers, max_windows
+        self._progress = progress
+        self._presence = Presence(tracks)
+        self._duration = source.info.duration_seconds
+
+    def look_again(
+        self, marked: MarkedFrames, queries: Sequence[str], first: Sequence[Said]
+    ) -> list[Seen]:
+        """Further looks about some queries.
+
+        Args:
+            marked: what the first look showed, of the whole video.
+            queries: what was asked.
+            first: what was answered.
+        """
+        whole = View(Stretch(marked.frames, 0.0, self._duration), marked)
+        asked = []
+        for query, said in zip(queries, first, strict=True):
+            said = replace(said, answer=whole.in_video(said.answer))
+            one = _Asked(query, said, frozenset(), [], [])
+            self._note(one, "whole", whole, said, "the first answer")
+            asked.append(one)
+        if stretches.is_long(marked.frames.sample_fps, self._config.sampling):
+            self._look_by_window(asked)
+        else:
+            for done, one in enumerate(asked):
+                self._tell(done, len(asked))
+                self._look_at_candidates(one, whole.stretch)
+                self._look_closer(one, marked)
+        return [one.seen() for one in asked]
+
+    def _look_by_window(self, asked: Sequence[_Asked]) -> None:
+        """Ask every window, then look again at the moments that were found."""
+        named = {one.query: self._named(one.query) for one in asked}
+        parts = self._windows_worth_asking(named)
+        found: dict[str, list[Said]] = {one.query: [] for one in asked}
+        for done, (start, end) in enumerate(parts):
+            self._tell(done, len(parts))
+            ranked = self._presence.ranked(start, end)
+            wanted = [o for o in asked if not named[o.query] or named[o.query] & set(ranked)]
+            stretch = read_stretch(self._source, self._config.sampling, start, end)
+            if not wanted or stretch is None:
+                continue
+            for ids in _groups(ranked, self._limit):
+                view = self._view(stretch, ids)
+                queries = [one.query for one in wanted]
+                for one, said in zip(wanted, self._asked_in(view, queries), strict=True):
+                    fits = said.names_object and self._fits(said, named[one.query])
+                    self._note(one, "window", view, said, "a moment" if fits else "nothing here")
+                    if fits:
+                        found[one.query].append(said)
+        for one in asked:
+            self._choose_moment(one, _joined(found[one.query]), len(parts))
+
+    def _windows_worth_asking(
+        self, named: dict[str, frozenset[int]]
+    ) -> list[tuple[float, float]]:  # fmt: skip
+        """Those with an object that may be meant; within the budget, those that show most of it."""
+        anything = any(not ids for ids in named.values())
+        meant = frozenset().union(*named.values())
+        worth = {}
+        for part in stretches.windows(self._duration):
+            ranked = self._presence.ranked(*part)
+            worth[part] = len(ranked) if anything else len(meant & set(ranked))
+        parts = sorted((p for p in worth if worth[p]), key=lambda p: -worth[p])
+        return sorted(parts[: self._max_windows])
+
+    def _choose_moment(self, one: _Asked, moments: list[Said], n_windows: int) -> None:
+        """Look again at the moments that the windows found; the best one stands."""
+        if not moments:
+            if not one.best.names_object:
+                one.warnings.append(
+                    f"{n_windows} windows of this long video were asked, and none shows it."
+                )
+            return
+        best, best_agreement = moments[0], -1.0
+        for said in _surest(moments)[:CHECKED]:
+            start, end = _range(said)
+            part = stretches.around(start, end, self._duration)
+            again = self._again(one, "window", said, part, self._config)
+            agreement = 0.0 if again is None else _agreement(said, again)
+            sure = (said.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)
+            if agreement + sure > best_agreement:
+                best, best_agreement = said, agreement + sure
+        if best_agreement <= 0:
+            one.warnings.append("No second look at a window agrees with the first.")
+        elif len(moments) > 1:
+            one.warnings.append(
+                f"{len(moments)} moments of this long video may be meant; the one that its looks "
+                "agree on best is answered."
+            )
+        one.best = best
+
+    def _look_at_candidates(self, one: _Asked, whole: Stretch) -> None:
+        """Only objects that may be meant keep their numbers; in groups, where they are many."""
+        ranked = self._presence.ranked(0.0, self._duration)
+        named = self._named(one.query)
+        candidates = [i for i in ranked if not named or i in named]
+        crowd = len(ranked) > CROWD
+        if not candidates or (len(candidates) == len(ranked) and len(ranked) <= self._limit):
+            return
+        sure = one.best.confidence is None or one.best.confidence >= UNSURE
+        if not (self._always or crowd or not sure):
+            return
+        winner, view = self._tournament(one, whole, candidates)
+        if winner is not None and winner.answer.object_ids != one.best.answer.object_ids:
+            self._note(one, "candidates", view, winner, "this object stands")
+            one.best = winner
+
+    def _tournament(
+        self, one: _Asked, whole: Stretch, candidates: list[int]
+    ) -> tuple[Said | None, View]:
+        """Groups of as many as the model can read are asked, and the winners meet."""
+        while True:
+            winners = []
+            for ids in _groups(candidates, self._limit):
+                view = self._view(whole, ids)
+                (said,) = self._asked_in(view, [one.query])
+                if said.names_object and self._tracks.get(said.answer.object_ids[0]):
+                    winners.append(said)
+                self._note(one, "group", view, said, "a candidate" if winners else "none of them")
+            names = list(dict.fromkeys(i for s in winners for i in s.answer.object_ids))
+            if len(candidates) <= self._limit or len(names) <= 1 or len(names) >= len(candidates):
+                return (winners[0] if winners else None), view
+            candidates = names
+
+    def _look_closer(self, one: _Asked, marked: MarkedFrames) -> None:
+        """The answered range again, at a higher rate."""
+        if not self._always or not one.best.names_object:
+            return
+        frames = marked.frames
+        start, end = _range(one.best)
+        step = 2 / frames.sample_fps
+        part = stretches.closer(start, end, self._duration, step_seconds=step)
+        if part is None:
+            return
+        sampling = stretches.closer_sampling(
+            self._config.sampling,
+            n_frames=len(frames),
+            sample_fps=frames.sample_fps,
+            seconds=part[1] - part[0],
+        )
+        config = replace(self._config, sampling=sampling)
+        again = self._again(one, "closer", one.best, part, config)
+        if again is not None:
+            one.best = again
+
+    def _again(
+        self,
+        one: _Asked,
+        kind: str,
+        said: Said,
+        part: tuple[float, float],
+        config: STVGConfig,
+    ) -> Said | None:
+        """What a second look at a stretch says, when it names the same objects."""
+        ids = self._presence.ranked(*part)[: self._limit]
+        ids += [i for i in said.answer.object_ids if i not in ids]
+        stretch = read_stretch(self._source, config.sampling, *part)
+        if stretch is None or not set(said.answer.object_ids) <= set(self._tracks.object_ids):
+            return None
+        view = self._view(stretch, ids[-self._limit :])
+        (again,) = self._asked_in(view, [one.query])
+        agrees = again.names_object and set(again.answer.object_ids) == set(said.answer.object_ids)
+        has_length = agrees and _range(again)[0] < _range(again)[1]
+        if has_length:
+            outcome = "agrees on the object" + "; its range stands" * (kind == "closer")
+        else:
+            outcome = f"names {_objects(again)} instead of {_objects(said)}; the first stands"
+            if kind == "closer":
+                one.warnings.append(
+                    f"A second look at {part[0]:.2f} to {part[1]:.2f} s {outcome}."
+                )  # fmt: skip
+        self._note(one, kind, view, again, outcome)
+        return again if has_length else None
+
+    def _view(self, stretch: Stretch, ids: Sequence[int]) -> View:
+        return view_of(stretch, self._tracks, ids, self._config.marker, self._limit)
+
+    def _asked_in(self, view: View, queries: Sequence[str]) -> list[Said]:
+        """Answers about a view, in the video's clock and numbers."""
+        said = self._ask(view.marked, queries)
+        return [replace(s, answer=view.in_video(s.answer)) for s in said]
+
+    def _fits(self, said: Said, named: frozenset[int]) -> bool:
+        ids = set(said.answer.object_ids)
+        return bool(ids & (named or set(self._tracks.object_ids)))
+
+    def _note(self, one: _Asked, kind: str, view: View, said: Said, outcome: str) -> None:
+        shown = view.marked.visible_ids
+        one.shown |= shown
+        one.looks.append(
+            Look(
+                kind=kind,
+                start_seconds=view.stretch.start_seconds,
+                end_seconds=view.stretch.end_seconds,
+                sample_fps=view.marked.frames.sample_fps,
+                shown_ids=tuple(sorted(shown)),
+                object_ids=said.answer.object_ids,
+                range_seconds=_range(said) if said.answer.is_valid else None,
+                text=str(said.text),
+                outcome=outcome,
+            )
+        )
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress("look", done, total)
+
+
+def _range(said: Said) -> tuple[float, float]:
+    return said.answer.start_seconds or 0.0, said.answer.end_seconds or 0.0
+
+
+def _objects(said: Said) -> str:
+    ids = ", ".join(map(str, said.answer.object_ids))
+    problem = said.answer.problem or ""
+    if ids and not problem:
+        return f"object {ids}"
+    return "nothing" if problem.startswith(SAYS_NOTHING) else "no object"
+
+
+def _groups(ids: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [ids[i : i + size] for i in range(0, len(ids), size)]
+
+
+def _surest(moments: Sequence[Said]) -> list[Said]:
+    return sorted(moments, key=lambda said: -(said.confidence or 0.0))
+
+
+def _agreement(one: Said, other: Said) -> float:
+    """Overlap of two answered ranges, 0..1."""
+    (a, b), (c, d) = _range(one), _range(other)
+    union = max(b, d) - min(a, c)
+    return max(0.0, min(b, d) - max(a, c)) / union if union > 0 else 0.0
+
+
+def _joined(found: Sequence[Said]) -> list[Said]:
+    """Answers of windows, those about the same object in ranges that overlap as one."""
+    joined: list[Said] = []
+    for said in found:
+        start, end = _range(said)
+        for k, other in enumerate(joined):
+            same = other.answer.object_ids == said.answer.object_ids
+            if same and _range(other)[0] <= end and start <= _range(other)[1]:
+                answer = replace(
+                    other.answer,
+                    start_seconds=min(start, _range(other)[0]),
+                    end_seconds=max(end, _range(other)[1]),
+                )
+                joined[k] = replace(other, answer=answer)
+                break
+        else:
+            joined.append(said)
+    return joined

@@ -1,0 +1,87 @@
+"""Which stretches of a video are looked at: numbers in, time ranges out."""
+
+from __future__ import annotations
+
+import math
+
+from stvg_r1_hub.config import SamplingConfig
+
+WINDOW_SECONDS = 10.0
+"""Length of a window of a long video."""
+OVERLAP_SECONDS = 2.5
+"""What neighbouring windows share, so that a short moment lies whole in one of them."""
+LONG = 2.0
+"""A video is long when its sample is thinner than the model's usual one by this factor."""
+CLOSER = (2.0, 4.0)
+"""Least and most that a second look samples faster than the first."""
+_WHOLE = 0.98
+
+
+def windows(duration_seconds: float) -> list[tuple[float, float]]:
+    """Windows of equal length with overlap, the last one up to the end.
+
+    >>> windows(20.0)
+    [(0.0, 10.0), (5.0, 15.0), (10.0, 20.0)]
+    """
+    if duration_seconds <= WINDOW_SECONDS:
+        return [(0.0, duration_seconds)]
+    step = WINDOW_SECONDS - OVERLAP_SECONDS
+    count = math.ceil((duration_seconds - OVERLAP_SECONDS) / step)
+    step = (duration_seconds - WINDOW_SECONDS) / (count - 1)
+    return [(i * step, i * step + WINDOW_SECONDS) for i in range(count)]
+
+
+def around(
+    start_seconds: float, end_seconds: float, duration_seconds: float
+) -> tuple[float, float]:
+    """A window with a time range in its middle, moved to lie within the video."""
+    length = min(max(WINDOW_SECONDS, 2 * (end_seconds - start_seconds)), duration_seconds)
+    start = (start_seconds + end_seconds - length) / 2
+    start = min(max(start, 0.0), duration_seconds - length)
+    return start, start + length
+
+
+def is_long(sample_fps: float, sampling: SamplingConfig) -> bool:
+    """Whether the one look at a whole video sees much less of it than the model is used to."""
+    return sample_fps * LONG <= sampling.fps
+
+
+def closer(
+    start_seconds: float, end_seconds: float, duration_seconds: float, *, step_seconds: float
+) -> tuple[float, float] | None:
+    """A time range made wider by half its length on both sides.
+
+    Args:
+        start_seconds: of the answered range.
+        end_seconds: its end; when it is the start too, one step is added on both sides.
+        duration_seconds: of the video.
+        step_seconds: the shortest time that the first look told apart.
+
+    Returns:
+        The stretch to look at again; None when that would be the whole video.
+    """
+    margin = max((end_seconds - start_seconds) / 2, step_seconds)
+    start, end = max(0.0, start_seconds - margin), min(duration_seconds, end_seconds + margin)
+    return None if end - start >= _WHOLE * duration_seconds else (start, end)
+
+
+def closer_sampling(
+    sampling: SamplingConfig, *, n_frames: int, sample_fps: float, seconds: float
+) -> SamplingConfig:
+    """How a stretch is sampled again: faster than before, with no more frames than before.
+
+    Where that would not even be twice as fast, the stretch gets more frames and these share the
+    pixels that the first look had, as far as the model's least frame allows.
+
+    Args:
+        sampling: of the first look.
+        n_frames: frames of the first look.
+        sample_fps: its rate.
+        seconds: length of the stretch.
+    """
+    from dataclasses import replace
+
+    least, most = (factor * sample_fps for factor in CLOSER)
+    rate = min(max(n_frames / seconds, least), most, 120.0)
+    count = max(n_frames, math.ceil(rate * seconds))
+    return replace(sampling, fps=rate, max_frames=max(count, sampling.min_frames))
