@@ -522,6 +522,7 @@ def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
         "reasoning",
         "raw_text",
         "notes",
+        "looks",
         "timings",
         "warnings",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from stvg_r1_hub.config import SamplingConfig
 
@@ -70,8 +71,8 @@ def closer_sampling(
 ) -> SamplingConfig:
     """How a stretch is sampled again: faster than before, with no more frames than before.
 
-    Where that would not even be twice as fast, the stretch gets more frames and these share the
-    pixels that the first look had, as far as the model's least frame allows.
+    Where that would not even be twice as fast, the stretch gets more frames; all of them share the
+    model's budget of pixels, so a look never costs more than a whole clip may.
 
     Args:
         sampling: of the first look.
@@ -79,8 +80,6 @@ def closer_sampling(
         sample_fps: its rate.
         seconds: length of the stretch.
     """
-    from dataclasses import replace
-
     least, most = (factor * sample_fps for factor in CLOSER)
     rate = min(max(n_frames / seconds, least), most, 120.0)
     count = max(n_frames, math.ceil(rate * seconds))

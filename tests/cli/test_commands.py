@@ -122,6 +122,29 @@ def test_no_object_is_asked_for(clip: Path, capfd: pytest.CaptureFixture[str]) -
     assert "--max-objects" in said
 
 
+@pytest.mark.parametrize("command", [["ground", "a.mp4", "a dog"], ["eval", "sprites"]])
+@pytest.mark.parametrize("passes", ["0", "3", "-1", "twice", ""])
+def test_passes_are_one_two_or_auto(
+    command: list[str], passes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*command, f"--passes={passes}"])
+    said = capsys.readouterr().err
+    assert "--passes" in said and "auto" in said
+
+
+def test_every_look_that_found_something_is_told(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On the terminal a line each, in JSON all of them."""
+    out = tmp_path / "result.json"
+    arguments = ["ground", str(clip), "the dog jumping", "--passes", "2", "--json", str(out)]
+    assert cli.main(arguments) == 0
+    looks = json.loads(out.read_text(encoding="utf-8"))["looks"]
+    told = capfd.readouterr().err.count("look at ")
+    assert told == sum(bool(look["object_ids"]) for look in looks)
+
+
 @pytest.mark.parametrize("kind", BAD_VIDEOS)
 @pytest.mark.parametrize("command", ["ground", "track"])
 def test_bad_video_is_one_sentence_and_code_2(
