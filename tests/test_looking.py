@@ -13,7 +13,7 @@ from stvg_r1_hub.config import SamplingConfig, TrackingConfig
 from stvg_r1_hub.errors import Cancelled, ConfigError
 from stvg_r1_hub.looking import PASSES, stretches
 from stvg_r1_hub.looking.views import Presence, read_stretch, view_of
-from stvg_r1_hub.structures import Answer, MarkedFrames, Track, Tracks
+from stvg_r1_hub.structures import Answer, Generated, MarkedFrames, Track, Tracks
 from stvg_r1_hub.tracking import GivenTracks
 from stvg_r1_hub.video import VideoSource, open_video
 from tests.builders import make_track
@@ -123,8 +123,10 @@ def test_a_closer_look_replaces_the_range_in_the_times_of_the_video() -> None:
     "second", [said(2, 1, 2), NONE, "prose", "", said(77, 1, 2), said(1, 1, 1)]
 )
 def test_where_looks_disagree_the_first_stands_and_that_is_said(second: str) -> None:
-    result, _ = asked(by_start(said(1, 4, 6), second), at(1, 0, 8), at(2, 0, 8))
+    first = Generated(said(1, 4, 6), {1: 0.8, 2: 0.2})
+    result, _ = asked(by_start(first, second), at(1, 0, 8), at(2, 0, 8))
     assert result.object_ids == (1,) and (result.start_seconds, result.end_seconds) == (4, 6)
+    assert result.confidence == pytest.approx(0.4)
     (warning,) = result.warnings
     assert warning.startswith("A second look at 3.00 to 7.00 s names")
     assert warning.endswith("instead of object 1; the first stands.")
@@ -269,6 +271,19 @@ def test_auto_looks_once_at_a_short_clip_with_few_objects() -> None:
     assert len(vlm.shown) == 1
 
 
+def test_auto_looks_at_the_candidates_of_an_unsure_answer() -> None:
+    """Two cats and two dogs are no crowd, but the model is in two minds."""
+
+    def answer(marked: MarkedFrames) -> str:
+        if marked.visible_ids == {3, 4}:
+            return Generated(said(4, 2, 4), {3: 0.1, 4: 0.9})
+        return Generated(said(3, 2, 4), {1: 0.3, 3: 0.4, 4: 0.3})
+
+    animals = [at(i, 0, 8, name="cat" if i < 3 else "dog") for i in range(1, 5)]
+    result, _ = asked(answer, *animals, classes=("cat", "dog"), passes="auto")
+    assert result.object_ids == (4,) and result.confidence == pytest.approx(0.9)
+
+
 def test_stopping_in_the_second_look_returns_nothing_half_made() -> None:
     def progress(stage: str, done: int, total: int | None) -> None:
         if stage == "look" and done:
@@ -297,6 +312,9 @@ def test_a_view_takes_answers_back_to_the_video() -> None:
         assert view.marked.numbers == {7: 1, 120: 2} and view.marked.visible_ids == {7, 120}
         back = view.in_video(Answer((2,), 0.5, 9.0))
         assert (back.object_ids, back.start_seconds, back.end_seconds) == ((120,), 3.5, 5.0)
+        text = view.text_in_video(Generated("2", {1: 0.1, 2: 0.9}, {1: (0.5, 1.0)}))
+        assert isinstance(text, Generated) and text.id_probabilities == {7: 0.1, 120: 0.9}
+        assert text.id_ranges == {7: (3.5, 4.0)} and view.text_in_video("2") == "2"
         bad = Answer((), None, None, problem="no answer")
         assert view.in_video(bad) is bad
         assert read_stretch(source, SMALL, 3.0, 3.05) is None

@@ -17,8 +17,17 @@ from dataclasses import dataclass, replace
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.looking import stretches
+from stvg_r1_hub.looking.answers import (
+    Said,
+    Seen,
+    agreement_of,
+    joined,
+    objects_of,
+    range_of,
+    surest,
+)
 from stvg_r1_hub.looking.views import Presence, Stretch, View, read_stretch, view_of
-from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, MarkedFrames, Progress, Tracks
+from stvg_r1_hub.structures import Look, MarkedFrames, Progress, Tracks
 from stvg_r1_hub.video import VideoSource
 
 PASSES = (1, 2, "auto")
@@ -27,6 +36,8 @@ CROWD = 6
 """Objects with a number from which on a look at the candidates alone is taken by `"auto"`."""
 UNSURE = 0.6
 """Confidence below which an answer is looked at again by `"auto"`."""
+DISAGREED = 0.5
+"""What is left of a confidence when two looks disagree."""
 CHECKED = 6
 """The most moments of a long video that are looked at again."""
 
@@ -41,37 +52,6 @@ def check_passes(passes: Passes) -> None:
         raise ConfigError(f"Got passes={passes!r}; it must be 1, 2 or 'auto'.")
 
 
-@dataclass(frozen=True)
-class Said:
-    """A model's text about what it was shown, and how it reads there."""
-
-    text: str
-    answer: Answer
-
-    @property
-    def names_object(self) -> bool:
-        """Whether it is a usable answer."""
-        return self.answer.is_valid and bool(self.answer.object_ids)
-
-    @property
-    def confidence(self) -> float | None:
-        """How sure the model was of the object, 0..1; None where it does not say."""
-        return None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What stands about a query after all looks."""
-
-    text: str
-    answer: Answer
-    shown_ids: frozenset[int]
-    """Objects whose number could be seen in any look."""
-    looks: tuple[Look, ...] = ()
-    """All looks in their order; empty where there was one alone."""
-    warnings: tuple[str, ...] = ()
-
-
 @dataclass
 class _Asked:
     """A query on its way through the looks."""
@@ -81,12 +61,17 @@ class _Asked:
     shown: frozenset[int]
     looks: list[Look]
     warnings: list[str]
+    trust: float = 1.0
 
     def seen(self) -> Seen:
         looks = tuple(self.looks) if len(self.looks) > 1 else ()
-        return Seen(
-            self.best.text, self.best.answer, self.shown, looks, tuple(self.warnings)
-        )  # fmt: skip
+        best, warnings = self.best, tuple(self.warnings)
+        return Seen(best.text, best.answer, self.shown, looks, warnings, self.trust)
+
+    def doubt(self, warning: str) -> None:
+        """Two looks disagree."""
+        self.warnings.append(warning)
+        self.trust = DISAGREED
 
 
 Asker = Callable[[MarkedFrames, Sequence[str]], list[Said]]
@@ -144,7 +129,7 @@ class Looker:
         whole = View(Stretch(marked.frames, 0.0, self._duration), marked)
         asked = []
         for query, said in zip(queries, first, strict=True):
-            said = replace(said, answer=whole.in_video(said.answer))
+            said = said.in_video(whole)
             one = _Asked(query, said, frozenset(), [], [])
             self._note(one, "whole", whole, said, "the first answer")
             asked.append(one)
@@ -178,7 +163,7 @@ class Looker:
                     if fits:
                         found[one.query].append(said)
         for one in asked:
-            self._choose_moment(one, _joined(found[one.query]), len(parts))
+            self._choose_moment(one, joined(found[one.query]), len(parts))
 
     def _windows_worth_asking(
         self, named: dict[str, frozenset[int]]
@@ -202,16 +187,16 @@ class Looker:
                 )
             return
         best, best_agreement = moments[0], -1.0
-        for said in _surest(moments)[:CHECKED]:
-            start, end = _range(said)
+        for said in surest(moments)[:CHECKED]:
+            start, end = range_of(said)
             part = stretches.around(start, end, self._duration)
             again = self._again(one, "window", said, part, self._config)
-            agreement = 0.0 if again is None else _agreement(said, again)
+            agreement = 0.0 if again is None else agreement_of(said, again)
             sure = (said.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)
             if agreement + sure > best_agreement:
                 best, best_agreement = said, agreement + sure
         if best_agreement <= 0:
-            one.warnings.append("No second look at a window agrees with the first.")
+            one.doubt("No second look at a window agrees with the first.")
         elif len(moments) > 1:
             one.warnings.append(
                 f"{len(moments)} moments of this long video may be meant; the one that its looks "
@@ -257,7 +242,7 @@ class Looker:
         if not self._always or not one.best.names_object:
             return
         frames = marked.frames
-        start, end = _range(one.best)
+        start, end = range_of(one.best)
         step = 2 / frames.sample_fps
         part = stretches.closer(start, end, self._duration, step_seconds=step)
         if part is None:
@@ -290,15 +275,13 @@ class Looker:
         view = self._view(stretch, ids[-self._limit :])
         (again,) = self._asked_in(view, [one.query])
         agrees = again.names_object and set(again.answer.object_ids) == set(said.answer.object_ids)
-        has_length = agrees and _range(again)[0] < _range(again)[1]
+        has_length = agrees and range_of(again)[0] < range_of(again)[1]
         if has_length:
             outcome = "agrees on the object" + "; its range stands" * (kind == "closer")
         else:
-            outcome = f"names {_objects(again)} instead of {_objects(said)}; the first stands"
+            outcome = f"names {objects_of(again)} instead of {objects_of(said)}; the first stands"
             if kind == "closer":
-                one.warnings.append(
-                    f"A second look at {part[0]:.2f} to {part[1]:.2f} s {outcome}."
-                )  # fmt: skip
+                one.doubt(f"A second look at {part[0]:.2f} to {part[1]:.2f} s {outcome}.")
         self._note(one, kind, view, again, outcome)
         return again if has_length else None
 
@@ -307,8 +290,7 @@ class Looker:
 
     def _asked_in(self, view: View, queries: Sequence[str]) -> list[Said]:
         """Answers about a view, in the video's clock and numbers."""
-        said = self._ask(view.marked, queries)
-        return [replace(s, answer=view.in_video(s.answer)) for s in said]
+        return [said.in_video(view) for said in self._ask(view.marked, queries)]
 
     def _fits(self, said: Said, named: frozenset[int]) -> bool:
         ids = set(said.answer.object_ids)
@@ -325,7 +307,7 @@ class Looker:
                 sample_fps=view.marked.frames.sample_fps,
                 shown_ids=tuple(sorted(shown)),
                 object_ids=said.answer.object_ids,
-                range_seconds=_range(said) if said.answer.is_valid else None,
+                range_seconds=range_of(said) if said.answer.is_valid else None,
                 text=str(said.text),
                 outcome=outcome,
             )
@@ -336,48 +318,5 @@ class Looker:
             self._progress("look", done, total)
 
 
-def _range(said: Said) -> tuple[float, float]:
-    return said.answer.start_seconds or 0.0, said.answer.end_seconds or 0.0
-
-
-def _objects(said: Said) -> str:
-    ids = ", ".join(map(str, said.answer.object_ids))
-    problem = said.answer.problem or ""
-    if ids and not problem:
-        return f"object {ids}"
-    return "nothing" if problem.startswith(SAYS_NOTHING) else "no object"
-
-
 def _groups(ids: Sequence[int], size: int) -> list[Sequence[int]]:
     return [ids[i : i + size] for i in range(0, len(ids), size)]
-
-
-def _surest(moments: Sequence[Said]) -> list[Said]:
-    return sorted(moments, key=lambda said: -(said.confidence or 0.0))
-
-
-def _agreement(one: Said, other: Said) -> float:
-    """Overlap of two answered ranges, 0..1."""
-    (a, b), (c, d) = _range(one), _range(other)
-    union = max(b, d) - min(a, c)
-    return max(0.0, min(b, d) - max(a, c)) / union if union > 0 else 0.0
-
-
-def _joined(found: Sequence[Said]) -> list[Said]:
-    """Answers of windows, those about the same object in ranges that overlap as one."""
-    joined: list[Said] = []
-    for said in found:
-        start, end = _range(said)
-        for k, other in enumerate(joined):
-            same = other.answer.object_ids == said.answer.object_ids
-            if same and _range(other)[0] <= end and start <= _range(other)[1]:
-                answer = replace(
-                    other.answer,
-                    start_seconds=min(start, _range(other)[0]),
-                    end_seconds=max(end, _range(other)[1]),
-                )
-                joined[k] = replace(other, answer=answer)
-                break
-        else:
-            joined.append(said)
-    return joined

@@ -15,7 +15,7 @@ import numpy as np
 from stvg_r1_hub.config import MarkerStyle, SamplingConfig
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.marking import mark_frames
-from stvg_r1_hub.structures import Answer, Frames, MarkedFrames, Tracks
+from stvg_r1_hub.structures import Answer, Frames, Generated, MarkedFrames, Range, Tracks
 from stvg_r1_hub.track_selection import fit_to_sample
 from stvg_r1_hub.video import SampleBuffer, VideoSource, part_of, plan_for
 
@@ -42,15 +42,31 @@ class View:
         start, end = answer.start_seconds, answer.end_seconds
         if answer.problem is not None or start is None or end is None:
             return answer
-        drawn = {number: i for i, number in self.marked.numbers.items()}
-        low, high = self.stretch.start_seconds, self.stretch.end_seconds
+        start, end = self._range((start, end))
         return replace(
             answer,
-            # A number that was not drawn stays what it is: it is said to be wrong later.
-            object_ids=tuple(drawn.get(i, i) for i in answer.object_ids),
-            start_seconds=min(low + start, high),
-            end_seconds=min(low + end, high),
+            object_ids=tuple(map(self._id, answer.object_ids)),
+            start_seconds=start,
+            end_seconds=end,
+            ranges=tuple(map(self._range, answer.ranges)),
         )
+
+    def text_in_video(self, text: str) -> str:
+        """A text about this view, its probabilities with the video's own times and IDs."""
+        if not isinstance(text, Generated):
+            return text
+        probabilities = {self._id(i): value for i, value in text.id_probabilities.items()}
+        ranges = {self._id(i): self._range(value) for i, value in text.id_ranges.items()}
+        return Generated(text, probabilities, ranges)
+
+    def _id(self, number: int) -> int:
+        """The object of a number; one that was not drawn stays, and is said to be wrong later."""
+        drawn = {number: i for i, number in self.marked.numbers.items()}
+        return drawn.get(number, number)
+
+    def _range(self, seconds: Range) -> Range:
+        low, high = self.stretch.start_seconds, self.stretch.end_seconds
+        return min(low + seconds[0], high), min(low + seconds[1], high)
 
 
 def read_stretch(

@@ -1,0 +1,93 @@
+"""What looks say, in the video's own times and IDs, and what of it belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from stvg_r1_hub.confidence import confidence_of
+from stvg_r1_hub.looking.views import View
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, Range
+
+
+@dataclass(frozen=True)
+class Said:
+    """A model's text about what it was shown, and how it reads there."""
+
+    text: str
+    answer: Answer
+
+    @property
+    def names_object(self) -> bool:
+        """Whether it is a usable answer."""
+        return self.answer.is_valid and bool(self.answer.object_ids)
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure the model was of the object, 0..1; None where it does not say."""
+        return confidence_of(self.text, self.answer.object_ids)
+
+    def in_video(self, view: View) -> Said:
+        """The same with the video's own times and IDs."""
+        return Said(view.text_in_video(self.text), view.in_video(self.answer))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What stands about a query after all looks."""
+
+    text: str
+    answer: Answer
+    shown_ids: frozenset[int]
+    """Objects whose number could be seen in any look."""
+    looks: tuple[Look, ...] = ()
+    """All looks in their order; empty where there was one alone."""
+    warnings: tuple[str, ...] = ()
+    trust: float = 1.0
+    """What the looks leave of the model's confidence: less than 1 where they disagree."""
+
+
+def range_of(said: Said) -> Range:
+    """The answered time range; an empty one where there is none."""
+    return said.answer.start_seconds or 0.0, said.answer.end_seconds or 0.0
+
+
+def objects_of(said: Said) -> str:
+    """The answered objects, for a sentence."""
+    ids = ", ".join(map(str, said.answer.object_ids))
+    problem = said.answer.problem or ""
+    if ids and not problem:
+        return f"object {ids}"
+    return "nothing" if problem.startswith(SAYS_NOTHING) else "no object"
+
+
+def surest(moments: Sequence[Said]) -> list[Said]:
+    """Answers by confidence, the surest first."""
+    return sorted(moments, key=lambda said: -(said.confidence or 0.0))
+
+
+def agreement_of(one: Said, other: Said) -> float:
+    """Overlap of two answered ranges, 0..1."""
+    (a, b), (c, d) = range_of(one), range_of(other)
+    union = max(b, d) - min(a, c)
+    return max(0.0, min(b, d) - max(a, c)) / union if union > 0 else 0.0
+
+
+def joined(found: Sequence[Said]) -> list[Said]:
+    """Answers of windows, those about the same object in ranges that overlap as one."""
+    wholes: list[Said] = []
+    for said in found:
+        start, end = range_of(said)
+        for k, other in enumerate(wholes):
+            same = other.answer.object_ids == said.answer.object_ids
+            if same and range_of(other)[0] <= end and start <= range_of(other)[1]:
+                answer = replace(
+                    other.answer,
+                    start_seconds=min(start, range_of(other)[0]),
+                    end_seconds=max(end, range_of(other)[1]),
+                )
+                wholes[k] = replace(other, answer=answer)
+                break
+        else:
+            wholes.append(said)
+    return wholes
