@@ -85,8 +85,9 @@ def joined(found: Sequence[Said]) -> list[Said]:
                     other.answer,
                     start_seconds=min(start, range_of(other)[0]),
                     end_seconds=max(end, range_of(other)[1]),
+                    ranges=(),
                 )
-                wholes[k] = replace(other, answer=answer)
+                wholes[k] = replace(surest((other, said))[0], answer=answer)
                 break
         else:
             wholes.append(said)
