@@ -5,13 +5,13 @@ Boxes are `xyxy` with right and bottom exclusive, so a box's width is `x2 - x1`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stvg_r1_hub.structures import RLE
+from stvg_r1_hub.structures import RLE, Range
 
 
 def box_area(boxes: ArrayLike) -> NDArray[np.float64]:
@@ -47,6 +47,22 @@ def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         intersection, union, out=np.zeros_like(union), where=union > 0
     )
     return iou
+
+
+def joined_ranges(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Half-open ranges in order, those that overlap or touch as one; empty ones go."""
+    joined: list[Range] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        elif start < end:
+            joined.append((start, end))
+    return tuple(joined)
+
+
+def ranges_text(ranges: Sequence[Range]) -> str:
+    """Time ranges for people: `"1.00 to 2.50 and 4.00 to 6.00 s"`."""
+    return " and ".join(f"{start:.2f} to {end:.2f}" for start, end in ranges) + " s"
 
 
 def frames_in_range(

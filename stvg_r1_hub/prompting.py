@@ -27,10 +27,11 @@ _UNTRAINED = (
 _UNTRAINED_QUESTION = (
     'Find: "[EVENT]"\n\n'
     "Which numbers are the objects that this describes: one, several or none? From when to when "
-    "does it happen? Look at all frames before you decide, then end with one line like these, in "
-    "seconds with two decimals:\n"
+    "does it happen, once or several times? Look at all frames before you decide, then end with "
+    "one line like these, in seconds with two decimals:\n"
     "<answer>Target ID: 3, Time range: 2.50 to 7.00</answer>\n"
     "<answer>Target ID: 1, 4, Time range: 0.00 to 3.50</answer>\n"
+    "<answer>Target ID: 2, Time range: 1.00 to 2.50, 6.00 to 8.00</answer>\n"
     "<answer>Target ID: none</answer>"
 )
 

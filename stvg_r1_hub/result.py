@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import ConfigError
-from stvg_r1_hub.geometry import union_of_masks
+from stvg_r1_hub.geometry import ranges_text, union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.structures import (
     RLE,
@@ -246,11 +246,6 @@ class GroundingResult:
     def _class_names(self) -> dict[int, str]:
         tracks = self.tracks.tracks if self.tracks else ()
         return {track.object_id: track.class_name for track in tracks}
-
-
-def ranges_text(ranges: Sequence[Range]) -> str:
-    """Time ranges for people: `"1.00 to 2.50 and 4.00 to 6.00 s"`."""
-    return " and ".join(f"{start:.2f} to {end:.2f}" for start, end in ranges) + " s"
 
 
 def _box_values(box: Box) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""An answer and the tracks in, the boxes of every native frame of the answered range out.
+"""An answer and the tracks in, the boxes of every native frame of the answered ranges out.
 
 A box is never invented: what the tracks do not show is left out and said in the warnings.
 """
 
 from __future__ import annotations
 
-from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Box, Track, Tracks, Tube
+from stvg_r1_hub.geometry import frames_in_range, joined_ranges, ranges_text
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Box, Range, Track, Tracks, Tube
 
 _ANSWER_PRECISION_SECONDS = 0.01
 """Answers have two decimals, so an end this much behind the video's end is only rounding."""
@@ -21,7 +21,7 @@ def build_tube(
     masks: bool = True,
     needs_objects: bool = True,
 ) -> Tube:
-    """Boxes of the answered objects in every native frame of the answered time range.
+    """Boxes of the answered objects in every native frame of the answered time ranges.
 
     Never raises for a bad answer: the tube then has no boxes and `warnings` holds the reason.
 
@@ -45,20 +45,22 @@ def build_tube(
         return Tube((), 0.0, 0.0, (), warnings=(f"{what}: {answer.remark or reason + '.'}",))
     warnings = [answer.remark] if answer.remark else []
     chosen = _chosen_tracks(answer.object_ids, tracks, visible_ids, warnings)
-    start, end = _clip(start, end, tracks, duration_seconds, warnings)
+    ranges = _clip(answer.ranges or ((start, end),), tracks, duration_seconds, warnings)
+    start, end = ranges[0][0], ranges[-1][1]
     if not needs_objects:
-        return Tube((), start, end, (), warnings=tuple(warnings))
-    frames = frames_in_range(tracks.frame_times, start, end)
-    if not len(frames):
-        warnings.append(f"No frame of the video lies in {start:.2f} to {end:.2f} s.")
+        return Tube((), start, end, (), warnings=tuple(warnings), ranges=ranges)
+    frames = [frames_in_range(tracks.frame_times, *given) for given in ranges]
+    count = sum(map(len, frames))
+    if not count:
+        warnings.append(f"No frame of the video lies in {ranges_text(ranges)}.")
 
     found: list[Box] = []
     for track in chosen:
-        boxes = _boxes_of(track, frames, tracks, masks)
-        hidden = len(frames) - len(boxes)
+        boxes = [box for part in frames for box in _boxes_of(track, part, tracks, masks)]
+        hidden = count - len(boxes)
         if hidden:
             warnings.append(
-                f"Object {track.object_id} is not visible in {hidden} of the {len(frames)} frames "
+                f"Object {track.object_id} is not visible in {hidden} of the {count} frames "
                 "of the time range; these have no box."
             )
         found += boxes
@@ -72,6 +74,7 @@ def build_tube(
         boxes=tuple(found),
         has_masks=masks and any(track.masks is not None for track in chosen),
         warnings=tuple(warnings),
+        ranges=ranges,
     )
 
 
@@ -107,20 +110,21 @@ def _short(object_id: int) -> str:
 
 
 def _clip(
-    start: float, end: float, tracks: Tracks, duration: float | None, warnings: list[str]
-) -> tuple[float, float]:
-    """The time range within the video."""
-    times = tracks.frame_times
+    ranges: tuple[Range, ...], tracks: Tracks, duration: float | None, warnings: list[str]
+) -> tuple[Range, ...]:
+    """The time ranges within the video, at least one."""
+    times, answered_end = tracks.frame_times, max(map(max, ranges))
     last_step = float(times[-1] - times[-2]) if len(times) > 1 else 0.0
     video_end = float(times[-1]) + last_step if duration is None else duration
     if len(times) == 1 and duration is None:
-        video_end = max(video_end, end)
-    if start < 0 or max(start, end) > video_end + _ANSWER_PRECISION_SECONDS:
+        video_end = max(video_end, answered_end)
+    if min(map(min, ranges)) < 0 or answered_end > video_end + _ANSWER_PRECISION_SECONDS:
         warnings.append(
-            f"The answered time range {start:.2f} to {end:.2f} s reaches beyond the video "
+            f"The answered time range {ranges_text(ranges)} reaches beyond the video "
             f"(0 to {video_end:.2f} s) and is cut."
         )
-    return min(max(start, 0.0), video_end), min(max(end, 0.0), video_end)
+    cut = [(min(max(a, 0.0), video_end), min(max(b, 0.0), video_end)) for a, b in ranges]
+    return joined_ranges(cut) or (cut[0],)
 
 
 def _boxes_of(track: Track, frames: range, tracks: Tracks, masks: bool) -> list[Box]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,28 @@ def test_hidden_frames_have_no_box_and_are_counted():
     assert [box.frame_index for box in tube.boxes] == [10, 11, 12, 13, 14, 18, 19]
     assert len(tube.warnings) == 1
     assert "3 of the 10 frames" in tube.warnings[0]
+
+
+def test_several_ranges_have_boxes_in_them_alone():
+    moments = ((1.0, 1.2), (2.0, 2.3))
+    tube = build_tube(replace(answer([1], 1.0, 2.3), ranges=moments), TRACKS)
+    assert [box.frame_index for box in tube.boxes] == [10, 11, 20, 21, 22]
+    assert (tube.start_seconds, tube.end_seconds, tube.ranges) == (1.0, 2.3, moments)
+    assert build_tube(answer([1], 1.0, 2.0), TRACKS).ranges == ((1.0, 2.0),)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "kept", "warning"),
+    [
+        (((1.0, 2.0), (4.0, 9.0)), ((1.0, 2.0), (4.0, 5.0)), "beyond the video"),
+        (((1.0, 2.0), (7.0, 9.0)), ((1.0, 2.0),), "beyond the video"),
+        (((7.0, 8.0), (9.0, 9.5)), ((5.0, 5.0),), "No frame of the video"),
+    ],
+)
+def test_ranges_are_cut_to_the_video(ranges, kept, warning):
+    tube = build_tube(replace(answer([1], ranges[0][0], 9.0), ranges=ranges), TRACKS)
+    assert [*np.ravel(tube.ranges)] == pytest.approx([*np.ravel(kept)])
+    assert any(warning in said for said in tube.warnings)
 
 
 def test_several_objects_by_frame_then_object():

@@ -7,6 +7,7 @@ package's own parser and measure with its own metrics.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ from dataclasses import dataclass, field
 from numpy.typing import ArrayLike
 
 from stvg_r1_hub.answer import parse_answer
-from stvg_r1_hub.evaluation.metrics import temporal_iou, tube_iou
+from stvg_r1_hub.evaluation.metrics import temporal_iou, temporal_wasserstein, tube_iou
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Tracks
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Range, Tracks
 
 _BETWEEN_BLOCKS = re.compile(r"</think>\s*<answer>")
 _SIDE = re.compile(r"\b(left|right)(?=\b|ward|most|wards)", re.IGNORECASE)
@@ -47,6 +48,8 @@ class GroundTruth:
     """The numbered objects; only `box_iou_reward` needs them."""
     boxes: Mapping[int, ArrayLike] = field(default_factory=dict)
     """Native frame to the annotated `(4,)` xyxy box, over the time range."""
+    ranges: tuple[Range, ...] = ()
+    """All its moments, ascending and apart; where none is given, the one from start to end."""
 
     def __str__(self) -> str:
         if self.is_nothing:
@@ -134,6 +137,24 @@ def scaled_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     return overlap
 
 
+def temporal_wasserstein_reward(completion: Completion, truth: GroundTruth) -> float:
+    """How near the answered moments are to the true ones, 0..1, also where they do not overlap.
+
+    `exp(-3 * W1 / |truth|)`, with W1 of `evaluation.metrics.temporal_wasserstein` and the seconds
+    of the true ranges. Source: the temporal reward of TimeLens2. Read by the lenient parser,
+    because the strict one knows a single range. Where nothing is right, 1 for saying so outright.
+    """
+    if truth.is_nothing:
+        return _says_nothing(completion)
+    answer = parse_answer(completion.text)
+    if not answer.is_valid:
+        return 0.0
+    true = truth.ranges or (truth.time_range,)
+    seconds = sum(end - start for start, end in true)
+    distance = temporal_wasserstein(answer.ranges or (_time_range(answer),), true)
+    return math.exp(-3 * distance / seconds)
+
+
 def box_iou_reward(completion: Completion, truth: GroundTruth) -> float:
     """vIoU of the answered object's boxes in the answered range with the annotated tube, 0..1.
 
@@ -198,6 +219,7 @@ REWARDS: dict[str, Reward] = {
     "id": id_reward,
     "format": format_reward,
     "scaled_tiou": scaled_tiou_reward,
+    "temporal_wasserstein": temporal_wasserstein_reward,
     "box_iou": box_iou_reward,
     "ids_f1": ids_f1_reward,
     "mirror": mirror_reward,

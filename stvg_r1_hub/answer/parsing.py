@@ -24,7 +24,8 @@ from stvg_r1_hub.answer.spellings import (
     regions_of,
     says_nothing,
 )
-from stvg_r1_hub.structures import SAYS_NOTHING, Answer
+from stvg_r1_hub.geometry import joined_ranges
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Range
 
 MOST_REMARK = 500
 """Characters kept of what stands after the answer."""
@@ -49,9 +50,9 @@ def parse_answer(
     all three are required. Source: `parse_timestamp_output` of grpo_video.py,
     XiaowZhang00/stvg-r1 @ 0bea9e5, described anew.
 
-    Lenient (default): also several IDs, square brackets, units, dashes, `mm:ss`, commas as
-    decimal point, other labels, JSON, Markdown, frames instead of seconds, and a missing
-    `</answer>` or no answer tags at all.
+    Lenient (default): also several IDs, several ranges with commas, square brackets, units, dashes,
+    `mm:ss`, commas as decimal point, other labels, JSON, Markdown, frames instead of seconds, and
+    a missing `</answer>` or no answer tags at all.
 
     Args:
         text: the model's output; nothing in it makes this function raise.
@@ -79,14 +80,13 @@ def _more_of(official: Answer, text: str, frame_times: Sequence[float] | None) -
     lenient = _parse_leniently(text, official.reasoning, frame_times)
     if not official.object_ids:
         return lenient
-    # Both read something: the lenient one may see more (further IDs, 0:30, 3,5), never other.
-    agree = (lenient.object_ids[:1], lenient.start_seconds) == (
-        official.object_ids,
-        official.start_seconds,
-    )
-    same = (lenient.object_ids, lenient.end_seconds) == (
+    # Both read something: the lenient one may see more (IDs, ranges, 0:30, 3,5), never other.
+    starts = {lenient.start_seconds, *(start for start, _ in lenient.ranges)}
+    agree = lenient.object_ids[:1] == official.object_ids and official.start_seconds in starts
+    same = (lenient.object_ids, lenient.end_seconds, lenient.ranges) == (
         official.object_ids,
         official.end_seconds,
+        official.ranges,
     )
     return lenient if agree and not same and lenient.end_seconds is not None else official
 
@@ -114,7 +114,7 @@ def parse_time_answer(text: str, *, strict: bool = False) -> Answer:
 
     if not strict:
         for region, forgiven in regions_of(plain(text))[:1]:
-            start, end, notes, _ = read_last_times(region)
+            start, end, notes, _, _ = read_last_times(region)
             if start is not None and end is not None:
                 # Without objects there is one range: nobody asked for a label.
                 notes = [note for note in [*forgiven, *notes] if note != "no time label"]
@@ -201,7 +201,8 @@ def _read_region(
     if not region:
         return Answer((), None, None, reasoning, "lenient", "the answer block is empty")
     ids, id_notes = read_ids(region)
-    start, end, time_notes, times_at = read_times(region)
+    start, end, time_notes, times_at, further = read_times(region)
+    ranges: tuple[Range, ...] = ()
     frames = read_frames(region) if start is None or "no time label" in time_notes else None
     if frames is not None:
         (start, end), time_notes = _seconds_of(*frames, frame_times), ["frames"]
@@ -217,8 +218,15 @@ def _read_region(
         problem = f"the answer names {what}: {_excerpt(region)!r}"
     else:
         problem = _problem_of_times(start, end)
+        if further and problem is None:
+            good = [given for given in further if _problem_of_times(*given) is None]
+            ranges = joined_ranges([(start, end), *good])
+            start, end = ranges[0][0], ranges[-1][1]
+            time_notes = [*time_notes, "several ranges"]
     notes = dict.fromkeys([*forgiven, *id_notes, *time_notes])
-    return Answer(ids, start, end, reasoning, ", ".join(notes) or "other spelling", problem)
+    rule = ", ".join(notes) or "other spelling"
+    ranges = ranges if len(ranges) > 1 else ()
+    return Answer(ids, start, end, reasoning, rule, problem, ranges=ranges)
 
 
 def _seconds_of(

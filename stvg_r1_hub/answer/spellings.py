@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from stvg_r1_hub.structures import Range
+
 MOST_DIGITS = 4300
 """Of an ID that Python reads as a number."""
 _MOST_CHARACTERS = 200_000
@@ -70,6 +72,13 @@ _BARE_TIMES = re.compile(
     + _VALUE + _UNIT + _END,
     re.IGNORECASE,
 )  # fmt: skip
+_FURTHER_TIMES = re.compile(
+    r"([\"'\])]{0,2} ?(?:, ?and|,|;|&|and|plus) ?(?:time[ _-]?ranges?[ :=]{1,3})?[\[(]?)"
+    + _VALUE + _UNIT
+    + rf"({_CLOSED} ?(?:to|until|till|through|-) ?{_OPENED})"
+    + _VALUE + _UNIT + _END,
+    re.IGNORECASE,
+)  # fmt: skip
 _MOMENT = r"(?:[ _-]?(?:time(?:stamp)?|at|in|sec(?:ond)?s?|s)\b){0,2}[ :=\"'_`]{1,6}(?:is |at )?"
 _START_AND_END = re.compile(
     rf"\b((?:start|begin)(?:s|ning)?{_MOMENT}){_VALUE}{_UNIT}"
@@ -111,6 +120,8 @@ class Times(NamedTuple):
     """What the grammar does not allow."""
     position: int
     """Where in the text it begins, with its label."""
+    further: tuple[Range, ...] = ()
+    """The ranges that are listed behind it."""
 
 
 def reasoning_of(text: str) -> str:
@@ -217,12 +228,14 @@ def read_times(region: str) -> Times:
         found = _LABELLED_TIMES.match(region, label.end())
         if found is not None:
             notes = [] if label[0].lower() == "time range" else ["time label"]
-            return _times(found, notes, label.start())
+            return _times(found, notes, label.start(), region)
     apart = _START_AND_END.search(region)
     if apart is not None:
         return _times(apart, ["start and end apart"], apart.start())
     bare = _BARE_TIMES.search(region) or _BARE_BETWEEN.search(region)
-    return _times(bare, ["no time label"], bare.start()) if bare else Times(None, None, [], 0)
+    return (
+        _times(bare, ["no time label"], bare.start(), region) if bare else Times(None, None, [], 0)
+    )
 
 
 def read_frames(region: str) -> tuple[int, int] | None:
@@ -237,7 +250,7 @@ def read_last_times(region: str) -> Times:
     return _times(ranges[-1], [], ranges[-1].start()) if ranges else read_times(region)
 
 
-def _times(found: re.Match[str], notes: list[str], position: int) -> Times:
+def _times(found: re.Match[str], notes: list[str], position: int, region: str = "") -> Times:
     lead, start, start_unit, separator, end, end_unit = (part or "" for part in found.groups())
     marks = {
         "brackets": re.search(r"[\[({]", lead + separator),
@@ -248,7 +261,16 @@ def _times(found: re.Match[str], notes: list[str], position: int) -> Times:
         "other separator": re.search(r"until|till|through|[,;]|\.\.", separator, re.IGNORECASE),
     }
     notes = notes + [name for name, present in marks.items() if present]
-    return Times(_value(start), _value(end), notes, position)
+    return Times(_value(start), _value(end), notes, position, _further(region, found.end()))
+
+
+def _further(region: str, position: int) -> tuple[Range, ...]:
+    """Ranges listed from a position on, such as `", 4.00 to 6.00 and 8.00 to 9.00"`."""
+    ranges: list[Range] = []
+    while len(ranges) < _MOST_LABELS and (found := _FURTHER_TIMES.match(region, position)):
+        ranges.append((_value(found[2]), _value(found[5])))
+        position = found.end()
+    return tuple(ranges)
 
 
 def _value(text: str) -> float:

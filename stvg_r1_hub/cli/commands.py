@@ -34,6 +34,8 @@ def ground(options: argparse.Namespace) -> int:
     """Ask one model one or several questions about a video."""
     if options.max_objects is not None and options.max_objects < 1:
         raise ConfigError(f"--max-objects must be at least 1, got {options.max_objects}.")
+    if options.min_confidence is not None and not 0 <= options.min_confidence <= 1:
+        raise ConfigError(f"--min-confidence must be in 0..1, got {options.min_confidence:g}.")
     several = len(options.queries) > 1
     outs = _numbered(options.out, VIDEO_SUFFIXES, options, several)
     plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
@@ -69,6 +71,8 @@ def ground(options: argparse.Namespace) -> int:
             max_windows=options.max_windows,
             progress=progress,
         )
+        if options.min_confidence is not None:
+            results = [result.at_least(options.min_confidence) for result in results]
         outs = [
             None if out is None else _draw(result, out, progress)
             for result, out in zip(results, outs, strict=True)
@@ -291,6 +295,11 @@ def _say_answers(
         _say(*(f"  {_look_line(look)}" for look in result.looks if look.object_ids))
         if result.reasoning:
             _say(f"  {textwrap.shorten(result.reasoning, MOST_REASONING)}")
+        for other in result.alternatives:
+            _say(
+                f"  or object {other.object_id}, {other.start_seconds:.2f} s to "
+                f"{other.end_seconds:.2f} s, confidence {other.confidence:.2f}"
+            )
     for warning in dict.fromkeys(w for result in results for w in result.warnings):
         about = [f'"{result.query}"' for result in results if warning in result.warnings]
         if warning not in printed:
@@ -302,10 +311,9 @@ def _answer_line(result: GroundingResult) -> str:
         return f'"{result.query}": not found'
     ids = ", ".join(map(str, result.object_ids))
     noun = "object" if len(result.object_ids) == 1 else "objects"
-    return (
-        f'"{result.query}": {noun} {ids}, {result.start_seconds:.2f} s to '
-        f"{result.end_seconds:.2f} s, {len(result.boxes)} boxes"
-    )
+    times = ", ".join(f"{start:.2f} s to {end:.2f} s" for start, end in result.ranges)
+    sure = "" if result.confidence is None else f", confidence {result.confidence:.2f}"
+    return f'"{result.query}": {noun} {ids}, {times}, {len(result.boxes)} boxes{sure}'
 
 
 def _look_line(look: Look) -> str:

@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     ground.add_argument("--plot", help="timeline picture to write (.png)")
     ground.add_argument("--keyframes", help="keyframe strip to write (.png)")
     ground.add_argument("--masks", action="store_true", help="masks of the answered objects too")
+    ground.add_argument(
+        "--min-confidence",
+        type=float,
+        metavar="X",
+        help="0..1: an answer that the model is less sure of counts as not found",
+    )
     ground.add_argument("--max-objects", type=int, help="consider only the N most visible objects")
     ground.add_argument(
         "--passes",

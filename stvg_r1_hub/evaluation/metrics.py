@@ -42,6 +42,34 @@ def temporal_set_iou(a: Sequence[tuple[float, float]], b: Sequence[tuple[float, 
     return both / either if both > 0 and math.isfinite(either) else 0.0
 
 
+def temporal_wasserstein(
+    a: Sequence[tuple[float, float]], b: Sequence[tuple[float, float]]
+) -> float:
+    """Seconds that a moment of one set of ranges lies from its counterpart in the other: W1.
+
+    The first Wasserstein distance of two distributions that are even over the ranges of a set:
+    the area between their cumulative shares. Unlike an IoU it tells far misses from near ones.
+
+    Args:
+        a: half-open ranges (start, end) in seconds, ascending and apart, at least one.
+        b: the same.
+    """
+    shares = []
+    times = np.unique([bound for span in (*a, *b) for bound in span])
+    for ranges in (a, b):
+        bounds = np.ravel(ranges)
+        done = np.cumsum([0.0] + [end - start for start, end in ranges])
+        # Nothing is added between two ranges: the share at an end is that at the next start.
+        share = np.repeat(done, 2)[1:-1] / done[-1]
+        shares.append(np.interp(times, bounds, share, left=0.0, right=1.0))
+    gap = shares[0] - shares[1]
+    size, crosses = np.abs(gap), gap[:-1] * gap[1:] < 0
+    total = np.where(size[:-1] + size[1:] > 0, size[:-1] + size[1:], 1.0)
+    mean = np.where(crosses, (size[:-1] ** 2 + size[1:] ** 2) / (2 * total), total / 2)
+    mean[(size[:-1] + size[1:]) == 0] = 0.0
+    return float((mean * np.diff(times)).sum())
+
+
 def tube_iou(
     predicted: Mapping[int, ArrayLike | None], truth: Mapping[int, ArrayLike | None]
 ) -> float:

@@ -101,11 +101,10 @@ def prediction_of(
         text=result.raw_text,
         start_seconds=tube.start_seconds + offset_seconds if tube else None,
         end_seconds=tube.end_seconds + offset_seconds if tube else None,
-        ranges=tuple(
-            (start + offset_seconds, end + offset_seconds)
-            for start, end in getattr(result, "ranges", None) or ()
-        ),
-        confidence=getattr(result, "confidence", None),
+        ranges=tuple((a + offset_seconds, b + offset_seconds) for a, b in result.ranges)
+        if len(result.ranges) > 1
+        else (),
+        confidence=result.confidence,
         object_ids=result.object_ids,
         declined=bool(problem and problem.startswith(SAYS_NOTHING)),
         frame_times=times + offset_seconds,

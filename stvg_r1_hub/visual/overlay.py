@@ -24,7 +24,7 @@ def draw_answer(
     query: str,
     class_names: dict[int, str],
 ) -> Iterator[Pixels]:
-    """Draw the answered boxes or masks, the query, and a time bar with the answered range.
+    """Draw the answered boxes or masks, the query, and a time bar with the answered ranges.
 
     Args:
         frames: native frames in order.
@@ -39,7 +39,7 @@ def draw_answer(
     boxes: dict[int, list[Box]] = {}
     for box in tube.boxes if tube else ():
         boxes.setdefault(box.frame_index, []).append(box)
-    spans = [] if tube is None else [(tube.start_seconds, tube.end_seconds)]
+    spans = list(tube.ranges) if tube else []
     color = drawing.object_color(tube.object_ids[0]) if tube and tube.object_ids else drawing.WHITE
     title = query if tube else f"not found: {query}"
     footer = Footer(info, title, spans, color)

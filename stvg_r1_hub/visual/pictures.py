@@ -35,7 +35,8 @@ def keyframe_indices(info: VideoInfo, tube: Tube | None, count: int = 6) -> list
     picks = sorted({int(i) for i in np.clip(chosen, 0, info.n_frames - 1)})
     if tube is None:
         return picks
-    inside = frames_in_range(info.frame_times, tube.start_seconds, tube.end_seconds)
+    longest = max(tube.ranges, key=lambda given: given[1] - given[0])
+    inside = frames_in_range(info.frame_times, *longest)
     for share in (1 / 3, 2 / 3):
         missing = 2 - sum(i in inside for i in picks)
         wanted = inside.start + int(share * len(inside))
@@ -86,7 +87,7 @@ def answer_line(tube: Tube | None) -> tuple[str, drawing.Color]:
     """The answer in a few words, and the colour to write it in."""
     if tube is None:
         return "not found", (170, 175, 185)
-    times = f"{tube.start_seconds:.2f} s to {tube.end_seconds:.2f} s"
+    times = ", ".join(f"{start:.2f} s to {end:.2f} s" for start, end in tube.ranges)
     if not tube.object_ids:
         return times, drawing.WHITE
     ids = ", ".join(str(i) for i in tube.object_ids)
@@ -103,7 +104,8 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(frame.pixels, tile_size, interpolation=interpolation)
     picture: Pixels = np.asarray(resized, dtype=np.uint8)
-    inside = tube is not None and tube.start_seconds <= frame.time_seconds < tube.end_seconds
+    ranges = tube.ranges if tube is not None else ()
+    inside = any(start <= frame.time_seconds < end for start, end in ranges)
     color: drawing.Color = (60, 64, 72)
     if tube is not None and inside:
         color = answer_line(tube)[1]
@@ -151,9 +153,10 @@ def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title:
         _draw_row(axes, position, track, tracks.frame_times, track.object_id in answered)
     if tube is not None:
         color = _rgb(answer_line(tube)[1])
-        axes.axvspan(tube.start_seconds, tube.end_seconds, color=color, alpha=0.16, lw=0)
-        for edge in (tube.start_seconds, tube.end_seconds):
-            axes.axvline(edge, color=color, lw=1.2)
+        for given in tube.ranges:
+            axes.axvspan(*given, color=color, alpha=0.16, lw=0)
+            for edge in given:
+                axes.axvline(edge, color=color, lw=1.2)
     axes.set_yticks(range(len(rows)), [f"{t.object_id} {t.class_name}".strip() for t in rows])
     for text, track in zip(axes.get_yticklabels(), rows, strict=True):
         text.set_parse_math(False)

@@ -73,9 +73,9 @@ def _endpoint(page: Page) -> Any:
 
         Returns:
             One JSON object a description (query, video, model, tracker, found, object_ids,
-            objects, start_seconds, end_seconds, boxes, reasoning, notes, warnings), and one video
-            with the answer drawn for every description that was found. The warnings are a list of
-            sentences: all that the page says too.
+            objects, start_seconds, end_seconds, ranges, confidence, alternatives, boxes,
+            reasoning, notes, warnings), and one video with the answer drawn for every description
+            that was found. The warnings are a list of sentences: all that the page says too.
         """
         settings = Settings(
             model=model, tracker=tracker, masks=masks, max_objects=int(max_objects or 0) or None

@@ -282,8 +282,7 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
         draw_objects(picture, boxes, names)
         data = io.BytesIO()
         Image.fromarray(picture).save(data, "JPEG", quality=82)
-        start, end = result.start_seconds, result.end_seconds
-        inside = start is not None and end is not None and start <= frame.time_seconds < end
+        inside = any(start <= frame.time_seconds < end for start, end in result.ranges)
         strip.append(markup.Keyframe(frame.time_seconds, data.getvalue(), inside))
     return strip
 

@@ -9,8 +9,9 @@ from html import escape
 
 import numpy as np
 
+from stvg_r1_hub.geometry import ranges_text
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import Track, Tracks, VideoInfo
+from stvg_r1_hub.structures import Range, Track, Tracks, VideoInfo
 from stvg_r1_hub.visual.drawing import object_color
 from stvg_r1_hub.visual.pictures import timeline_rows
 from stvg_r1_hub.web.reach import Absent
@@ -95,7 +96,7 @@ def short_answer(result: GroundingResult) -> str:
     """The answer in a few words, as text."""
     if not result.found:
         return f"{result.query}: not found"
-    return f"{result.query}: {result.start_seconds:.2f} to {result.end_seconds:.2f} s"
+    return f"{result.query}: {ranges_text(result.ranges)}"
 
 
 def answer_card(
@@ -119,16 +120,43 @@ def answer_card(
         )
     start, end = result.start_seconds, result.end_seconds
     frames = len({box.frame_index for box in result.boxes})
+    long = sum(b - a for a, b in result.ranges)
+    sure = "" if result.confidence is None else f", confidence {result.confidence:.2f}"
     return (
         f'<section class="stvg-card" data-found="true" data-start="{start}" data-end="{end}">'
         f"{query}"
-        f'<p class="stvg-when">{start:.2f} s <span>to</span> {end:.2f} s</p>'
+        f"{_moments(result.ranges)}"
         f'<p class="stvg-who">{"".join(_chip(result, i) for i in result.object_ids)}'
-        f"<span>{end - start:.2f} s long, a box in {frames} frames</span></p>"
-        f'<button type="button" class="stvg-play" data-seek="{start}" data-until="{end}">'
-        "Play this moment</button>"
+        f"<span>{long:.2f} s long, a box in {frames} frames{sure}</span></p>"
+        f"{_play_buttons(result.ranges)}{_others(result)}"
         f"{remarks(sentences)}</section>"
     )
+
+
+def _moments(ranges: Sequence[Range]) -> str:
+    return "".join(
+        f'<p class="stvg-when">{start:.2f} s <span>to</span> {end:.2f} s</p>'
+        for start, end in ranges
+    )
+
+
+def _play_buttons(ranges: Sequence[Range]) -> str:
+    several = len(ranges) > 1
+    return " ".join(
+        f'<button type="button" class="stvg-play" data-seek="{start}" data-until="{end}">'
+        f"Play {f'{start:.2f} to {end:.2f} s' if several else 'this moment'}</button>"
+        for start, end in ranges
+    )
+
+
+def _others(result: GroundingResult) -> str:
+    """What the model might have meant instead, with its confidence."""
+    items = "".join(
+        f"<li>{_chip(result, other.object_id)} {other.start_seconds:.2f} to "
+        f"{other.end_seconds:.2f} s, confidence {other.confidence:.2f}</li>"
+        for other in result.alternatives
+    )
+    return f'<p>It might also be:</p><ul class="stvg-others">{items}</ul>' if items else ""
 
 
 def _chip(result: GroundingResult, object_id: int) -> str:
@@ -154,15 +182,12 @@ def timeline(result: GroundingResult, info: VideoInfo) -> str:
     lanes = "".join(_lane(track, tracks, duration, result.object_ids) for track in rows if tracks)
     hidden = len(tracks) - len(rows) if tracks else 0
     more = f"<p>{hidden} more objects are not shown.</p>" if hidden else ""
-    span = ""
-    if result.found and result.start_seconds is not None and result.end_seconds is not None:
-        left = 100 * result.start_seconds / duration
-        width = 100 * (result.end_seconds - result.start_seconds) / duration
-        color = _css(result.object_ids[0]) if result.object_ids else "currentColor"
-        span = (
-            f'<div class="stvg-span" style="left:{left:.3f}%;width:{width:.3f}%;--object:{color}">'
-            "</div>"
-        )
+    color = _css(result.object_ids[0]) if result.object_ids else "currentColor"
+    span = "".join(
+        f'<div class="stvg-span" style="left:{100 * start / duration:.3f}%;'
+        f'width:{100 * (end - start) / duration:.3f}%;--object:{color}"></div>'
+        for start, end in result.ranges
+    )
     heading = "<h3>When each object is seen</h3>"
     if not rows:
         return (

@@ -70,6 +70,34 @@ def test_lenient(text, ids, start, end, rule):
         assert strict == answer
 
 
+SEVERAL = [
+    ("1 to 2, 4 to 6", [(1, 2), (4, 6)]),
+    ("1.50 to 2.00, 4.00 to 6.00, and 8.00 to 9.50.", [(1.5, 2), (4, 6), (8, 9.5)]),
+    ("[1 to 2], [4 to 6]", [(1, 2), (4, 6)]),
+    ("[1 to 2, 4 to 6]", [(1, 2), (4, 6)]),
+    ("1s - 2s; 4s - 6s", [(1, 2), (4, 6)]),
+    ("0:01 to 0:02 and 1:04 to 1:06", [(1, 2), (64, 66)]),
+    ("1 to 2, Time range: 4 to 6", [(1, 2), (4, 6)]),
+    ("4 to 6, 1 to 2", [(1, 2), (4, 6)]),
+    ("1 to 3, 2 to 6, 9 to 9, 8 to 7, 11 to 12", [(1, 6), (11, 12)]),
+    ("1 to 3, 2 to 6", []),
+    ("1 to 2, 9 to 8", []),
+    ("1 to 2, 40%", []),
+    ("1 to 2", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("times", "ranges"), SEVERAL)
+def test_several_moments(times, ranges):
+    text = wrapped(f"Target ID: 4, Time range: {times}")
+    answer = parse_answer(text)
+    assert answer.is_valid and answer.object_ids == (4,)
+    assert answer.ranges == tuple(ranges)
+    if ranges:
+        assert (answer.start_seconds, answer.end_seconds) == (ranges[0][0], ranges[-1][1])
+    assert parse_answer(text, strict=True).ranges == ()
+
+
 # What models write that were never trained for the grammar; nothing but IDs and times counts.
 UNTRAINED = [
     ('```json\n{"object_id": 3, "start_time": 2.0, "end_time": 4.5}\n```', (3,), 2, 4.5),

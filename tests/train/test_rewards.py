@@ -1,7 +1,9 @@
 """Rewards with numbers worked by hand."""
 
+import math
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +51,30 @@ def said(object_id, start, end, **more):
 )
 def test_format_reward(text, expected):
     assert REWARDS["format"](Completion(text), TRUTH) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("1 to 3", 1.0),
+        ("2 to 4", math.exp(-3 / 2)),
+        ("6 to 8", math.exp(-3 * 5 / 2)),
+        ("0 to 4", math.exp(-3 * 0.5 / 2)),
+        ("0 to 2, 2 to 4", math.exp(-3 * 0.5 / 2)),
+        ("3 to 1", 0.0),
+    ],
+)
+def test_temporal_wasserstein_tells_misses_apart(answer, expected):
+    text = f"<answer>Target ID: 4, Time range: {answer}</answer>"
+    assert REWARDS["temporal_wasserstein"](Completion(text), TRUTH) == pytest.approx(expected)
+
+
+def test_temporal_wasserstein_of_several_moments():
+    truth = replace(TRUTH, end_seconds=9.0, ranges=((1.0, 3.0), (7.0, 9.0)))
+    both = Completion("<answer>Target ID: 4, Time range: 1 to 3, 7 to 9</answer>")
+    one = Completion("<answer>Target ID: 4, Time range: 1 to 3</answer>")
+    assert REWARDS["temporal_wasserstein"](both, truth) == pytest.approx(1)
+    assert REWARDS["temporal_wasserstein"](one, truth) == pytest.approx(math.exp(-3 * 3.0 / 4))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import Answer, Box, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import Alternative, Answer, Box, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual.pictures import MAX_ROWS
 from stvg_r1_hub.web import markup
 from tests.builders import make_track
@@ -63,6 +63,16 @@ def test_card_of_an_answer():
     assert 'data-found="true"' in card and "2.00 s" in card and "3.00 s" in card
     assert "number 1, dog" in card and "1.00 s long, a box in 10 frames" in card
     assert 'data-seek="2.0"' in card and "Noted." in card
+
+
+def test_several_moments_and_other_objects():
+    tube = replace(TUBE, start_seconds=1.0, ranges=((1.0, 1.5), (2.0, 3.0)))
+    answer = result(tube=tube, confidence=0.75, alternatives=(Alternative(2, 1.0, 2.0, 0.25),))
+    card = markup.answer_card(answer)
+    assert "1.50 s long" in card and "confidence 0.75" in card and "1.00 to 2.00 s" in card
+    assert card.count("data-seek") == 2 and "Play 1.00 to 1.50 s" in card
+    assert "It might also be" in card and "number 2" in card
+    assert markup.timeline(answer, INFO).count("stvg-span") == 2
 
 
 def test_card_of_no_answer_is_no_error():
