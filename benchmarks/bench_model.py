@@ -24,6 +24,7 @@ from stvg_r1_hub.hub import BUNDLED
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.structures import Detections, TimedFrame, VideoInfo
 from stvg_r1_hub.tracking import PaperTracker
+from stvg_r1_hub.tracking.paper import KEY_FRAME_STEP
 from stvg_r1_hub.vlm.packed_attention import grid_inputs, use_packed_attention
 from stvg_r1_hub.vlm.reader import NotesReader
 
@@ -51,40 +52,53 @@ def seconds(work: Callable[[], Any], device: str, repeats: int) -> float:
     return min(times[1:])
 
 
-def bench_vision_tower(device: str, repeats: int) -> None:
+def build_tower(device: str, share: int) -> Any:
+    """The 7B checkpoint's vision tower with random weights, `share` times thinner and shallower."""
     from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
         Qwen2_5_VisionTransformerPretrainedModel,
     )
 
-    share = 1 if device == "cuda" else 4
-    depth = 32 // share
+    depth, every = 32 // share, 8 if share == 1 else 4
     config = Qwen2_5_VLVisionConfig(
         depth=depth,
         hidden_size=1280 // share,
         intermediate_size=3420 // share,
         num_heads=16 // share,
         out_hidden_size=3584 // share,
-        fullatt_block_indexes=list(range(7 if share == 1 else 3, depth, 8 if share == 1 else 4)),
+        fullatt_block_indexes=list(range(every - 1, depth, every)),
     )
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    tower: Any = Qwen2_5_VisionTransformerPretrainedModel._from_config(
-        config, attn_implementation="sdpa", dtype=dtype
-    )
-    tower = tower.to(device).eval()
-    patches = GRID[0] * GRID[1] * GRID[2]
-    pixels = torch.randn(patches, 3 * 2 * 14 * 14, device=device, dtype=dtype)
-    grid = torch.tensor([GRID], device=device)
+    with torch.device(device):
+        tower: Any = Qwen2_5_VisionTransformerPretrainedModel._from_config(
+            config, attn_implementation="sdpa", dtype=dtype
+        )
+    return tower.eval()
+
+
+def compare_towers(
+    tower: Any, grid: tuple[int, int, int], device: str, repeats: int
+) -> tuple[float, float, float]:
+    """Seconds of a clip as transformers runs a tower and as we do, and their largest difference."""
+    patches = grid[0] * grid[1] * grid[2]
+    pixels = torch.randn(patches, 3 * 2 * 14 * 14, device=device, dtype=tower.dtype)
+    thw = torch.tensor([grid], device=device)
     with torch.inference_mode():
-        stock = seconds(lambda: tower(pixels, grid_thw=grid), device, repeats)
-        before = tower(pixels, grid_thw=grid).pooler_output
+        stock = seconds(lambda: tower(pixels, grid_thw=thw), device, repeats)
+        before = tower(pixels, grid_thw=thw).pooler_output
         use_packed_attention(tower)
-        ready = grid_inputs(tower, GRID)
-        ours = seconds(lambda: tower(pixels, grid_thw=grid, **ready), device, repeats)
-        after = tower(pixels, grid_thw=grid, **ready).pooler_output
-    difference = (before - after).abs().max().item()
+        ready = grid_inputs(tower, grid)
+        ours = seconds(lambda: tower(pixels, grid_thw=thw, **ready), device, repeats)
+        after = tower(pixels, grid_thw=thw, **ready).pooler_output
+    return stock, ours, (before - after).abs().max().item()
+
+
+def bench_vision_tower(device: str, repeats: int) -> None:
+    tower = build_tower(device, 1 if device == "cuda" else 4)
+    stock, ours, difference = compare_towers(tower, GRID, device, repeats)
+    config = tower.config
     print(
-        f"vision tower, {depth} layers of {config.hidden_size}: stock sdpa {stock:.3f} s, "
+        f"vision tower, {config.depth} layers of {config.hidden_size}: stock sdpa {stock:.3f} s, "
         f"packed {ours:.3f} s, {stock / ours:.1f} times as fast, "
         f"largest difference {difference:.1e}"
     )
@@ -163,21 +177,25 @@ class _Boxes:
         del self._found[object_id]
 
 
-def bench_frame_steps() -> None:
-    n_frames, step = 300, 15
+def count_frame_steps(n_frames: int = 300) -> tuple[int, int, int]:
+    """Objects that appear one by one, SAM 2's steps for them in one pass, and with restarts."""
     segmenter = _Boxes()
     info = VideoInfo("late", 420, 60, np.arange(n_frames) / 30, n_frames / 30)
     blank = np.zeros((60, 420, 3), np.uint8)
     session = PaperTracker(_LateObjects(), segmenter, TrackingConfig()).start(info)
     for i in range(n_frames):
         session.update(TimedFrame(i, i / 30, blank))
-    tracks = session.finish()
-    starts = [int(track.frame_indices[0]) for track in tracks.tracks]
+    starts = [int(track.frame_indices[0]) for track in session.finish().tracks]
     restarts = sum((k + 1) * (n_frames - start) for k, start in enumerate(starts))
+    return len(starts), segmenter.frame_steps, restarts
+
+
+def bench_frame_steps() -> None:
+    n_objects, steps, restarts = count_frame_steps()
     print(
-        f"SAM 2, {len(starts)} objects found one by one in {n_frames} frames (every {step}): "
-        f"{segmenter.frame_steps} frame-steps in one pass, {restarts} with the official restarts, "
-        f"{restarts / segmenter.frame_steps:.1f} times as many"
+        f"SAM 2, {n_objects} objects found one by one in 300 frames (every {KEY_FRAME_STEP}): "
+        f"{steps} frame-steps in one pass, {restarts} with the official restarts, "
+        f"{restarts / steps:.1f} times as many"
     )
 
 

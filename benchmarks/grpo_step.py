@@ -64,8 +64,11 @@ class Kept:
         return sum(self.storages.values()) / 1e9
 
 
-def build_policy(layers, hidden, device):
-    """A random Qwen2.5-VL whose layers have the proportions of the 7B model's."""
+def build_model(layers, hidden, device, **tokens):
+    """A random Qwen2.5-VL whose layers have the proportions of the 7B model's, made on the device.
+
+    `tokens` names the IDs of special tokens, as Qwen2_5_VLConfig does.
+    """
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     seven_b = hidden == 3584
@@ -94,17 +97,17 @@ def build_policy(layers, hidden, device):
             "num_heads": 16 if seven_b else hidden // 32,
             "out_hidden_size": hidden,
             "window_size": 112,
+            "tokens_per_second": 2,
             "fullatt_block_indexes": [7, 15, 23, 31] if seven_b else [layers - 1],
         },
-        video_token_id=VIDEO_TOKEN,
+        **({"video_token_id": VIDEO_TOKEN} | tokens),
     )
     with torch.device(device):
         torch.manual_seed(0)
         dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        model = Qwen2_5_VLForConditionalGeneration._from_config(
+        return Qwen2_5_VLForConditionalGeneration._from_config(
             config, attn_implementation="sdpa", dtype=dtype
         )
-    return Policy(model)
 
 
 def build_question(policy, device, share_of_frames):
@@ -214,7 +217,7 @@ def main():
     parser.add_argument("--checkpointing", action="store_true")
     args = parser.parse_args()
     args.device = "cuda" if on_gpu else "cpu"
-    policy = build_policy(args.layers, args.hidden, args.device)
+    policy = Policy(build_model(args.layers, args.hidden, args.device))
     question = build_question(policy, args.device, args.frames)
     completions = [
         torch.full((args.completion_tokens,), 7, device=args.device) for _ in range(GENERATIONS)
