@@ -247,6 +247,37 @@ def test_an_interrupted_stage_continues_to_the_same_weights(
     assert steps == [0, 1, 2]
 
 
+@only_cpu
+def test_short_runs_add_up_from_small_files(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs that end for want of time leave small files, from which the third goes on."""
+    monkeypatch.setattr(stage_files, "PIECE_BYTES", 3_000_000)
+    assert pretrain.train_stage(recipe, "tok", tmp_path / "whole", steps=3, workers=0)
+    out = tmp_path / "cut"
+    sizes = []
+    for done in (1, 2):
+        assert not pretrain.train_stage(recipe, "tok", out, steps=3, workers=0, end=0)
+        pieces = list(out.glob("tok.state.pt.*"))
+        assert 5 < len(pieces) == len({piece.name for piece in pieces}), "no piece of an older one"
+        assert len((out / "tok.jsonl").read_text().splitlines()) == done
+        sizes += [file.stat().st_size for file in out.glob("tok*")]
+        out = out.rename(tmp_path / f"elsewhere{done}")
+    assert max(sizes) == 3_000_000
+    here = out / pieces[3].name
+    lost = here.rename(tmp_path / "lost")
+    with pytest.raises(SystemExit, match="is missing"):
+        pretrain.train_stage(recipe, "tok", out, steps=3, workers=0)
+    here.write_bytes(lost.read_bytes()[::-1])
+    with pytest.raises(SystemExit, match="damaged"):
+        pretrain.train_stage(recipe, "tok", out, steps=3, workers=0)
+    lost.rename(here)
+    assert pretrain.train_stage(recipe, "tok", out, steps=3, workers=0, end=0), "the last step"
+    assert not list(out.glob("tok.state*"))
+    weights = [stage_files._joined(d / "tok.safetensors") for d in (tmp_path / "whole", out)]
+    assert weights[0] == weights[1]
+
+
 def test_a_run_keeps_its_vocabulary_when_the_worlds_text_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,7 +309,7 @@ def test_a_full_disk_leaves_the_last_good_weights(
     with pytest.raises(SystemExit, match="Make room"):
         pretrain.train_stage(recipe, "tok", tmp_path, steps=1, workers=0)
     assert (tmp_path / "tok.safetensors").read_bytes() == good
-    assert set(tmp_path.iterdir()) == before
+    assert {file for file in tmp_path.iterdir() if ".state.pt." not in file.name} == before
 
 
 @pytest.mark.slow

@@ -1,21 +1,32 @@
-"""What a stage of training leaves and finds: processor, state, weights, log; whole or not there."""
+"""What a stage of training leaves and finds: processor, state, weights, log; whole or not there.
+
+State and weights that are larger than `PIECE_BYTES` lie in pieces beside a list of them, so that a
+run can be carried from machine to machine where only small files go.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
+import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from stvg_r1_hub.errors import OutputError
 from stvg_r1_hub.outputs import replacing
 from train.bundled.model_with_heads import TinyModelWithHeads
 from train.bundled.recipes import Recipe
 from train.bundled.tiny_model import build_processor
+
+PIECE_BYTES = 16_000_000
+"""No file is larger."""
+_LIST = b'{"pieces": '
 
 
 def run_processor(recipe: Recipe, out: Path, warm_start: Path | None = None) -> Any:
@@ -69,9 +80,9 @@ def load_state(path: Path, fingerprint: str, model: TinyModelWithHeads, opts: li
     """Bring back what `save_state` wrote; how many steps were done.
 
     Raises:
-        SystemExit: the state is of other settings.
+        SystemExit: the state is of other settings, or a piece of it is missing.
     """
-    state = torch.load(path, weights_only=True, map_location="cpu")
+    state = torch.load(io.BytesIO(_joined(path)), weights_only=True, map_location="cpu")
     if state["recipe"] != fingerprint:
         sys.exit(
             f"{path} was saved under other settings; start again with them, or delete the file "
@@ -107,14 +118,14 @@ def load_stage(model: TinyModelWithHeads, path: Path, stage: str) -> None:
     """Load a finished stage's weights.
 
     Raises:
-        SystemExit: they are missing, or of another model.
+        SystemExit: they or a piece of them are missing, or they are of another model.
     """
     if not path.exists():
         sys.exit(
             f"{path} is missing; run first: "
             f"python -m train.bundled.pretrain {stage} --out {path.parent}"
         )
-    state = load_file(path)
+    state = load(_joined(path))
     state["qwen.lm_head.weight"] = state["qwen.model.language_model.embed_tokens.weight"]
     try:
         model.load_state_dict(state)
@@ -122,12 +133,63 @@ def load_stage(model: TinyModelWithHeads, path: Path, stage: str) -> None:
         sys.exit(f"{path} holds weights of another model than this recipe's: {error}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _whole_or_not(path: Path) -> Iterator[Path]:
     """A place to write a file that then takes its place; a full disk leaves the old file."""
     try:
         with replacing(path) as temporary:
             yield temporary
+            pieces = _cut(temporary, path)
+        _remove_pieces(path, but=pieces)
     except (OutputError, RuntimeError) as error:  # torch and safetensors wrap what the disk says
         kept = "the last saved one is kept" if path.exists() else "nothing was saved before"
         sys.exit(f"Could not write {path} ({error}); {kept}. Make room and start again.")
+
+
+def remove(path: Path) -> None:
+    """Remove a saved file with its pieces."""
+    path.unlink()
+    _remove_pieces(path, but=[])
+
+
+def _cut(file: Path, name: Path) -> list[str]:
+    """Cut a file that is too large into pieces beside `name`, and write their list in its place.
+
+    The pieces' names follow from the content: until the list takes its place, the former list and
+    its pieces are whole.
+    """
+    data = file.read_bytes()
+    if len(data) <= PIECE_BYTES:
+        return []
+    digest = hashlib.sha256(data).hexdigest()
+    pieces = []
+    for first in range(0, len(data), PIECE_BYTES):
+        pieces.append(f"{name.name}.{digest[:12]}.{len(pieces):02d}")
+        with replacing(name.with_name(pieces[-1])) as temporary:
+            temporary.write_bytes(data[first : first + PIECE_BYTES])
+    file.write_text(json.dumps({"pieces": pieces, "sha256": digest}), encoding="utf-8")
+    return pieces
+
+
+def _joined(path: Path) -> bytes:
+    """The content of a saved file, from its pieces where it was cut."""
+    data = path.read_bytes()
+    if not data.startswith(_LIST):
+        return data
+    listed = json.loads(data)
+    pieces = [path.with_name(name) for name in listed["pieces"]]
+    missing = [piece.name for piece in pieces if not piece.exists()]
+    if missing:
+        sys.exit(
+            f"{path} lies in {len(pieces)} pieces; {missing[0]} is missing: copy it there too."
+        )
+    data = b"".join(piece.read_bytes() for piece in pieces)
+    if hashlib.sha256(data).hexdigest() != listed["sha256"]:
+        sys.exit(f"The pieces of {path} are damaged: copy all {len(pieces)} of them again.")
+    return data
+
+
+def _remove_pieces(path: Path, *, but: list[str]) -> None:
+    for piece in path.parent.glob(f"{path.name}.*.[0-9][0-9]"):
+        if piece.name not in but:
+            piece.unlink()
