@@ -76,13 +76,17 @@ def frames_in_range(
 
 def encode_mask(mask: NDArray[Any]) -> RLE:
     """Run-length encode a `(H, W)` mask the COCO way (column-major runs, base-48 text)."""
-    flat = np.asarray(mask, dtype=bool).ravel(order="F")
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    edges = np.concatenate(([0], changes, [flat.size])) if flat.size else np.array([0, 0])
-    runs = np.diff(edges).tolist()
-    if flat.size and flat[0]:
-        runs.insert(0, 0)
-    return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": _runs_to_text(runs)}
+    mask = np.asarray(mask, dtype=bool)
+    height, width = mask.shape
+    columns = np.flatnonzero(mask.any(axis=0))
+    # What an object covers is a small part of a frame, and turning rows to columns is the work.
+    first, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
+    column_major = mask[:, first:stop].ravel(order="F")
+    changes = np.flatnonzero(np.diff(column_major, prepend=False, append=False)) + first * height
+    runs = np.diff(np.concatenate(([0], changes, [height * width])))
+    if len(changes) and runs[-1] == 0:
+        runs = runs[:-1]
+    return {"size": [height, width], "counts": _runs_to_text(runs)}
 
 
 def decode_mask(rle: RLE) -> NDArray[np.bool_]:
@@ -133,18 +137,18 @@ def mask_area(rle: RLE) -> int:
     return int(mask_runs(rle)[1::2].sum())
 
 
-def _runs_to_text(runs: list[int]) -> str:
-    # COCO's own compression: each run as the difference to the one two before, in 5-bit groups.
-    text = []
-    for i, run in enumerate(runs):
-        value = run - runs[i - 2] if i > 2 else run
-        more = True
-        while more:
-            group = value & 0x1F
-            value >>= 5
-            more = value != -1 if group & 0x10 else value != 0
-            text.append(chr(group + (0x20 if more else 0) + 48))
-    return "".join(text)
+def _runs_to_text(runs: NDArray[np.int64]) -> str:
+    # COCO's own compression: each run as the difference to the one two before, in 5-bit groups,
+    # the lowest first; the sign of the last group is the number's.
+    values = runs.astype(np.int64)
+    values[3:] -= runs[1:-2]
+    n_groups = np.ones(len(values), dtype=np.int64)
+    while (longer := ~np.isin(values >> (5 * n_groups - 1), (0, -1))).any():
+        n_groups += longer
+    place = np.arange(n_groups.max(initial=1))
+    groups = (values[:, None] >> (5 * place)) & 0x1F
+    characters = groups + 48 + 0x20 * (place < n_groups[:, None] - 1)
+    return bytes(characters[place < n_groups[:, None]].astype(np.uint8)).decode("ascii")
 
 
 def mask_runs(rle: RLE) -> NDArray[np.int64]:

@@ -4,14 +4,15 @@ EdgeTAM is SAM 2 with a smaller picture encoder and shorter memories. Of SAM 3 i
 follows given objects. Its other half finds objects by a phrase and has no place here: what is
 segmented is what the tracker or the answer names, by box or mask.
 
-Every object has a session of its own, so objects cannot influence one another: in one session for
-all, an object that starts changes how the memories of the others are written on that frame. The
-picture is encoded once for all of them. What a session remembers is cut to what the model reads.
+Every object starts in a session of its own, so objects cannot influence one another: in one
+session for all, an object that starts changes how the memories of the others are written on that
+frame. From the next frame on, objects that started together go through the model as one batch.
+The picture is encoded once for all. What a session remembers is cut to what the model reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ _CLASSES = {
 }
 """`model_type` of a checkpoint -> the classes of transformers that follow objects with it."""
 _ONLY = 1
-"""ID of the one object of each session."""
+"""ID that each session has for its objects; a batch of them is one to transformers."""
+_BATCHED = ("Sam2VideoModel", "Sam3TrackerVideoModel")
+"""Models that take a batch of objects; EdgeTAM's memory takes one."""
+_MOST = 8
+"""Objects of a batch: transformers makes a mask for every pair of them."""
 
 
 class TransformersSam2:
@@ -43,6 +48,8 @@ class TransformersSam2:
         self.name = name
         self.model = model.eval()
         self.processor = processor
+        if type(model).__name__ in _BATCHED:
+            model.memory_attention.register_forward_hook(_batch_first)
 
     @classmethod
     def from_pretrained(
@@ -115,17 +122,25 @@ class _Session:
         self._frame = -1
         self._frames = _Frames(n_frames)
         self._cache: Any = None
-        self._objects: dict[int, Any] = {}
+        self._sessions: list[tuple[list[int], Any]] = []
+        """Object IDs in the order of a batch, and their session."""
+        self._n_grouped = 0
+        """How many of the sessions started before the current frame."""
 
     def next_frame(self, pixels: Pixels) -> dict[int, Mask]:
+        self._group()
         self._frame += 1
-        inputs = self._processor(images=pixels, return_tensors="pt")
+        inputs = self._processor(images=pixels, return_tensors="pt", device=self._model.device)
         self._frames.clear()
         self._frames[self._frame] = inputs["pixel_values"][0].to(
             self._model.device, self._model.dtype
         )
-        self.frame_steps += len(self._objects)
-        return {i: self._mask(self._run(session)) for i, session in self._objects.items()}
+        found: dict[int, Mask] = {}
+        for ids, session in self._sessions:
+            self.frame_steps += len(ids)
+            run = self._run if len(ids) == 1 else self._run_together
+            found.update(zip(ids, self._masks(run(session)), strict=True))
+        return {i: found[i] for i in sorted(found)}
 
     def masks_of_boxes(
         self, boxes: NDArray[np.float32] | Sequence[NDArray[np.float32]]
@@ -134,7 +149,7 @@ class _Session:
         for box in boxes:
             session = self._new_session()
             self._prompt_box(session, box)
-            masks.append(self._mask(self._run(session, remember=False)))
+            masks += self._masks(self._run(session, remember=False))
         return masks
 
     def add(
@@ -142,6 +157,8 @@ class _Session:
     ) -> Mask:
         if (box is None) == (mask is None):
             raise ValueError("give an object's box or its mask, and not both")
+        if any(object_id in ids for ids, _ in self._sessions):
+            self.drop(object_id)
         session = self._new_session()
         if box is not None:
             self._prompt_box(session, box)
@@ -150,11 +167,49 @@ class _Session:
                 session, self._frame, [_ONLY], input_masks=[mask], original_size=self._size
             )
         self.frame_steps += 1
-        self._objects[object_id] = session
-        return self._mask(self._run(session))
+        self._sessions.append(([object_id], session))
+        (started,) = self._masks(self._run(session))
+        return started
 
     def drop(self, object_id: int) -> None:
-        del self._objects[object_id]
+        place = next(n for n, (ids, _) in enumerate(self._sessions) if object_id in ids)
+        ids, session = self._sessions[place]
+        if len(ids) == 1:
+            del self._sessions[place]
+            self._n_grouped -= place < self._n_grouped
+            return
+        others = [n for n, other in enumerate(ids) if other != object_id]
+        for outputs in _outputs_of(session):
+            for name, value in outputs.items():
+                outputs[name] = value[:, others] if _by_column(name) else value[others]
+        self._sessions[place] = [ids[n] for n in others], session
+
+    def _group(self) -> None:
+        """Join what started in the frame that ends into batches."""
+        new = self._sessions[self._n_grouped :]
+        del self._sessions[self._n_grouped :]
+        most = _MOST if type(self._model).__name__ in _BATCHED else 1
+        for first in range(0, len(new), most):
+            ids = [object_id for own, _ in new[first : first + most] for object_id in own]
+            sessions = [session for _, session in new[first : first + most]]
+            self._sessions.append((ids, self._together(sessions)))
+        self._n_grouped = len(self._sessions)
+
+    def _together(self, sessions: Sequence[Any]) -> Any:
+        """One session that remembers the starts of all of these, in the same frame."""
+        import torch
+
+        if len(sessions) == 1:
+            return sessions[0]
+        joined = self._new_session()
+        joined.obj_id_to_idx(_ONLY)
+        joined.cache = type(self._cache)(joined.inference_device, joined.inference_state_device)
+        starts = [next(_outputs_of(session)) for session in sessions]
+        joined.output_dict_per_obj[0]["cond_frame_outputs"][self._frame] = {
+            name: torch.cat([start[name] for start in starts], dim=int(_by_column(name)))
+            for name in starts[0]
+        }
+        return joined
 
     def _new_session(self) -> Any:
         session = self._processor.init_video_session(
@@ -172,13 +227,52 @@ class _Session:
         )
 
     def _run(self, session: Any, *, remember: bool = True) -> Any:
+        """`(1, 1, h, w)` mask of the one object of a session in the current frame."""
         output = self._model(session, frame_idx=self._frame, run_mem_encoder=remember)
-        kept = session.output_dict_per_obj[0]
+        self._forget(session)
+        return output.pred_masks
+
+    def _run_together(self, session: Any) -> Any:
+        """`(B, 1, h, w)` masks of a batch in the current frame, into which they are followed."""
+        import torch
+
+        model, frame = self._model, self._frame
+        with torch.inference_mode():
+            # The encoded picture once more for every object, without a copy.
+            model._prepare_vision_features(self._new_session(), frame, 1)
+            count = len(next(_outputs_of(session))["object_pointer"])
+            seen = {
+                name: [part.expand(-1, count, -1) for part in parts]
+                for name, parts in self._cache.get_vision_features(frame).items()
+            }
+            session.cache.cache_vision_features(frame, seen)
+            found = model._run_single_frame_inference(
+                inference_session=session,
+                frame_idx=frame,
+                obj_idx=0,
+                batch_size=1,  # What is cached is as many already.
+                is_init_cond_frame=False,
+                point_inputs=None,
+                mask_inputs=None,
+                reverse=False,
+            )
+            found = {name: _own(value) for name, value in found.items()}
+            found["maskmem_features"], found["maskmem_pos_enc"] = model._encode_new_memory(
+                seen["vision_feats"][-1],
+                found["high_res_masks"],
+                found["object_score_logits"],
+                is_mask_from_pts=False,
+            )
+        session.store_output(0, frame, output_value=found, is_conditioning_frame=False)
+        self._forget(session)
+        return found["pred_masks"]
+
+    def _forget(self, session: Any) -> None:
+        """Drop what the model will not read again."""
         config = self._model.config
-        for outputs in kept.values():
-            for frame in list(outputs):
-                outputs[frame].pop("high_res_masks", None)
-        tracked = kept["non_cond_frame_outputs"]
+        for outputs in _outputs_of(session):
+            outputs.pop("high_res_masks", None)
+        tracked = session.output_dict_per_obj[0]["non_cond_frame_outputs"]
         for frame in list(tracked):
             age = self._frame - frame
             if age >= config.max_object_pointers_in_encoder:
@@ -186,11 +280,34 @@ class _Session:
             elif age >= config.num_maskmem:
                 for key in ("maskmem_features", "maskmem_pos_enc", "pred_masks"):
                     tracked[frame].pop(key, None)
-        return output.pred_masks
 
-    def _mask(self, low_resolution: Any) -> Mask:
-        masks = self._processor.post_process_masks(
+    def _masks(self, low_resolution: Any) -> list[Mask]:
+        """`(B, 1, h, w)` logits as B masks of the video's size."""
+        (masks,) = self._processor.post_process_masks(
             [low_resolution], original_sizes=[self._size], binarize=True
         )
-        mask: Mask = masks[0][0, 0].cpu().numpy().astype(bool)
-        return mask
+        return list(masks[:, 0].cpu().numpy().astype(bool))
+
+
+def _outputs_of(session: Any) -> Iterator[dict[str, Any]]:
+    """What a session remembers of each frame, the frame it started in first."""
+    for kind in ("cond_frame_outputs", "non_cond_frame_outputs"):
+        yield from session.output_dict_per_obj[0][kind].values()
+
+
+def _by_column(name: str) -> bool:
+    """Whether an output of this name counts its objects along the second axis."""
+    return name.startswith("maskmem")
+
+
+def _own(values: Any) -> Any:
+    """`(B, 1, ...)` of each object's own values.
+
+    Of a batch transformers picks the best mask for every pair of objects, `(B, B, ...)`.
+    """
+    return values if values.shape[1] == 1 else values.diagonal().movedim(-1, 0)[:, None]
+
+
+def _batch_first(module: Any, given: Any, attended: Any) -> Any:
+    """`(1, B, L, C)` to `(B, L, C)`, which transformers' next step takes for any B."""
+    return attended[0] if attended.ndim == 4 else attended

@@ -232,9 +232,10 @@ class TransformersDetector:
         import torch
 
         sizes = [frame.shape[:2] for frame in frames]
-        inputs = self._processor(images=list(frames), return_tensors="pt").to(self._device)
+        # Resized where the model is: on a CPU that takes longer than the network on a GPU.
+        inputs = self._processor(images=list(frames), return_tensors="pt", device=self._device)
         with torch.inference_mode():
-            outputs = self._model(**inputs)
+            outputs = self._model(**inputs.to(self._device))
         results = self._processor.post_process_object_detection(
             outputs, threshold=self._score_threshold, target_sizes=sizes
         )

@@ -85,7 +85,8 @@ class UltralyticsDetector:
             )
         self.sure_score = SURE_SCORES[kind]
         lowest = weak_score(self.sure_score) if score_threshold is None else score_threshold
-        self._options = {"conf": lowest, "device": device, "verbose": False}
+        half = device.startswith("cuda")
+        self._options = {"conf": lowest, "device": device, "half": half, "verbose": False}
         listed = self._model.names
         names = dict(enumerate(listed)) if isinstance(listed, list) else listed
         names = {int(i): str(n) for i, n in names.items()}
@@ -95,7 +96,9 @@ class UltralyticsDetector:
         """Objects of each `(H, W, 3)` uint8 RGB frame, in the detector's order."""
         if not len(frames):
             return []
-        bgr = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
+        import cv2
+
+        bgr = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR) for frame in frames]
         found = []
         for result in self._model.predict(bgr, **self._options):
             boxes = result.boxes

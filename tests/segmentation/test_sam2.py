@@ -87,6 +87,35 @@ def test_objects_do_not_influence_one_another(segmenter: Segmenter, frames: list
     assert len(sizes) > 5, "the masks would show a difference"
 
 
+def test_a_batch_gives_what_each_object_alone_gives(
+    segmenter: Segmenter, frames: list[Pixels]
+) -> None:
+    """Eleven that start together, more than a batch; some are dropped, started anew, come late."""
+    count = 11
+    starts: list[Any] = []
+    for i in range(count):
+        mask = np.zeros((HEIGHT, WIDTH), bool)
+        mask[5 + 3 * i : 40 + 3 * i, 4 + 6 * i : 40 + 6 * i] = True
+        starts.append({"mask": mask} if i % 3 else {"box": BOX + 4 * i})
+    session = segmenter.open(HEIGHT, WIDTH, COUNT)
+    single = [segmenter.open(HEIGHT, WIDTH, COUNT) for _ in range(count)]
+    alive: set[int] = set()
+    for place, pixels in enumerate(frames):
+        together = session.next_frame(pixels)
+        apart = [one.next_frame(pixels) for one in single]
+        assert list(together) == sorted(alive)
+        for i in alive:
+            assert (together[i] != apart[i][i]).mean() < 1e-3, (place, i)
+        added = {0: range(9), 4: [9, 10], 7: [1, 9]}.get(place, ())
+        for i in added:
+            assert np.array_equal(session.add(i, **starts[i]), single[i].add(i, **starts[i]))
+        for i in {2: [0, 5], 6: [10]}.get(place, ()):
+            session.drop(i)
+            single[i].drop(i)
+            alive.remove(i)
+        alive |= set(added)
+
+
 def test_a_box_gives_the_mask_that_starting_from_it_gives(
     segmenter: Segmenter, frames: list[Pixels]
 ) -> None:
