@@ -162,7 +162,7 @@ def _cut(file: Path, name: Path) -> list[str]:
     if len(data) <= PIECE_BYTES:
         return []
     digest = hashlib.sha256(data).hexdigest()
-    pieces = []
+    pieces: list[str] = []
     for first in range(0, len(data), PIECE_BYTES):
         pieces.append(f"{name.name}.{digest[:12]}.{len(pieces):02d}")
         with replacing(name.with_name(pieces[-1])) as temporary:
