@@ -149,12 +149,13 @@ class Looker:
         found: dict[str, list[Said]] = {one.query: [] for one in asked}
         for done, (start, end) in enumerate(parts):
             self._tell(done, len(parts))
-            ranked = self._presence.ranked(start, end)
-            wanted = [o for o in asked if not named[o.query] or named[o.query] & set(ranked)]
             stretch = read_stretch(self._source, self._config.sampling, start, end)
-            if not wanted or stretch is None:
+            if stretch is None:
                 continue
-            for ids in _groups(ranked, self._limit):
+            for ids in _groups(self._presence.ranked(start, end), self._limit):
+                wanted = [o for o in asked if not named[o.query] or named[o.query] & set(ids)]
+                if not wanted:
+                    continue
                 view = self._view(stretch, ids)
                 queries = [one.query for one in wanted]
                 for one, said in zip(wanted, self._asked_in(view, queries), strict=True):
