@@ -238,6 +238,18 @@ def test_candidates_alone_keep_their_numbers_in_a_crowd() -> None:
     assert [look.kind for look in result.looks] == ["whole", "group", "candidates"]
 
 
+@pytest.mark.parametrize("wrong", [3, 77])
+def test_a_number_that_was_not_drawn_wins_no_group(wrong: int) -> None:
+    cats = [at(i, 0, 8, name="cat") for i in range(1, 20)]
+
+    def answer(marked: MarkedFrames) -> str:
+        return said(wrong, 2, 4) if marked.visible_ids <= {20, 21} else said(20, 1, 3)
+
+    dogs = [at(i, 0, 8) for i in (20, 21)]
+    result, _ = asked(answer, *cats, *dogs, classes=("cat", "dog"), passes="auto")
+    assert result.object_ids == (20,) and result.start_seconds == 1
+
+
 def test_more_objects_than_can_be_numbered_meet_in_groups() -> None:
     """120 objects, numbers up to 9: the right one is in the last group, and wins."""
     objects = [at(i, 0, 8) for i in range(1, 121)]

@@ -159,7 +159,8 @@ class Looker:
                 view = self._view(stretch, ids)
                 queries = [one.query for one in wanted]
                 for one, said in zip(wanted, self._asked_in(view, queries), strict=True):
-                    fits = said.names_object and self._fits(said, named[one.query])
+                    meant = set(ids) & (named[one.query] or set(ids))
+                    fits = said.names_object and set(said.answer.object_ids) <= meant
                     self._note(one, "window", view, said, "a moment" if fits else "nothing here")
                     if fits:
                         found[one.query].append(said)
@@ -230,9 +231,9 @@ class Looker:
             for ids in _groups(candidates, self._limit):
                 view = self._view(whole, ids)
                 (said,) = self._asked_in(view, [one.query])
-                if said.names_object and self._tracks.get(said.answer.object_ids[0]):
-                    winners.append(said)
-                self._note(one, "group", view, said, "a candidate" if winners else "none of them")
+                fits = said.names_object and set(said.answer.object_ids) <= set(ids)
+                winners += [said] if fits else []
+                self._note(one, "group", view, said, "a candidate" if fits else "none of them")
             names = list(dict.fromkeys(i for s in winners for i in s.answer.object_ids))
             if len(candidates) <= self._limit or len(names) <= 1 or len(names) >= len(candidates):
                 return (winners[0] if winners else None), view
@@ -292,10 +293,6 @@ class Looker:
     def _asked_in(self, view: View, queries: Sequence[str]) -> list[Said]:
         """Answers about a view, in the video's clock and numbers."""
         return [said.in_video(view) for said in self._ask(view.marked, queries)]
-
-    def _fits(self, said: Said, named: frozenset[int]) -> bool:
-        ids = set(said.answer.object_ids)
-        return bool(ids & (named or set(self._tracks.object_ids)))
 
     def _note(self, one: _Asked, kind: str, view: View, said: Said, outcome: str) -> None:
         shown = view.marked.visible_ids
