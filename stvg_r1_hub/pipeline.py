@@ -334,7 +334,7 @@ class STVGPipeline:
                 nothing is tracked, and the result has a time range but no boxes.
             max_objects: consider only so many objects, the most visible ones.
             passes: 1 looks once, as the paper does; 2 takes every further look that applies, and
-                `"auto"` those that are known to pay: at crowds, unsure answers and long videos.
+                `"auto"` asks long videos by window, and looks once at others.
             max_windows: the most windows of a long video that are asked, with passes other than
                 1; None asks all.
             progress: called as `progress(stage, done, total)` with the stages `"decode/track"`,

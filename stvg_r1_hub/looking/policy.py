@@ -32,10 +32,6 @@ from stvg_r1_hub.video import VideoSource
 
 PASSES = (1, 2, "auto")
 Passes = int | str
-CROWD = 6
-"""Objects with a number from which on a look at the candidates alone is taken by `"auto"`."""
-UNSURE = 0.6
-"""Confidence below which an answer is looked at again by `"auto"`."""
 DISAGREED = 0.5
 """What is left of a confidence when two looks disagree."""
 CHECKED = 6
@@ -208,14 +204,12 @@ class Looker:
 
     def _look_at_candidates(self, one: _Asked, whole: Stretch) -> None:
         """Only objects that may be meant keep their numbers; in groups, where they are many."""
+        if not self._always:
+            return
         ranked = self._presence.ranked(0.0, self._duration)
         named = self._named(one.query)
         candidates = [i for i in ranked if not named or i in named]
-        crowd = len(ranked) > CROWD
         if not candidates or (len(candidates) == len(ranked) and len(ranked) <= self._limit):
-            return
-        sure = one.best.confidence is None or one.best.confidence >= UNSURE
-        if not (self._always or crowd or not sure):
             return
         winner, view = self._tournament(one, whole, candidates)
         if winner is not None and winner.answer.object_ids != one.best.answer.object_ids:
