@@ -4,11 +4,12 @@ answer.json    everything that was found, for programs
 answer.mp4     the video with the answer drawn on it
 answer.png     key frames
 timeline.png   when each object is seen
-boxes.csv      a line a frame
+boxes.csv      a line a box
+mot.txt        the same for tools of MOTChallenge
+coco.json      the same for tools of COCO
 tracks.json    all objects; `tracker="tracks.json"` takes them instead of tracking anew
 """
 
-import csv
 import sys
 from pathlib import Path
 
@@ -25,10 +26,9 @@ def main(folder: str = "outputs/export") -> None:
     result.save_video(out / "answer.mp4")
     result.keyframes(out / "answer.png")
     result.plot(out / "timeline.png")
-    with (out / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["frame", "seconds", "left", "top", "right", "bottom"])
-        rows.writerows([box.frame_index, box.time_seconds, *box.xyxy] for box in result.boxes)
+    result.to_csv(out / "boxes.csv")
+    result.to_mot(out / "mot.txt")
+    result.to_coco(out / "coco.json")
     save_tracks(result.tracks, out / "tracks.json")
 
     again = STVGPipeline.from_pretrained("tiny", tracker=out / "tracks.json")

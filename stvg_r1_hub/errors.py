@@ -58,12 +58,12 @@ class Cancelled(STVGError):
     """Raised by a progress callback to stop the running work."""
 
 
-def require_package(module: str, extra: str) -> ModuleType:
+def require_package(module: str, extra: str | None = None) -> ModuleType:
     """Import an optional package, or say which pip command adds it.
 
     Args:
         module: name to import, such as `"ultralytics"`.
-        extra: extra of this package that installs it, such as `"yolo"`.
+        extra: extra of this package that installs it, such as `"yolo"`; None where no extra does.
 
     Raises:
         MissingPackageError: the package is not installed.
@@ -71,9 +71,9 @@ def require_package(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        wanted = module if extra is None else f"'stvg-r1-hub[{extra}]'"
         raise MissingPackageError(
-            f"The package '{module}' is not installed; add it with: "
-            f"pip install 'stvg-r1-hub[{extra}]'"
+            f"The package '{module}' is not installed; add it with: pip install {wanted}"
         ) from error
 
 

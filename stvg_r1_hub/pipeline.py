@@ -49,6 +49,7 @@ class STVGPipeline:
         tracker: finds the objects.
         vlm: answers the prompt.
         warnings: what was noticed while loading, one sentence each.
+        device: where the models run, as torch names it; empty for parts put together by hand.
     """
 
     def __init__(
@@ -81,6 +82,13 @@ class STVGPipeline:
         self._segmenter = segmenter
         self._mask_maker: MaskMaker | None = None
         self._bundle = bundle
+        self.device = ""
+
+    def __repr__(self) -> str:
+        model = type(self.vlm).__name__ if self._bundle is None else self._bundle.name
+        parts = {"model": model, "tracker": self.tracker.name, "device": self.device}
+        known = ", ".join(f"{part}={value!r}" for part, value in parts.items() if value)
+        return f"STVGPipeline({known})"
 
     def replace(
         self,
@@ -206,7 +214,7 @@ class STVGPipeline:
                 messages.append(hub.ABOUT_BUNDLED)
             else:
                 vlm = load()
-        return cls(
+        pipeline = cls(
             config,
             tracker,
             vlm,
@@ -214,6 +222,8 @@ class STVGPipeline:
             bundle=bundle if own else None,
             warnings=[*messages, *filter(None, [choice])],
         )
+        pipeline.device = device
+        return pipeline
 
     def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None) -> None:
         """Write the model, its detector, its settings and a model card into a folder.

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub import exports
+from stvg_r1_hub.errors import ConfigError, VideoError
 from stvg_r1_hub.geometry import ranges_text, union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.structures import (
@@ -26,6 +27,14 @@ from stvg_r1_hub.structures import (
 )
 from stvg_r1_hub.video import VideoInput, VideoSource, opened, write_video
 from stvg_r1_hub.visual import overlay, pictures
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
+    import supervision
+    from matplotlib.figure import Figure
+
+_SHOWN_FRAMES = 4
+"""Key frames in a notebook, where every output is kept in the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +114,13 @@ class GroundingResult:
     def __repr__(self) -> str:
         if self.tube is None:
             return f"GroundingResult({self.query!r}, not found: {' '.join(self.warnings)})"
+        return f"GroundingResult({self.query!r}, {self._in_words()})"
+
+    def _in_words(self) -> str:
+        if self.tube is None:
+            return "not found"
         ids = ", ".join(map(str, self.object_ids))
-        return (
-            f"GroundingResult({self.query!r}, object {ids}, "
-            f"{ranges_text(self.ranges)}, {len(self.boxes)} boxes)"
-        )
+        return f"object {ids}, {ranges_text(self.ranges)}, {len(self.boxes)} boxes"
 
     def at_least(self, confidence: float) -> GroundingResult:
         """The same where the model was so sure, else one that is not found and says why.
@@ -191,6 +202,42 @@ class GroundingResult:
         """
         return write_json(self.to_dict(), path)
 
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The boxes as CSV with a header, also written to a file when a path is given.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        return write_text(exports.csv_text(self.boxes, self._known_tracks()), path)
+
+    def to_mot(self, path: str | Path | None = None) -> str:
+        """The boxes as MOTChallenge text, whose frames and pixels count from 1; as `to_csv`."""
+        return write_text(exports.mot_text(self.boxes, self._known_tracks()), path)
+
+    def to_coco(self, path: str | Path | None = None) -> str:
+        """The boxes, and masks where there are, as the JSON of COCO; as `to_csv`."""
+        return write_text(exports.coco_text(self.boxes, self._known_tracks(), self.info), path)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The boxes as a table, a row a box: frame, seconds, object, class, score and sides.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        return exports.data_frame(self.boxes, self._known_tracks())
+
+    def to_supervision(self) -> dict[int, supervision.Detections]:
+        """Frame index -> `supervision.Detections`, for every frame with a box.
+
+        Raises:
+            MissingPackageError: supervision is not installed.
+        """
+        return exports.supervision_detections(self.boxes, self._known_tracks())
+
+    def _known_tracks(self) -> Tracks:
+        assert self.tracks is not None
+        return self.tracks
+
     def save_video(self, path: str | Path, *, progress: Progress | None = None) -> None:
         """Write the video with the answer drawn: real timing, sound kept, `.mp4` or `.gif`.
 
@@ -233,15 +280,51 @@ class GroundingResult:
             write_png(strip, path)
         return strip
 
-    def plot(self, path: str | Path) -> None:
-        """Write a `.png` timeline: one bar an object, the answered range shaded.
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """The timeline as a matplotlib figure: one bar an object, the answered range shaded.
+
+        Args:
+            path: a `.png` to write as well.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        path = check_output(path, PICTURE_SUFFIXES)
+        if path is not None:
+            path = check_output(path, PICTURE_SUFFIXES)
         assert self.tracks is not None
-        pictures.timeline_plot(path, self.tracks, self.tube, title=self.query)
+        return pictures.timeline_plot(self.tracks, self.tube, title=self.query, path=path)
+
+    def show(self) -> None:
+        """Show the answer: as HTML in a notebook, else the key frames in a picture viewer."""
+        import sys
+
+        if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+            sys.modules["IPython"].display.display(self)
+        else:
+            from PIL import Image
+
+            Image.fromarray(self.keyframes()).show(title=self.query)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; a video that is gone leaves its frames out and says so."""
+        from stvg_r1_hub.visual.notebook import answer_html
+
+        drawn, warnings = [], list(self.warnings)
+        try:
+            with opened(self.video) as source:
+                chosen = pictures.keyframe_indices(source.info, self.tube, _SHOWN_FRAMES)
+                for frame in source.stream(chosen):
+                    drawn.append(pictures.tile_of(frame, self.tube, self._class_names()))
+        except VideoError as error:
+            warnings.append(f"The key frames are left out: {error}")
+        return answer_html(
+            self.query,
+            self._in_words(),
+            pictures=drawn,
+            tracks=self.tracks,
+            tube=self.tube,
+            warnings=warnings,
+        )
 
     def _class_names(self) -> dict[int, str]:
         tracks = self.tracks.tracks if self.tracks else ()
@@ -283,7 +366,17 @@ def write_json(values: Any, path: str | Path | None = None) -> str:
     Raises:
         OutputError: the file cannot be written.
     """
-    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_text(
+        json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", path
+    )
+
+
+def write_text(text: str, path: str | Path | None = None) -> str:
+    """The text, also written whole or not at all to a path.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     if path is not None:
         with replacing(check_output(path)) as temporary:
             temporary.write_text(text, encoding="utf-8")

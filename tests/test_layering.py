@@ -28,6 +28,7 @@ STAGES: dict[str, set[str]] = {
     "tube": set(),
     "confidence": set(),
     "visual": set(),
+    "exports": set(),
     "hub": set(),
     "track_selection": set(),
     "smaller_sample": set(),
@@ -38,14 +39,23 @@ STAGES: dict[str, set[str]] = {
 # The rooms that put stages together, each with what it may import besides the base.
 ASSEMBLING: dict[str, set[str]] = {
     "reading": {"video", "tracking"},
-    "result": {"video", "visual"},
+    "result": {"video", "visual", "exports"},
     "looking": {"video", "marking", "track_selection", "confidence"},
     "clip": {
         *{"looking", "result", "video", "prompting", "tube", "confidence", "smaller_sample"},
         "vlm",
     },
     "pipeline": {*STAGES, "reading", "looking", "result", "clip"}
-    - {"answer", "tube", "confidence", "smaller_sample", "visual", "examples", "sprites"},
+    - {
+        "answer",
+        "tube",
+        "confidence",
+        "smaller_sample",
+        "visual",
+        "exports",
+        "examples",
+        "sprites",
+    },
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},
         *{"visual", "progress_bars", "sprites", "vlm"},

@@ -145,6 +145,13 @@ def test_answer_becomes_boxes_of_every_native_frame(clip: Path) -> None:
     assert tracker.queries == ["the dog jumping"]
 
 
+def test_a_pipeline_says_what_it_is() -> None:
+    pipeline, _, _ = make_pipeline()
+    assert repr(pipeline) == "STVGPipeline(model='WatchedVLM', tracker='fixed')"
+    pipeline.device = "cpu"
+    assert repr(pipeline).endswith("tracker='fixed', device='cpu')")
+
+
 def test_model_sees_numbers_and_the_query(clip: Path) -> None:
     pipeline, _, vlm = make_pipeline()
     pipeline("the dog jumping", clip)

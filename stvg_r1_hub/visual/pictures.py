@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.structures import Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.overlay import draw_objects
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TILE_HEIGHT = 240
 MAX_ROWS = 24
@@ -65,7 +68,7 @@ def keyframe_strip(
     Returns:
         `(H, W, 3)` uint8 RGB.
     """
-    tiles = [_tile(frame, tube, class_names) for frame in frames]
+    tiles = [tile_of(frame, tube, class_names) for frame in frames]
     gap, size = 10, 20
     row_width = sum(tile.shape[1] for tile in tiles) + gap * (len(tiles) + 1)
     header = drawing.line_height(size) * 2 + 14
@@ -95,7 +98,8 @@ def answer_line(tube: Tube | None) -> tuple[str, drawing.Color]:
     return f"{noun} {ids}   {times}", drawing.object_color(tube.object_ids[0])
 
 
-def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> Pixels:
+def tile_of(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> Pixels:
+    """A frame with the answer drawn and its time below, framed inside the answered range."""
     import cv2
 
     height, width = frame.pixels.shape[:2]
@@ -127,27 +131,31 @@ def _tile(frame: TimedFrame, tube: Tube | None, class_names: dict[int, str]) -> 
     return tile
 
 
-def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title: str) -> None:
-    """Save a PNG with one row per object: when it is visible, and the answered range shaded.
+def timeline_plot(
+    tracks: Tracks, tube: Tube | None, *, title: str, path: str | Path | None = None
+) -> Figure:
+    """A figure with one row per object: when it is visible, and the answered range shaded.
 
     A video with many objects shows the answered and the longest ones.
 
     Args:
-        path: file to write; it appears whole or not at all.
         tracks: the objects of the video.
         tube: the answer, or None.
         title: written above, such as the query.
+        path: a PNG to write as well; it appears whole or not at all.
+
+    Returns:
+        A matplotlib figure that a notebook shows once, with or without pyplot.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from stvg_r1_hub.visual.figure import ShownFigure
 
     answered = tube.object_ids if tube else ()
     rows = timeline_rows(tracks, answered)
-    figure = Figure(figsize=(9, 1.5 + 0.32 * max(1, len(rows))), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    height = 1.5 + 0.32 * max(1, len(rows))
+    figure = ShownFigure(figsize=(9, height), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     for position, track in enumerate(rows):
         _draw_row(axes, position, track, tracks.frame_times, track.object_id in answered)
@@ -174,29 +182,35 @@ def timeline_plot(path: str | Path, tracks: Tracks, tube: Tube | None, *, title:
     axes.set_title(
         f"{heading}\n{answer_line(tube)[0]}{more}", loc="left", fontsize=10, parse_math=False
     )
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    if path is not None:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png")
+    return figure
 
 
-def timeline_rows(tracks: Tracks, answered: tuple[int, ...]) -> list[Track]:
+def timeline_rows(tracks: Tracks, answered: tuple[int, ...], most: int = MAX_ROWS) -> list[Track]:
     """The tracks that a timeline shows, by ID: the answered and the longest ones."""
     order = sorted(
         tracks.tracks, key=lambda t: (t.object_id not in answered, -len(t.frame_indices))
     )
-    return sorted(order[:MAX_ROWS], key=lambda t: t.object_id)
+    return sorted(order[:most], key=lambda t: t.object_id)
 
 
-def _draw_row(axes: Any, position: int, track: Track, times: Any, answered: bool) -> None:
-    """Bars from the first to the last frame of every stretch without a gap."""
+def stretches(track: Track, times: Any) -> list[tuple[float, float]]:
+    """Start and length in seconds of every stretch in which a track has no gap."""
     indices = track.frame_indices
     breaks = np.flatnonzero(np.diff(indices) > 1) + 1
     ends = np.append(times[1:], 2 * times[-1] - times[-2] if len(times) > 1 else times[-1] + 1)
-    stretches = [
-        (times[part[0]], ends[part[-1]] - times[part[0]]) for part in np.split(indices, breaks)
+    return [
+        (float(times[part[0]]), float(ends[part[-1]] - times[part[0]]))
+        for part in np.split(indices, breaks)
     ]
+
+
+def _draw_row(axes: Any, position: int, track: Track, times: Any, answered: bool) -> None:
     color = _rgb(drawing.object_color(track.object_id))
     axes.broken_barh(
-        stretches,
+        stretches(track, times),
         (position - 0.3, 0.6),
         facecolors=color,
         alpha=1.0 if answered else 0.45,

@@ -166,18 +166,19 @@ def test_timeline_is_a_png_of_every_object(tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / "timeline.png"
-    pictures.timeline_plot(path, tracks(1, 2, 3), tube(), title="a dog")
+    pictures.timeline_plot(tracks(1, 2, 3), tube(), title="a dog", path=path)
     few = np.asarray(Image.open(path).convert("RGB"))
     assert few.shape[1] == 1080
-    pictures.timeline_plot(path, tracks(*range(1, 60)), None, title=r"a $\frac$ & more_than^that")
+    title = r"a $\frac$ & more_than^that"
+    pictures.timeline_plot(tracks(*range(1, 60)), None, title=title, path=path)
     many = np.asarray(Image.open(path).convert("RGB"))
     assert few.shape[0] < many.shape[0] < 1500
-    pictures.timeline_plot(path, tracks(), None, title="nothing")
+    pictures.timeline_plot(tracks(), None, title="nothing", path=path)
     assert [p.name for p in tmp_path.iterdir()] == ["timeline.png"]
 
 
 def test_timeline_into_a_missing_folder_and_below_a_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "plot.png"
-    pictures.timeline_plot(path, tracks(1), None, title="x")
+    pictures.timeline_plot(tracks(1), None, title="x", path=path)
     with pytest.raises(OutputError, match="Cannot"):
-        pictures.timeline_plot(path / "plot.png", tracks(1), None, title="x")
+        pictures.timeline_plot(tracks(1), None, title="x", path=path / "plot.png")
