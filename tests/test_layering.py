@@ -62,8 +62,7 @@ ASSEMBLING: dict[str, set[str]] = {
     },
     "web": {
         *{"pipeline", "result", "visual", "video", "hub", "tracking", "segmentation", "examples"},
-        "vlm",
-        "prompting",
+        *{"vlm", "prompting", "clip", "tube"},
     },
     "cli": {
         *{"pipeline", "result", "reading", "hub", "tracking", "segmentation", "video", "vlm"},

@@ -49,6 +49,11 @@ def object_color(object_id: int) -> Color:
     return red, green, blue
 
 
+def css_color(object_id: int) -> str:
+    """The same colour for style sheets."""
+    return "rgb({},{},{})".format(*object_color(object_id))
+
+
 def text_size(width: int, height: int) -> int:
     """Pixel height of text on a `width` x `height` frame: readable at 240p, modest at 4K."""
     return max(11, round(0.028 * min(width, height)))

@@ -90,7 +90,15 @@ def launch(
     # Inside gradio's own folder, so that results are served from where they are written.
     results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"
     at_once = 4 if on_zerogpu else 1
-    page = Page(Grounder(registry, limits, results, at_once=at_once, most_waiting=QUEUE_SIZE))
+    grounder = Grounder(
+        registry,
+        limits,
+        results,
+        at_once=at_once,
+        most_waiting=QUEUE_SIZE,
+        one_by_one=not on_zerogpu,  # There, each call encodes the video anew.
+    )
+    page = Page(grounder)
     add_endpoints(page, fetch=mcp)
     if on_zerogpu:
         for name in registry.names:

@@ -37,6 +37,10 @@ SMALL_MODEL = (
     "somebody does beyond that needs the paper's model."
 )
 """What its visitors must know of `ABOUT_BUNDLED`."""
+HISTORY = (
+    '<section id="stvg-history" class="stvg-history" hidden><h2>Asked in this browser</h2>'
+    "<ul></ul></section>"
+)
 AS_TRAINED, USUAL = "as the model was trained", "as usual"
 FLOW = base64.b64encode((Path(__file__).parent / "flow.webp").read_bytes()).decode("ascii")
 HOW = (
@@ -130,7 +134,8 @@ class Layout:
             elem_id="stvg-query",
         )
         with gr.Row():
-            self.find = gr.Button("Find it", variant="primary", elem_id="stvg-find")
+            self.find = gr.Button("Find it", variant="primary", scale=2, elem_id="stvg-find")
+            self.track = gr.Button("Only number the objects", elem_id="stvg-track")
             self.stop = gr.Button("Stop", visible=False, elem_id="stvg-stop")
         if examples := bundled_examples():
             self.examples = gr.Examples(
@@ -141,6 +146,7 @@ class Layout:
                 elem_id="stvg-examples",
                 api_visibility="private",
             )
+        gr.HTML(HISTORY, elem_classes="stvg-slot")
         with gr.Accordion("Settings", open=False, elem_id="stvg-settings"):
             self._settings()
 
@@ -151,7 +157,8 @@ class Layout:
         label = {name: TRACKER_LABELS.get(name, name) for name in missing}
         models = [(MODEL_LABELS.get(name, name), name) for name in names]
         self.model = gr.Dropdown(models, value=names[0], label="Model")
-        here = [(label[name], name) for name, why in missing.items() if not why]
+        self.trackers_here = {name for name, why in missing.items() if not why}
+        here = [(label[name], name) for name in missing if name in self.trackers_here]
         self.tracker = gr.Dropdown(
             here, value="auto", label="What finds the objects", elem_id="stvg-tracker"
         )
@@ -187,16 +194,25 @@ class Layout:
         small = self.registry.names[0] == BUNDLED
         caution = markup.caution(SMALL_MODEL) if small else ""
         self.status = gr.HTML(HOW.format(caution), elem_id="stvg-status", elem_classes="stvg-slot")
-        self.answers = gr.State([], time_to_live=self.limits.keep_seconds)
+        keep = self.limits.keep_seconds
+        self.seen = gr.State(None, time_to_live=keep)
+        self.answers = gr.State([], time_to_live=keep)
+        # Used by the page's script, so they are in the page and not to be seen.
+        self.pick = gr.Button("pick", elem_id="stvg-pick", elem_classes="stvg-unseen")
+        self.picked = gr.Textbox(label="picked", elem_classes="stvg-unseen")
+        self.visit = gr.Textbox(label="visit", elem_id="stvg-visit", elem_classes="stvg-unseen")
         with gr.Column(visible=False, elem_id="stvg-answer") as self.panel:
+            self.shared = gr.HTML(elem_id="stvg-shared", elem_classes="stvg-slot")
             self.picker = gr.Radio([], label="Descriptions", visible=False, elem_id="stvg-picker")
             self.card = gr.HTML(elem_id="stvg-card", elem_classes="stvg-slot")
+            self.again = gr.Button("", visible=False, elem_id="stvg-again")
             self.view = gr.Radio(
                 [ANSWER, SEEN], value=ANSWER, show_label=False, container=False, elem_id="stvg-view"
             )
             self.shown = gr.Video(show_label=False, autoplay=True, elem_id="stvg-video")
             self.timeline = gr.HTML(elem_id="stvg-timeline", elem_classes="stvg-slot")
             self.keyframes = gr.HTML(elem_id="stvg-keyframes", elem_classes="stvg-slot")
+            self.objects = gr.HTML(elem_id="stvg-objects", elem_classes="stvg-slot")
             with gr.Accordion("Why: the model's reasoning", open=True):
                 self.reasoning = gr.HTML(elem_id="stvg-reasoning", elem_classes="stvg-slot")
             with gr.Accordion("Every box as a table", open=False):
@@ -207,6 +223,9 @@ class Layout:
                 self.get_video = gr.DownloadButton("Video (mp4)", size="sm")
                 self.get_json = gr.DownloadButton("Answer (JSON)", size="sm", elem_id="stvg-json")
                 self.get_masks = gr.DownloadButton("Masks (PNG)", size="sm", visible=False)
+                self.get_sample = gr.DownloadButton(
+                    "Training sample (zip)", size="sm", visible=False, elem_id="stvg-sample"
+                )
 
     @property
     def settings(self) -> list[Any]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from stvg_r1_hub.geometry import ranges_text
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import Range, Track, Tracks, VideoInfo
-from stvg_r1_hub.visual.drawing import object_color
+from stvg_r1_hub.structures import Range, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.visual.drawing import css_color
 from stvg_r1_hub.visual.pictures import timeline_rows
 from stvg_r1_hub.web.reach import Absent
 
@@ -99,8 +99,21 @@ def short_answer(result: GroundingResult) -> str:
     return f"{result.query}: {ranges_text(result.ranges)}"
 
 
+def waiting_card(query: str) -> str:
+    """In place of an answer that is still to come."""
+    return (
+        f'<section class="stvg-card" data-found="soon"><p class="stvg-query">{escape(query)}</p>'
+        '<p class="stvg-when">The objects are here, the answer is being made</p></section>'
+    )
+
+
 def answer_card(
-    result: GroundingResult, notes: Sequence[str] = (), *, elsewhere: Sequence[str] = ()
+    result: GroundingResult,
+    notes: Sequence[str] = (),
+    *,
+    elsewhere: Sequence[str] = (),
+    asks: Sequence[str] = (),
+    by_hand: str = "",
 ) -> str:
     """The answer in large letters, what it is about, and what should be known of it.
 
@@ -108,28 +121,39 @@ def answer_card(
         result: of one description.
         notes: sentences to add to its warnings.
         elsewhere: warnings that are shown already.
+        asks: descriptions to offer where nothing was found.
+        by_hand: what a visitor has corrected.
     """
     sentences = [*notes, *(warning for warning in result.warnings if warning not in elsewhere)]
     query = f'<p class="stvg-query">{escape(result.query)}</p>'
     if not result.found or result.start_seconds is None or result.end_seconds is None:
+        offers = "".join(
+            f'<button type="button" class="stvg-ask" data-ask="{escape(text)}">{escape(text)}'
+            "</button>"
+            for text in asks
+        )
+        offers = f'<p class="stvg-asks">What can be asked here: {offers}</p>' if offers else ""
         return (
             f'<section class="stvg-card" data-found="false">{query}'
             '<p class="stvg-when">Not found in this video</p>'
-            f"{note('Nothing is drawn; below is the video with the number of every object.')}"
-            f"{remarks(sentences)}</section>"
+            f"{remarks(sentences)}{offers}</section>"
         )
-    start, end = result.start_seconds, result.end_seconds
+    start, end = result.ranges[0]  # The moment that the video plays first, again and again.
     frames = len({box.frame_index for box in result.boxes})
     long = sum(b - a for a, b in result.ranges)
     sure = "" if result.confidence is None else f", confidence {result.confidence:.2f}"
+    back = (
+        '<button type="button" class="stvg-ask" data-pick="0">Back to the model\'s answer</button>'
+    )
     return (
-        f'<section class="stvg-card" data-found="true" data-start="{start}" data-end="{end}">'
+        f'<section class="stvg-card" data-found="true" data-start="{start}" data-end="{end}" '
+        f'data-object="{result.object_ids[0] if result.object_ids else 0}">'
         f"{query}"
         f"{_moments(result.ranges)}"
         f'<p class="stvg-who">{"".join(_chip(result, i) for i in result.object_ids)}'
         f"<span>{long:.2f} s long, a box in {frames} frames{sure}</span></p>"
-        f"{_play_buttons(result.ranges)}{_others(result)}"
-        f"{remarks(sentences)}</section>"
+        f"{_play_buttons(result.ranges)} {back if by_hand else ''}{_others(result)}"
+        f"{remarks([by_hand, *sentences] if by_hand else sentences)}</section>"
     )
 
 
@@ -163,7 +187,7 @@ def _chip(result: GroundingResult, object_id: int) -> str:
     track = result.tracks.get(object_id) if result.tracks else None
     name = track.class_name if track else ""
     return (
-        f'<span class="stvg-chip" style="--object:{_css(object_id)}"><i></i>'
+        f'<span class="stvg-chip" style="--object:{css_color(object_id)}"><i></i>'
         f"number {object_id}{', ' + escape(name) if name else ''}</span>"
     )
 
@@ -174,26 +198,26 @@ def remarks(sentences: Sequence[str]) -> str:
     return f'<ul class="stvg-notes">{items}</ul>' if items else ""
 
 
-def timeline(result: GroundingResult, info: VideoInfo) -> str:
+def timeline(tracks: Tracks, tube: Tube | None, info: VideoInfo) -> str:
     """All tracks as bars over the time axis, with the answered range; a click plays from there."""
     duration = info.duration_seconds
-    tracks = result.tracks
-    rows = timeline_rows(tracks, result.object_ids) if tracks else []
-    lanes = "".join(_lane(track, tracks, duration, result.object_ids) for track in rows if tracks)
-    hidden = len(tracks) - len(rows) if tracks else 0
-    more = f"<p>{hidden} more objects are not shown.</p>" if hidden else ""
-    color = _css(result.object_ids[0]) if result.object_ids else "currentColor"
-    span = "".join(
-        f'<div class="stvg-span" style="left:{100 * start / duration:.3f}%;'
-        f'width:{100 * (end - start) / duration:.3f}%;--object:{color}"></div>'
-        for start, end in result.ranges
-    )
-    heading = "<h3>When each object is seen</h3>"
+    heading = "<h2>When each object is seen</h2>"
+    answered = tube.object_ids if tube else ()
+    rows = timeline_rows(tracks, answered)
     if not rows:
         return (
             f'<section class="stvg-timeline" data-duration="{duration}">{heading}'
             "<p>No object was found in this video.</p></section>"
         )
+    lanes = "".join(_lane(track, tracks, duration, answered) for track in rows)
+    hidden = len(tracks) - len(rows)
+    more = f"<p>{hidden} more objects are not shown.</p>" if hidden else ""
+    color = css_color(answered[0]) if answered else "currentColor"
+    span = "".join(
+        f'<div class="stvg-span" style="left:{100 * start / duration:.3f}%;'
+        f'width:{100 * (end - start) / duration:.3f}%;--object:{color}"></div>'
+        for start, end in (tube.ranges if tube else ())
+    )
     return (
         f'<section class="stvg-timeline" data-duration="{duration}" aria-label="Timeline">'
         f'{heading}<div class="stvg-lanes">{lanes}'
@@ -216,8 +240,9 @@ def _lane(track: Track, tracks: Tracks, duration: float, answered: tuple[int, ..
     mark = " stvg-answered" if track.object_id in answered else ""
     label = escape(f"{track.object_id} {track.class_name}".strip())
     return (
-        f'<div class="stvg-lane{mark}" style="--object:{_css(track.object_id)}">'
-        f'<span title="{label}">{label}</span><div>{"".join(bars)}</div></div>'
+        f'<div class="stvg-lane{mark}" style="--object:{css_color(track.object_id)}">'
+        f'<button type="button" data-pick="{track.object_id}" title="Make {label} the answer">'
+        f"{label}</button><div>{''.join(bars)}</div></div>"
     )
 
 
@@ -242,7 +267,7 @@ def keyframes(frames: Sequence[Keyframe]) -> str:
         cells.append(
             f'<button type="button" class="stvg-frame" data-inside="{str(frame.inside).lower()}" '
             f'data-seek="{frame.time_seconds}" '
-            f'aria-label="Play from {frame.time_seconds:.1f} seconds, {state}">'
+            f'aria-label="{frame.time_seconds:.1f} s, {state}: play from here">'
             f'<img alt="" src="data:image/jpeg;base64,{picture}">'
             f"<span>{frame.time_seconds:.1f} s</span></button>"
         )
@@ -260,10 +285,6 @@ def reasoning(result: GroundingResult) -> str:
         '<details class="stvg-note"><summary>Its whole answer, letter by letter</summary>'
         f"<code>{escape(result.raw_text)}</code><p>Time spent: {escape(seconds)}</p></details>"
     )
-
-
-def _css(object_id: int) -> str:
-    return "rgb({},{},{})".format(*object_color(object_id))
 
 
 def _one_line(text: str) -> str:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import gradio as gr
 
 from stvg_r1_hub.errors import STVGError
-from stvg_r1_hub.web import markup
-from stvg_r1_hub.web.grounding import Answered, Grounder
+from stvg_r1_hub.web import markup, visits
+from stvg_r1_hub.web.answers import TRACKS, Answered, Seen
+from stvg_r1_hub.web.correcting import correct
+from stvg_r1_hub.web.grounding import Grounder
 from stvg_r1_hub.web.jobs import in_background
 from stvg_r1_hub.web.layout import ANSWER, SEEN, Layout
 from stvg_r1_hub.web.limits import check_video, split_queries
 from stvg_r1_hub.web.models import Settings
+from stvg_r1_hub.web.next_step import NextStep, next_step
 
 _LOG = logging.getLogger(__name__)
+REMEMBER = "(visit, text) => window.stvgRemember(visit, text)"
+Shown = dict[Any, Any]
+"""New values of some widgets."""
 CRASHED = (
     "Something went wrong on our side and has been written to the log. Try again, or try another "
     "video."
@@ -60,30 +68,69 @@ class Page(Layout):
             self._events()
 
     def _events(self) -> None:
-        self.video.change(
-            self._look, self.video, self.facts, api_visibility="private", show_progress="hidden"
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        self.video.change(self._look, self.video, self.facts, **quiet)
+        ask = [self.video, self.text, *self.settings]
+        asked: dict[str, Any] = {
+            "inputs": ask,
+            "outputs": [self.facts, *self._running, *self._whole],
+            "concurrency_limit": None,  # Visitors wait in the grounder's line, and are told so.
+            "trigger_mode": "once",
+            **quiet,
+        }
+        running = gr.on([self.find.click, self.text.submit], self._ask, **asked)
+        tracking = self.track.click(self._only_track, **asked)
+        for event in (running, tracking):
+            # The address, and the list of what was asked, are the browser's own business.
+            event.then(None, [self.visit, self.text], None, js=REMEMBER)
+        choice = [self.answers, self.picker, self.view]
+        self.picker.input(self._pick, choice, self._one, **quiet)
+        self.view.input(self._show_video, [self.seen, *choice], self.shown, **quiet)
+        self.pick.click(
+            self._correct,
+            [self.picked, self.seen, self.answers, self.picker, self.text],
+            [self.status, self.answers, self.picker, self.view, *self._one],
+            concurrency_limit=1,
+            js="(unused, ...others) => [window.stvgPicked, ...others]",
+            **quiet,
         )
-        running = gr.on(
-            [self.find.click, self.text.submit],
-            self._ask,
-            [self.video, self.text, *self.settings],
-            [
-                self.status,
-                self.find,
-                self.stop,
-                self.panel,
-                self.answers,
-                self.picker,
-                self.view,
-                self.facts,
-            ],
-            concurrency_limit=None,  # Visitors wait in the grounder's line, and are told so.
-            show_progress="hidden",
-            trigger_mode="once",
+        self.again.click(
+            self._prepare_again,
+            [self.answers, self.picker, self.text, self.tracker],
+            [self.text, self.tracker],
+            **quiet,
+        ).then(None, None, None, js="() => document.querySelector('#stvg-find').click()")
+        self.stop.click(
+            self._stopped,
+            None,
+            [*self._running, self.panel],
+            cancels=[running, tracking],
+            queue=False,
+            api_visibility="private",
+        ).then(
+            # Again, since progress that was on its way may have come last.
+            self._stopped,
+            None,
+            [*self._running, self.panel],
+            queue=False,
             api_visibility="private",
         )
-        shown = [
-            self.status,
+        self.blocks.load(
+            self._restore,
+            self.visit,
+            [self.video, self.text, self.status, *self._whole],
+            js="() => new URLSearchParams(location.search).get('visit') || ''",
+            **quiet,
+        )
+
+    @property
+    def _running(self) -> list[Any]:
+        return [self.status, self.find, self.track, self.stop]
+
+    @property
+    def _one(self) -> list[Any]:
+        """What shows one answer."""
+        return [
             self.card,
             self.shown,
             self.timeline,
@@ -93,24 +140,23 @@ class Page(Layout):
             self.get_video,
             self.get_json,
             self.get_masks,
+            self.get_sample,
+            self.again,
         ]
-        choice = [self.answers, self.picker, self.view]
-        for event in (running.success, self.picker.input):
-            event(self._show, choice, shown, api_visibility="private", show_progress="hidden")
-        self.view.input(
-            self._show_video, choice, self.shown, api_visibility="private", show_progress="hidden"
-        )
-        stopped = [self.status, self.find, self.stop]
-        self.stop.click(
-            self._stopped, None, stopped, cancels=[running], queue=False, api_visibility="private"
-        ).then(
-            # Again, since progress that was on its way may have come last.
-            self._stopped,
-            None,
-            stopped,
-            queue=False,
-            api_visibility="private",
-        )
+
+    @property
+    def _whole(self) -> list[Any]:
+        """What shows all that was found in a video."""
+        found = [self.panel, self.visit, self.seen, self.answers, self.picker, self.view]
+        return [*found, self.shared, self.objects, *self._one]
+
+    def _idle(self, status: Any) -> Shown:
+        return {
+            self.status: status,
+            self.find: gr.Button(interactive=True),
+            self.track: gr.Button(interactive=True),
+            self.stop: gr.Button(visible=False),
+        }
 
     def _look(self, video: str | None) -> str:
         """What is known of an upload, said before anything is asked."""
@@ -121,96 +167,225 @@ class Page(Layout):
         except STVGError as error:
             return markup.problem(str(error))
 
+    def _only_track(
+        self, video: str | None, text: str | None, *choices: Any
+    ) -> Generator[Shown, None, None]:
+        """The objects alone."""
+        yield from self._work(video, "", [], choices)
+
     def _ask(
         self, video: str | None, text: str | None, *choices: Any
-    ) -> Generator[tuple[Any, ...], None, None]:
-        """Progress, then the answers; what goes wrong is a sentence."""
-        skip = gr.skip()
-        busy = gr.Button(interactive=False), gr.Button(visible=True)
-        idle = gr.Button(interactive=True), gr.Button(visible=False)
-        hidden = gr.Column(visible=False)
+    ) -> Generator[Shown, None, None]:
+        """Progress, the objects, and one answer after the other; what goes wrong is a sentence."""
+        try:
+            queries = None if video is None else split_queries(text, self.grounder.limits)
+        except STVGError as error:
+            yield {**self._idle(markup.problem(str(error))), self.panel: gr.Column(visible=False)}
+            return
+        yield from self._work(video, text or "", queries or [], choices)
+
+    def _work(
+        self, video: str | None, text: str, queries: list[str], choices: Sequence[Any]
+    ) -> Generator[Shown, None, None]:
+        hidden = {self.panel: gr.Column(visible=False), self.visit: ""}
         try:
             check_video(video, self.grounder.limits)
         except STVGError as error:
             # Beside the upload, where it may stand already: one error, one place.
-            yield "", *idle, hidden, [], skip, skip, markup.problem(str(error))
+            yield {**self._idle(""), **hidden, self.facts: markup.problem(str(error))}
             return
-        yield markup.progress("start", 0, None), *busy, hidden, [], skip, ANSWER, skip
+        yield {
+            self.status: markup.progress("start", 0, None),
+            self.find: gr.Button(interactive=False),
+            self.track: gr.Button(interactive=False),
+            self.stop: gr.Button(visible=True),
+            **hidden,
+        }
         try:
-            queries = split_queries(text, self.grounder.limits)
-            settings = settings_of(*choices)
-            steps = in_background(
-                lambda progress: self.grounder.ground(video, queries, settings, progress)
-            )
-            answers = yield from self._report(steps)
+            visit = yield from self._report(video, text, queries, settings_of(*choices))
         except STVGError as error:
-            yield markup.problem(str(error)), *idle, hidden, [], skip, skip, skip
-            return
+            yield {**self._idle(markup.problem(str(error))), **hidden}
         except Exception:
             _LOG.exception("A question failed.")
-            yield markup.problem(CRASHED), *idle, hidden, [], skip, skip, skip
-            return
-        names = [f"{i}. {answer.summary}" for i, answer in enumerate(answers, start=1)]
-        picker = gr.Radio(choices=names, value=names[0], visible=len(names) > 1)
-        # The panel is still empty: on a slow line this is read until `_show` has filled it.
-        message = markup.progress("show", 0, None)
-        yield message, *idle, gr.Column(visible=True), answers, picker, skip, skip
+            yield {**self._idle(markup.problem(CRASHED)), **hidden}
+        else:
+            visits.save(visit)
+            yield {**self._idle(""), self.visit: visit.token}
 
-    @staticmethod
     def _report(
-        steps: Generator[Any, None, list[Answered]],
-    ) -> Generator[tuple[Any, ...], None, list[Answered]]:
-        """Every step as HTML for the status line, the other outputs left alone."""
+        self, video: str | None, text: str, queries: list[str], settings: Settings
+    ) -> Generator[Shown, None, visits.Visit]:
+        """Every step for the status line, and what is found as soon as it is."""
+        made: SimpleQueue[Seen | Answered] = SimpleQueue()
+        ground = self.grounder.ground
+        steps = in_background(lambda p: ground(video, queries, settings, p, made.put))
+        seen: Seen | None = None
+        # One list for this question: a correction meanwhile changes it in place.
+        answers: list[Answered] = []
+        running = True
         try:
-            while True:
+            while running:
                 try:
                     step = next(steps)
-                except StopIteration as end:
-                    return list(end.value)
-                html = markup.progress(step.stage, step.done, step.total)
-                yield html, *[gr.skip()] * 7
+                    yield {self.status: markup.progress(step.stage, step.done, step.total)}
+                except StopIteration:
+                    running = False
+                while not made.empty():
+                    new = made.get()
+                    if isinstance(new, Seen):
+                        seen = new
+                        yield self._objects_shown(seen, answers, queries)
+                    else:
+                        answers.append(new)
+                        yield self._answer_shown(answers)
         finally:
             steps.close()
+        assert seen is not None
+        return visits.Visit(text, seen, answers)
 
-    @staticmethod
-    def _stopped() -> tuple[Any, ...]:
-        return (
-            markup.note("Stopped. Nothing was kept."),
-            gr.Button(interactive=True),
-            gr.Button(visible=False),
-        )
+    def _objects_shown(self, seen: Seen, answers: list[Answered], queries: list[str]) -> Shown:
+        """The panel with the objects, and no answer yet."""
+        return {
+            self.panel: gr.Column(visible=True),
+            self.seen: seen,
+            self.answers: answers,
+            self.picker: gr.Radio(choices=[], value=None, visible=False),
+            self.view: gr.Radio(value=SEEN, visible=False),
+            self.shared: seen.remarks,
+            self.objects: seen.objects,
+            self.card: markup.waiting_card(queries[0]) if queries else "",
+            self.shown: str(seen.marked),
+            self.timeline: seen.timeline,
+            **dict.fromkeys([self.keyframes, self.reasoning], ""),
+            self.table: [],
+            self.get_video: _download(seen.marked),
+            self.get_json: _download(seen.folder / TRACKS),
+            self.get_masks: _download(None),
+            self.get_sample: _download(None),
+            self.again: gr.Button(visible=False),
+        }
 
-    @staticmethod
-    def _chosen(answers: list[Answered], picked: str | None) -> Answered | None:
-        if not answers:
+    def _answer_shown(self, answers: list[Answered]) -> Shown:
+        """One more to choose from; the first is shown."""
+        shown: Shown = {self.answers: answers, self.picker: _picker(answers)}
+        if len(answers) == 1:
+            shown |= {
+                self.picker: _picker(answers, 1),
+                self.view: gr.Radio(value=ANSWER, visible=True),
+            }
+            shown |= self._values(answers[0])
+        return shown
+
+    def _stopped(self) -> Shown:
+        stopped = self._idle(markup.note("Stopped. Nothing was kept."))
+        return {**stopped, self.panel: gr.Column(visible=False)}
+
+    def _correct(
+        self, pick: str, seen: Seen | None, answers: list[Answered], picked: int | None, text: str
+    ) -> Shown:
+        """Make the object that was clicked on the answer; 0 takes the model's answer again."""
+        answer = _chosen(answers, picked)
+        if seen is None or not re.fullmatch(r"\d{1,6}", pick or "", re.ASCII):
+            return {self.status: gr.skip()}
+        if answer is None:
+            sentence = "Ask for something first, and wait for the answer: then it can be corrected."
+            return {self.status: markup.note(sentence)}
+        object_id = int(pick)
+        if [object_id] == answer.values["object_ids"]:
+            return {self.status: ""}
+        try:
+            original = answer.before or answer
+            if object_id in (0, *original.values["object_ids"]):  # type: ignore[misc]
+                new = original
+            else:
+                new = correct(seen, answer, object_id)
+        except STVGError as error:
+            return {self.status: markup.problem(str(error))}
+        answers[answer.number - 1] = new
+        visits.save(visits.Visit(text, seen, answers))
+        return {
+            self.status: "",
+            self.answers: answers,
+            self.picker: _picker(answers, answer.number),
+            self.view: gr.Radio(value=ANSWER, visible=True),
+            **self._values(new),
+        }
+
+    def _restore(self, token: str | None) -> Shown:
+        """What an address asks for; a link whose files are gone says so."""
+        if not token:
+            return {self.visit: ""}
+        visit = visits.load(self.grounder.folder, token)
+        if visit is None:
+            gone = "What this link showed is deleted by now, or the link is not whole: ask again."
+            return {self.visit: "", self.status: markup.problem(gone)}
+        queries = [str(answer.values["query"]) for answer in visit.answers]
+        shown = self._objects_shown(visit.seen, visit.answers, queries)
+        if visit.answers:
+            shown |= self._answer_shown(visit.answers[:1]) | {
+                self.answers: visit.answers,
+                self.picker: _picker(visit.answers, 1),
+            }
+        question = {self.video: str(visit.seen.video), self.text: visit.text, self.status: ""}
+        return {**question, self.visit: token, **shown}
+
+    def _prepare_again(
+        self, answers: list[Answered], picked: int | None, text: str, tracker: str
+    ) -> tuple[str, str]:
+        """What the button below an answer that was not found asks instead."""
+        answer = _chosen(answers, picked)
+        step = None if answer is None else self._next_step(answer)
+        return (text, tracker) if step is None else (step.text or text, step.tracker or tracker)
+
+    def _next_step(self, answer: Answered) -> NextStep | None:
+        if answer.values["found"]:
             return None
-        number = int(picked.split(".")[0]) if picked else 1
-        return answers[min(max(1, number), len(answers)) - 1]
-
-    def _show(self, answers: list[Answered], picked: str | None, view: str) -> tuple[Any, ...]:
-        """One answer on all widgets."""
-        answer = self._chosen(answers, picked)
-        if answer is None:
-            return (gr.skip(),) * 10
-        return (
-            answer.shared,
-            answer.card,
-            self._show_video(answers, picked, view),
-            answer.timeline,
-            answer.keyframes,
-            answer.reasoning,
-            answer.rows,
-            _download(answer.overlay),
-            str(answer.json),
-            _download(answer.masks),
+        return next_step(
+            str(answer.values["query"]), str(answer.values["tracker"]), self.trackers_here
         )
 
-    def _show_video(self, answers: list[Answered], picked: str | None, view: str) -> Any:
-        answer = self._chosen(answers, picked)
-        if answer is None:
+    def _pick(self, answers: list[Answered], picked: int | None, view: str) -> Shown:
+        answer = _chosen(answers, picked)
+        return {self.card: gr.skip()} if answer is None else self._values(answer, view)
+
+    def _values(self, answer: Answered, view: str = ANSWER) -> Shown:
+        """One answer on all widgets."""
+        step = self._next_step(answer)
+        return {
+            self.card: answer.card,
+            self.shown: str(answer.marked if view == SEEN else answer.overlay or answer.marked),
+            self.timeline: answer.timeline,
+            self.keyframes: answer.keyframes,
+            self.reasoning: answer.reasoning,
+            self.table: answer.rows,
+            self.get_video: _download(answer.overlay),
+            self.get_json: _download(answer.json),
+            self.get_masks: _download(answer.masks),
+            self.get_sample: _download(answer.sample),
+            self.again: gr.Button(step.label if step else "", visible=step is not None),
+        }
+
+    def _show_video(
+        self, seen: Seen | None, answers: list[Answered], picked: int | None, view: str
+    ) -> Any:
+        answer = _chosen(answers, picked)
+        if seen is None:
             return gr.skip()
-        path = answer.marked if view == SEEN else answer.overlay or answer.marked
-        return str(path)
+        overlay = None if answer is None or view == SEEN else answer.overlay
+        return str(overlay or seen.marked)
+
+
+def _chosen(answers: list[Answered], picked: int | None) -> Answered | None:
+    if not answers:
+        return None
+    return answers[min(max(1, picked or 1), len(answers)) - 1]
+
+
+def _picker(answers: list[Answered], picked: int | None = None) -> gr.Radio:
+    """The answers to choose from; without a choice, what the visitor looks at stays."""
+    choices = [(f"{answer.number}. {answer.summary}", answer.number) for answer in answers]
+    more: dict[str, Any] = {} if picked is None else {"value": picked}
+    return gr.Radio(choices=choices, visible=len(choices) > 1, **more)
 
 
 def _download(path: Path | None) -> gr.DownloadButton:

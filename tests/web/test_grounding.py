@@ -18,7 +18,8 @@ from stvg_r1_hub.examples import FOLDER, bundled_examples
 from stvg_r1_hub.geometry import encode_mask
 from stvg_r1_hub.sprites.clips import clip_scene
 from stvg_r1_hub.video import open_video
-from stvg_r1_hub.web import grounding, markup
+from stvg_r1_hub.web import grounding
+from stvg_r1_hub.web.answers import Seen, _write_masks
 from stvg_r1_hub.web.grounding import Grounder, _example_questions, sweep
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import Settings
@@ -37,11 +38,14 @@ def grounder(registry, tmp_path):
 
 @pytest.mark.slow
 def test_everything_that_is_shown(grounder, demo):
-    stages = []
+    stages, made = [], []
     queries = [demo.query, "the frog"]
     answers = grounder.ground(
-        demo.clip, queries, Settings("tiny"), lambda *step: stages.append(step)
+        demo.clip, queries, Settings("tiny"), lambda *step: stages.append(step), made.append
     )
+    # The objects come first, then one answer after the other.
+    assert isinstance(made[0], Seen) and made[1:] == answers
+    assert made[0].objects.count('class="stvg-object"') >= 3 and made[0].asks
     assert [a.values["query"] for a in answers] == queries
     first = answers[0]
     assert first.values["found"] and len(first.rows) == len(first.values["boxes"])
@@ -53,7 +57,7 @@ def test_everything_that_is_shown(grounder, demo):
     assert answers[0].overlay != answers[1].overlay
     # What is known of both alike is said once, and the JSON of each says all.
     (tracker,) = [w for w in first.values["warnings"] if w.startswith("Tracker:")]
-    assert first.shared == answers[1].shared and markup.escape(tracker) in first.shared
+    assert "Tracker:" in made[0].remarks
     assert "Tracker:" not in first.card and tracker in answers[1].values["warnings"]
 
 
@@ -62,10 +66,16 @@ def test_the_example_is_answered_once(grounder, demo, monkeypatch):
     ask = Settings("tiny")
     first = grounder.ground(demo.clip, [demo.query], ask, silent)
     monkeypatch.setattr(grounding, "_ask", lambda *unused: pytest.fail("asked again"))
-    assert grounder.ground(demo.clip, [demo.query], ask, silent) is first
-    first[0].overlay.unlink()  # Deleted after its time: then it is made again.
+    (again,) = grounder.ground(demo.clip, [demo.query], ask, silent)
+    # In a folder of its own: what one visitor corrects is nobody else's.
+    assert again.card == first[0].card and again.json.parent != first[0].json.parent
+    assert again.files_exist()
     monkeypatch.undo()
-    assert grounder.ground(demo.clip, [demo.query], ask, silent) is not first
+    for known in grounder._examples.values():
+        known.answers[0].overlay.unlink()  # Deleted after its time: then it is made again.
+    stages = []
+    grounder.ground(demo.clip, [demo.query], ask, lambda *step: stages.append(step[0]))
+    assert "answer" in stages
 
 
 @pytest.mark.slow
@@ -102,7 +112,7 @@ def test_masks_as_pictures(tmp_path):
     boxes = [replace(box, mask=encode_mask(inside)) for box in answer.boxes[::2]]
     answer = replace(answer, tube=replace(answer.tube, boxes=(*boxes, *answer.boxes[1::2])))
     path = tmp_path / "masks.zip"
-    grounding._write_masks(path, answer)
+    _write_masks(path, answer)
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         picture = imageio.imread(archive.read("frame-000020.png"), extension=".png")

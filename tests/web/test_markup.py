@@ -43,8 +43,10 @@ def test_everything_from_outside_is_escaped():
     evil = result(query=EVIL, answer=answer, raw_text=EVIL, warnings=(EVIL,), tracks=tracks)
     pages = [
         markup.answer_card(evil, [EVIL]),
-        markup.answer_card(replace(evil, tube=None)),
-        markup.timeline(evil, INFO),
+        markup.answer_card(replace(evil, tube=None), asks=[EVIL]),
+        markup.answer_card(evil, by_hand=EVIL),
+        markup.waiting_card(EVIL),
+        markup.timeline(tracks, evil.tube, INFO),
         markup.reasoning(evil),
         markup.problem(EVIL),
         markup.note(EVIL),
@@ -72,7 +74,7 @@ def test_several_moments_and_other_objects():
     assert "1.50 s long" in card and "confidence 0.75" in card and "1.00 to 2.00 s" in card
     assert card.count("data-seek") == 2 and "Play 1.00 to 1.50 s" in card
     assert "It might also be" in card and "number 2" in card
-    assert markup.timeline(answer, INFO).count("stvg-span") == 2
+    assert markup.timeline(answer.tracks, tube, INFO).count("stvg-span") == 2
 
 
 def test_card_of_no_answer_is_no_error():
@@ -82,7 +84,7 @@ def test_card_of_no_answer_is_no_error():
 
 
 def test_timeline_places():
-    html = markup.timeline(result(), INFO)
+    html = markup.timeline(result().tracks, TUBE, INFO)
     bars = re.findall(r'<i style="left:([\d.]+)%;width:([\d.]+)%">', html)
     assert [(float(a), float(b)) for a, b in bars] == [(0, 25), (50, 50), (12.5, 5)]
     assert "left:50.000%;width:25.000%" in html  # The answered range.
@@ -91,13 +93,13 @@ def test_timeline_places():
 
 def test_timeline_of_a_crowd_says_what_it_leaves_out():
     tracks = Tracks(64, 48, TIMES, tuple(track(i, [1, 2]) for i in range(1, 61)))
-    html = markup.timeline(result(tracks=tracks, tube=replace(TUBE, object_ids=(60,))), INFO)
+    html = markup.timeline(tracks, replace(TUBE, object_ids=(60,)), INFO)
     assert html.count('class="stvg-lane') == MAX_ROWS + 1  # and the box around them
     assert "60 dog" in html and f"{60 - MAX_ROWS} more objects" in html
 
 
 def test_timeline_without_objects():
-    html = markup.timeline(result(tracks=Tracks(64, 48, TIMES, ()), tube=None), INFO)
+    html = markup.timeline(Tracks(64, 48, TIMES, ()), None, INFO)
     assert "No object was found" in html
 
 

@@ -1,0 +1,130 @@
+"""A visitor's click instead of the model's answer: from what was tracked, without any model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stvg_r1_hub.clip import Clip
+from stvg_r1_hub.config import CONFIG_NAME
+from stvg_r1_hub.errors import STVGError, VideoError
+from stvg_r1_hub.result import GroundingResult
+from stvg_r1_hub.structures import Answer, Range, Track, Tracks
+from stvg_r1_hub.tracking import load_tracks
+from stvg_r1_hub.tube import build_tube
+from stvg_r1_hub.video import open_video
+from stvg_r1_hub.vlm.resizing import model_frames
+from stvg_r1_hub.web.answers import FRAMES, SAMPLED, TRACKS, Answered, Seen, show
+
+GONE = "What was found in this video has been deleted by now; upload it and ask again."
+
+
+def keep_sample(clip: Clip, folder: Path) -> None:
+    """Keep what a training sample needs besides the answer: the frames as the model sees them."""
+    import cv2
+
+    frames = clip.marked.frames
+    pixels = model_frames(frames)
+    tall = pixels.reshape(-1, *pixels.shape[2:])[..., ::-1]
+    cv2.imwrite(str(folder / FRAMES), np.ascontiguousarray(tall))
+    sampled = {"sample_fps": frames.sample_fps, "n_frames": len(frames)}
+    (folder / SAMPLED).write_text(json.dumps(sampled), encoding="utf-8")
+    clip.config.save(folder)
+
+
+def correct(seen: Seen, answer: Answered, object_id: int) -> Answered:
+    """The answer with another object, in the same time range where that object is seen in it.
+
+    Args:
+        seen: what was found in the video.
+        answer: the one to correct.
+        object_id: number of the right object.
+
+    Raises:
+        STVGError: there is no such object, or the files are gone.
+    """
+    original = answer.before or answer
+    if not (seen.folder / TRACKS).is_file() or not seen.video.is_file():
+        raise VideoError(GONE)
+    tracks = load_tracks(seen.folder / TRACKS)
+    track = tracks.get(object_id)
+    if track is None:
+        known = ", ".join(map(str, sorted(tracks.object_ids)))
+        raise STVGError(f"There is no object {object_id} in this video; there is {known}.")
+    values: dict[str, Any] = original.values
+    with open_video(seen.video) as source:
+        duration = source.info.duration_seconds
+        ranges, why = _ranges(values, track, tracks, duration)
+        answered = Answer((object_id,), ranges[0][0], ranges[-1][1], ranges=ranges)
+        tube = build_tube(answered, tracks, duration_seconds=duration)
+        result = GroundingResult(
+            query=str(values["query"]),
+            tube=tube,
+            raw_text="",
+            timings={},
+            warnings=tube.warnings,
+            model=str(values["model"]),
+            info=source.info,
+            tracks=tracks,
+            video=source,
+            notes=tuple(map(str, values["notes"])),
+        )
+        before = ", ".join(map(str, values["object_ids"])) or "nothing"
+        said = f"Corrected by hand: object {object_id} instead of {before}, {why}."
+        made = show(result, source, seen, answer.number, by_hand=said)
+    sample = seen.folder / f"training-sample-{answer.number}-object-{object_id}.zip"
+    write_sample(sample, seen, made, duration)
+    return replace(made, before=original, sample=sample if sample.is_file() else None)
+
+
+def _ranges(
+    values: dict[str, Any], track: Track, tracks: Tracks, duration: float
+) -> tuple[tuple[Range, ...], str]:
+    """The answered moments where the object is seen in them, else all the time that it is seen."""
+    times = np.append(tracks.frame_times, duration)
+    seen = tracks.frame_times[track.frame_indices]
+    ranges = tuple((float(start), float(end)) for start, end in values["ranges"])
+    if any(((seen >= start) & (seen < end)).any() for start, end in ranges):
+        return ranges, "in the answered time"
+    first, last = track.frame_indices[[0, -1]]
+    return ((float(times[first]), float(times[last + 1])),), "as long as it is seen"
+
+
+def write_sample(path: Path, seen: Seen, made: Answered, duration_seconds: float) -> None:
+    """A prepared folder with one sample, as `train.data.samples` reads it, in a zip file.
+
+    Nothing is written when the sampled frames are gone.
+    """
+    if not (seen.folder / SAMPLED).is_file():
+        return
+    values, name = made.values, f"000000-{path.stem}"
+    boxes = {
+        str(frame): [left, top, right, bottom]
+        for frame, _, _, left, top, right, bottom in made.rows
+    }
+    record = {
+        "folder": name,
+        "sample_id": f"{seen.folder.name[:8]}-{path.stem}",
+        "query": values["query"],
+        "mirrored_query": values["query"],  # No mirrored frames are kept, so it is never asked.
+        "object_ids": values["object_ids"],
+        "start_seconds": values["start_seconds"],
+        "end_seconds": values["end_seconds"],
+        "boxes": boxes,
+        "duration_seconds": duration_seconds,
+        **json.loads((seen.folder / SAMPLED).read_text(encoding="utf-8")),
+    }
+    about = {"dataset": "corrections made on the page", "version": 1}
+    video = f"videos/{name}"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("prepare.json", json.dumps(about))
+        archive.write(seen.folder / CONFIG_NAME, CONFIG_NAME)
+        archive.writestr("samples.jsonl", json.dumps(record) + "\n")
+        archive.write(seen.folder / FRAMES, f"{video}/{FRAMES}")
+        archive.write(seen.folder / TRACKS, f"{video}/{TRACKS}")
+        archive.writestr(f"{video}/record.json", json.dumps({"samples": [record], "set_aside": []}))

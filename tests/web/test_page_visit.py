@@ -1,0 +1,151 @@
+"""A visit in a real browser: objects before answers, corrections, links, and what axe finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.browser import Browser
+from tests.web.conftest import Demo
+
+pytestmark = pytest.mark.slow
+SOURCE = "document.querySelector('#stvg-video video')?.currentSrc ?? ''"
+PLACE_OF = """(() => {
+  const {times, boxes} = JSON.parse(document.querySelector('[data-boxes]').dataset.boxes);
+  const video = document.querySelector('#stvg-video video');
+  video.pause();
+  video.scrollIntoView();
+  const apart = (i) => Math.abs(times[i] - video.currentTime);
+  const nearest = times.reduce((best, _, i) => (apart(i) < apart(best) ? i : best), 0);
+  const frame = video.getBoundingClientRect();
+  const scale = Math.min(frame.width / video.videoWidth, frame.height / video.videoHeight);
+  const box = boxes['%d'][nearest];
+  const width = video.videoWidth * scale, height = video.videoHeight * scale;
+  return [
+    frame.left + (frame.width - width) / 2 + (box[0] + box[2]) / 2000 * width,
+    frame.top + (frame.height - height) / 2 + (box[1] + box[3]) / 2000 * height,
+  ];
+})()"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    window = Browser(tmp_path_factory.mktemp("profile"))
+    yield window
+    window.close()
+
+
+def asked(browser: Browser, page: str, demo: Demo, text: str, **look: Any) -> None:
+    browser.open(page, **look)
+    browser.upload(demo.clip)
+    browser.ask(text)
+    browser.wait(lambda: "visit=" in browser.driver.current_url, "the end of the question")
+
+
+def answered_number(browser: Browser) -> int:
+    return int(browser.one("#stvg-card [data-object]").get_attribute("data-object"))
+
+
+def test_objects_come_before_the_answers(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask("the frog\nthe sheep")
+    # In one look, since the answer may come between two.
+    first = "({card: document.querySelector('#stvg-card [data-found]')?.dataset.found,"
+    first += "objects: document.querySelectorAll('.stvg-object').length})"
+    seen = browser.wait(
+        lambda: (now := browser.script(first)) and now["objects"] and now, "the objects"
+    )
+    assert seen["objects"] >= 3 and seen["card"] in ("soon", "true")
+    browser.wait_for_answer("the frog")
+    browser.wait(
+        lambda: len(browser.driver.find_elements("css selector", "#stvg-picker label")) == 2,
+        "the second answer",
+    )
+
+
+def test_a_click_corrects_and_another_takes_it_back(
+    browser: Browser, page: str, demo: Demo
+) -> None:
+    asked(browser, page, demo, demo.query)
+    said = answered_number(browser)
+    others = [number for number in (1, 2, 3) if number != said]
+    browser.click(f".stvg-object[data-pick='{others[0]}']")
+    browser.wait(lambda: answered_number(browser) == others[0], "the correction from the list")
+    browser.wait(lambda: f"object-{others[0]}" in browser.script(SOURCE), "its video")
+    assert "Corrected by hand" in browser.text("#stvg-card")
+    assert browser.one("#stvg-sample").is_displayed()
+    browser.click(f".stvg-lane [data-pick='{others[1]}']")
+    browser.wait(lambda: answered_number(browser) == others[1], "the one from the timeline")
+    browser.driver.refresh()
+    browser.wait(lambda: answered_number(browser) == others[1], "it after a reload")
+    browser.click("#stvg-card [data-pick='0']")
+    browser.wait(lambda: answered_number(browser) == said, "the model's answer")
+    browser.wait(
+        lambda: not browser.driver.find_elements("css selector", "#stvg-sample"), "no sample of it"
+    )
+    browser.wait(lambda: "answer-1.mp4" in browser.script(SOURCE), "the model's video")
+    browser.wait(
+        lambda: browser.script("document.querySelector('#stvg-video video').readyState") >= 2,
+        "a picture to click on",
+    )
+    x, y = browser.script(PLACE_OF % others[0])
+    browser.script(
+        f"document.elementFromPoint({x}, {y}).dispatchEvent("
+        f"new MouseEvent('click', {{bubbles: true, clientX: {x}, clientY: {y}}}))"
+    )
+    browser.wait(lambda: answered_number(browser) == others[0], "the one from the picture")
+
+
+def test_a_link_brings_everything_back(browser: Browser, page: str, demo: Demo) -> None:
+    asked(browser, page, demo, f"{demo.query}\na penguin spins")
+    link, when = browser.driver.current_url, browser.text("#stvg-card .stvg-when")
+    asked(browser, page, demo, "the frog")
+    assert "a penguin spins" in browser.text("#stvg-history")
+    browser.driver.get(link)
+    browser.wait_for_answer(demo.query)
+    assert browser.text("#stvg-card .stvg-when") == when
+    typed = "document.querySelector('#stvg-query textarea').value"
+    assert browser.script(typed) == f"{demo.query}\na penguin spins"
+    browser.wait(lambda: "frames a second" in browser.text("#stvg-facts"), "the video")
+    # What was not found offers what can be asked.
+    browser.click("#stvg-picker label:nth-child(2) input")
+    assert browser.wait_for_answer("a penguin spins") == "Not found in this video"
+    assert browser.text("#stvg-again")
+    offered = browser.text(".stvg-ask")
+    browser.click(".stvg-ask")
+    assert offered and browser.script(typed) == offered
+    browser.driver.get(f"{page}?visit={'0' * 32}")
+    browser.wait(lambda: "deleted by now" in browser.text("#stvg-status"), "what became of it")
+
+
+def test_objects_alone(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.click("#stvg-track")
+    browser.wait(lambda: "visit=" in browser.driver.current_url, "the end")
+    assert browser.text("#stvg-objects") and not browser.text("#stvg-card")
+    assert "what-the-model-saw" in browser.script(SOURCE)
+    browser.click(".stvg-object")  # Nothing was asked that could be corrected.
+    browser.wait(lambda: "Ask for something first" in browser.text("#stvg-status"), "why not")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(browser: Browser, page: str, demo: Demo, dark: bool) -> None:
+    """Where `AXE_CORE` names the file axe.min.js, as `npm pack axe-core` brings it."""
+    script = os.environ.get("AXE_CORE")
+    if not script:
+        pytest.skip("AXE_CORE does not name axe.min.js")
+    asked(browser, page, demo, f"{demo.query}\na penguin spins", dark=dark)
+    browser.click("#stvg-settings button")
+    browser.driver.execute_script(Path(script).read_text(encoding="utf-8"))
+    found = browser.driver.execute_async_script(
+        "const done = arguments[0];"
+        "axe.run(document).then(({violations}) => done(violations.map("
+        "(v) => [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 200))])));"
+    )
+    assert not [one for one in found if one[0] in ("serious", "critical")]
