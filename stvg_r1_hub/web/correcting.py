@@ -88,7 +88,7 @@ def _ranges(
     """The answered moments where the object is seen in them, else all the time that it is seen."""
     times = np.append(tracks.frame_times, duration)
     seen = tracks.frame_times[track.frame_indices]
-    ranges = tuple((float(start), float(end)) for start, end in values["ranges"])
+    ranges = tuple((span["start_seconds"], span["end_seconds"]) for span in values["ranges"])
     if any(((seen >= start) & (seen < end)).any() for start, end in ranges):
         return ranges, "in the answered time"
     first, last = track.frame_indices[[0, -1]]
