@@ -90,7 +90,9 @@ class Browser:
 
     def wait_for_answer(self, text: str) -> str:
         """The large letters of the card, once it is about this description."""
-        self.wait(lambda: text in self.text("#stvg-card .stvg-query"), f"the answer to {text!r}")
+        card = "#stvg-card [data-found]:not([data-found='soon']) .stvg-query"
+        self.wait(lambda: text in self.text(card), f"the answer to {text!r}")
+        self.wait(lambda: self.one("#stvg-find").is_enabled(), "the end of the question")
         return self.text("#stvg-card .stvg-when")
 
     def one(self, css: str) -> Any:

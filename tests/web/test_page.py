@@ -49,7 +49,10 @@ def test_upload_ask_watch(browser: Browser, page: str, demo: Demo) -> None:
     start, end = seconds_in(browser.wait_for_answer(demo.query))
     assert demo.overlap(start, end) > 0.5
     browser.wait(lambda: not browser.text("#stvg-status"), "an end of the progress")
-    video = browser.wait(lambda: browser.script(PLAYING), "a video that plays")
+    video = browser.wait(
+        lambda: (now := browser.script(PLAYING)) and "answer-1" in now["src"] and now,
+        "a video that plays",
+    )
     # It begins at the moment that was found, and it moves.
     assert video["time"] >= start - 0.1
     browser.wait(lambda: browser.script(PLAYING)["time"] > video["time"], "the video to move")
