@@ -108,6 +108,32 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True)
+class ConfidenceMap:
+    """How often an answer is right whose tokens were so sure, as a logistic curve.
+
+    A model that reasons before it answers has decided by then: the number in its answer is all but
+    certain, and how sure it was shows in the whole text.
+    """
+
+    intercept: float
+    slope: float
+    """Of the mean natural logarithm of the likeliest token's probability, over the whole text."""
+    source: str = ""
+    """The command and the clips that it was fitted on."""
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.intercept) and math.isfinite(self.slope) and self.slope >= 0,
+            "the confidence needs a finite intercept and a slope of at least 0, got "
+            f"{self.intercept} and {self.slope}",
+        )
+
+    def probability(self, mean_log_probability: float) -> float:
+        """0..1."""
+        return 1 / (1 + math.exp(-self.intercept - self.slope * max(mean_log_probability, -20.0)))
+
+
+@dataclass(frozen=True)
 class TrackingConfig:
     """Detection and association, independent of what the language model samples."""
 
@@ -164,6 +190,8 @@ class STVGConfig:
     `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    confidence: ConfidenceMap | None = None
+    """None takes the probability of the object's number where the answer names it."""
 
     def __post_init__(self) -> None:
         allowed = ("transformers-4.50", "installed", "timestamps")
@@ -196,7 +224,10 @@ class STVGConfig:
             "marker": MarkerStyle,
             "generation": GenerationSettings,
             "tracking": TrackingConfig,
+            "confidence": ConfidenceMap,
         }
+        if values.get("confidence") is None:
+            values.pop("confidence", None)
         for name, section in sections.items():
             if name in values:
                 values[name] = _from_fields(section, values[name], name)

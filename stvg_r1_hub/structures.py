@@ -364,7 +364,7 @@ class Generated(str):
     """
 
     id_probabilities: Mapping[int, float]
-    """Probability of each object number, 0..1 and 1 together, where the text names its first."""
+    """Probability of each object number that the text names it first, at most 1 together."""
     id_ranges: Mapping[int, Range]
     """When it would be for other objects, where the model says so."""
 

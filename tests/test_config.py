@@ -1,9 +1,11 @@
 import json
+import math
 
 import pytest
 
 from stvg_r1_hub.config import (
     CONFIG_NAME,
+    ConfidenceMap,
     GenerationSettings,
     MarkerStyle,
     SamplingConfig,
@@ -80,3 +82,15 @@ def test_unreadable_file(tmp_path, text):
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match="Cannot read"):
         STVGConfig.load(tmp_path)
+
+
+def test_how_sure_an_answer_is_follows_a_curve(tmp_path):
+    config = STVGConfig(confidence=ConfidenceMap(4.0, 10.0, "a command"))
+    config.save(tmp_path)
+    assert STVGConfig.load(tmp_path) == config
+    assert config.confidence.probability(-0.4) == pytest.approx(0.5)
+    assert 0 <= config.confidence.probability(-math.inf) < 1e-6
+    assert STVGConfig.from_dict({"confidence": None}) == STVGConfig()
+    for bad in ({"intercept": math.nan, "slope": 1.0}, {"intercept": 1.0, "slope": -1.0}):
+        with pytest.raises(ConfigError, match="slope of at least 0"):
+            STVGConfig.from_dict({"confidence": bad})

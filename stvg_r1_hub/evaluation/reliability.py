@@ -24,6 +24,8 @@ class Calibration:
     """Expected calibration error: mean distance of confidence and share right, by samples."""
     bins: tuple[tuple[float, float, int, float, float], ...]
     """Lower and upper bound, samples, mean confidence and share right of each bin with samples."""
+    auroc: float | None
+    """How often a right answer is surer than a wrong one, 0.5 by chance; None without both."""
 
 
 def is_right(line: Line, task: str) -> bool:
@@ -50,7 +52,9 @@ def calibration_of(lines: Sequence[Line], task: str) -> Calibration | None:
         if (inside := places == i).any()
     ]  # fmt: skip
     error = sum(n * abs(stated - share) for _, _, n, stated, share in bins) / len(told)
-    return Calibration(error, tuple(bins))
+    gap = confidence[right][:, None] - confidence[~right]
+    auroc = float(((gap > 0) + (gap == 0) / 2).mean()) if gap.size else None
+    return Calibration(error, tuple(bins), auroc)
 
 
 def abstention_of(lines: Sequence[Line]) -> dict[str, int]:

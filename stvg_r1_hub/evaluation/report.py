@@ -207,6 +207,7 @@ def _calibration(
     ]
     return {
         "error": _percent(found.error),
+        "auroc": "none of both" if found.auroc is None else f"{found.auroc:.2f}",
         "columns": ["confidence", "n", "mean confidence", "right"],
         "rows": rows,
         "plot": draw_calibration(found.bins, folder),

@@ -14,9 +14,14 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from stvg_r1_hub.config import ConfidenceMap
 from stvg_r1_hub.errors import first_line
 from stvg_r1_hub.structures import Generated, Progress
-from stvg_r1_hub.vlm.number_probabilities import number_probabilities, written_number
+from stvg_r1_hub.vlm.number_probabilities import (
+    made_as_sure,
+    number_probabilities,
+    written_number,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +57,7 @@ class Decoder:
         max_new_tokens: int,
         progress: Progress | None,
         object_ids: Collection[int] = (),
-        temperature: float = 1.0,
+        confidence: ConfidenceMap | None = None,
     ) -> list[str]:
         """One text a row, special tokens removed, cut behind the answer.
 
@@ -60,7 +65,7 @@ class Decoder:
             inputs: what the model takes, `input_ids` `(B, L)` among it.
             object_ids: the numbers that an answer can name; a text that names one says how
                 likely each was.
-            temperature: of those probabilities, not of what is generated.
+            confidence: how sure the model is by its whole text, for one that reasons.
             max_new_tokens: length limit of each text.
             progress: called with the stage `"answer"` and the number of tokens so far.
         """
@@ -73,13 +78,13 @@ class Decoder:
                 progress("answer", ids.shape[1] - length, max_new_tokens)
             return self._ended(ids[:, length:])
 
-        numbers = _Probabilities(self._numbers.values())
+        kept = _Probabilities(self._numbers.values())
         run = functools.partial(
             self.model.generate,
             **inputs,
             max_new_tokens=max_new_tokens,
             stopping_criteria=StoppingCriteriaList([ended]),
-            logits_processor=LogitsProcessorList([numbers]),
+            logits_processor=LogitsProcessorList([kept]),
         )
         output = self._run(run)[:, length:]
         self._n_generated += output.shape[1]
@@ -87,18 +92,18 @@ class Decoder:
         texts = [text[:end] if (end := end_of_answer(text)) else text for text in texts]
         if not object_ids:
             return texts
-        return [
-            self._with_probabilities(text, tokens, step, object_ids, temperature)
-            for text, tokens, step in zip(texts, output, numbers.last(output.shape[1]), strict=True)
-        ]
+        steps, sureness = kept.last(output.shape[1])
+        rows = zip(texts, output, steps, sureness, strict=True)
+        return [self._with_probabilities(*row, object_ids, confidence) for row in rows]
 
     def _with_probabilities(
         self,
         text: str,
         tokens: torch.Tensor,
         steps: torch.Tensor,
+        sureness: torch.Tensor,
         object_ids: Collection[int],
-        temperature: float,
+        confidence: ConfidenceMap | None,
     ) -> str:
         """A text with how likely each object was where it names one.
 
@@ -106,27 +111,34 @@ class Decoder:
             text: the beginning of what the tokens say.
             tokens: `(n,)` generated.
             steps: `(n, N)` probabilities of the tokens that are numbers in place of each.
-            object_ids: see `answers`, and so is temperature.
-            temperature: of the probabilities.
+            sureness: `(n,)` natural logarithms of the likeliest token's probability.
+            object_ids: see `answers`, and so is confidence.
+            confidence: of the whole text.
         """
         written = written_number(text)
         if written is None:
             return text
         start, number = written
-        place = bisect.bisect_right(
-            range(1, len(tokens) + 1),
-            start,
-            key=lambda n: len(self.tokenizer.decode(tokens[:n], skip_special_tokens=True)),
-        )
+        place = self._token_at(tokens, start)
         part = slice(place, place + len(number) + 1)
         found = number_probabilities(
             [self.tokenizer.decode(token) for token in tokens[part]],
             [dict(zip(self._numbers, step, strict=True)) for step in steps[part].tolist()],
             number,
             object_ids,
-            temperature=temperature,
         )
+        if found and confidence is not None:
+            mean = float(sureness[: self._token_at(tokens, len(text) - 1) + 1].mean())
+            found = made_as_sure(found, int(number), confidence.probability(mean))
         return Generated(text, found) if found else text
+
+    def _token_at(self, tokens: torch.Tensor, offset: int) -> int:
+        """Which token writes a character of the text that they are."""
+        return bisect.bisect_right(
+            range(1, len(tokens) + 1),
+            offset,
+            key=lambda n: len(self.tokenizer.decode(tokens[:n], skip_special_tokens=True)),
+        )
 
     @functools.cached_property
     def _numbers(self) -> dict[str, int]:
@@ -168,7 +180,7 @@ class Decoder:
 
 
 class _Probabilities:
-    """Keeps the probabilities of some tokens at every step, and changes nothing.
+    """Keeps the probabilities of some tokens and of the likeliest, and changes nothing.
 
     It comes before temperature and top-k, which may leave one token alone.
     """
@@ -176,17 +188,20 @@ class _Probabilities:
     def __init__(self, tokens: Collection[int]) -> None:
         self._tokens = list(tokens)
         self._steps: list[torch.Tensor] = []
+        self._likeliest: list[torch.Tensor] = []
 
     def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Take `(B, vocabulary)` scores."""
-        self._steps.append(scores.float().softmax(-1)[:, self._tokens])
+        probabilities = scores.float().softmax(-1)
+        self._steps.append(probabilities[:, self._tokens])
+        self._likeliest.append(probabilities.amax(-1).log())
         return scores
 
-    def last(self, n: int) -> torch.Tensor:
-        """`(B, n, N)` of the last steps."""
+    def last(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities `(B, n, N)` and natural logarithms `(B, n)` of the last steps."""
         import torch
 
-        return torch.stack(self._steps[-n:], 1).cpu()
+        return torch.stack(self._steps[-n:], 1).cpu(), torch.stack(self._likeliest[-n:], 1).cpu()
 
 
 def use_grouped_attention(config: Any) -> None:

@@ -234,6 +234,7 @@ class LocalVLM:
                 max_new_tokens=max_new_tokens,
                 progress=progress,
                 object_ids=video.object_ids,
+                confidence=self.config.confidence,
             )
 
     def _within_memory(self) -> AbstractContextManager[None]:

@@ -27,8 +27,6 @@ def number_probabilities(
     steps: Sequence[Step],
     number: str,
     candidates: Collection[int],
-    *,
-    temperature: float = 1.0,
 ) -> dict[int, float]:
     """Probability of every object number at the place where a model wrote one of them.
 
@@ -41,7 +39,6 @@ def number_probabilities(
         steps: what could have stood in place of each of them.
         number: its digits.
         candidates: the numbers that are there.
-        temperature: above 0; more makes the model less sure.
 
     Returns:
         0..1, and 1 together; empty where the written number is not among the candidates, or no
@@ -55,11 +52,25 @@ def number_probabilities(
     found = {
         i: _probability(path, written, steps, list(paths.values())) for i, path in paths.items()
     }
-    highest = max(found.values())
-    if not (highest > 0 and math.isfinite(sum(found.values()))):
+    total = math.fsum(found.values())
+    if not (total > 0 and math.isfinite(total)):
         return {}
-    weights = {i: (p / highest) ** (1 / temperature) for i, p in found.items()}
-    return {i: weight / math.fsum(weights.values()) for i, weight in weights.items()}
+    return {i: p / total for i, p in found.items()}
+
+
+def made_as_sure(
+    probabilities: Mapping[int, float], number: int, probability: float
+) -> dict[int, float]:
+    """The same with another probability of one number; the others share the rest as before.
+
+    Args:
+        probabilities: of `number_probabilities`.
+        number: one of them.
+        probability: 0..1, what it gets. Where there is no other, nobody gets the rest.
+    """
+    others = math.fsum(p for i, p in probabilities.items() if i != number)
+    rest = (1 - probability) / others if others > 0 else 0.0
+    return {i: probability if i == number else p * rest for i, p in probabilities.items()}
 
 
 def _path(text: str, steps: Sequence[Step]) -> tuple[str, ...]:

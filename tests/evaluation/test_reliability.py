@@ -51,6 +51,10 @@ def test_calibration_compares_stated_confidence_with_right_answers():
     found = calibration_of(lines, "time")
     assert found.error == pytest.approx(0.5)
     assert [(n, right) for _, _, n, _, right in found.bins] == [(10, 0.8), (10, 0)]
+    assert found.auroc == pytest.approx((2 * 0.5 + 10 * 0) / 12)
+    sure = [line(0, right=True, confidence=0.9), line(1, right=False, confidence=0.3)]
+    assert calibration_of(sure, "time").auroc == 1
+    assert calibration_of(sure[:1], "time").auroc is None, "nothing wrong to tell it from"
     none = line(0, right=False, nothing=True, declined=True, confidence=0.9)
     assert calibration_of([none], "time").bins[0][4] == 1, "rightly none is right"
 

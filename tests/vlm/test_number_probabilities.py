@@ -2,7 +2,11 @@
 
 import pytest
 
-from stvg_r1_hub.vlm.number_probabilities import number_probabilities, written_number
+from stvg_r1_hub.vlm.number_probabilities import (
+    made_as_sure,
+    number_probabilities,
+    written_number,
+)
 
 END: dict[str, float] = {}
 
@@ -24,10 +28,10 @@ def test_longer_numbers_that_begin_with_the_written_one_count_too() -> None:
     assert found == pytest.approx({1: 0.7, 12: 0.3})
 
 
-def test_temperature_makes_less_sure() -> None:
-    steps = [{"1": 0.9, "2": 0.1}, END]
-    found = number_probabilities(["1", ","], steps, "1", [1, 2], temperature=2)
-    assert found[1] == pytest.approx(0.75)
+def test_one_number_as_sure_as_it_is_said_and_the_others_share_the_rest() -> None:
+    found = made_as_sure({1: 0.998, 2: 0.0015, 3: 0.0005}, 1, 0.6)
+    assert found == pytest.approx({1: 0.6, 2: 0.3, 3: 0.1})
+    assert made_as_sure({1: 1.0}, 1, 0.6) == {1: 0.6}
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,11 @@ def test_others_that_fit_are_listed_with_their_times(clip: Path) -> None:
         "This fits too: object 2, 0.00 to 4.00 s; object 3, 0.00 to 4.00 s; the longest is "
         "answered.",
     )
+    assert result.confidence == pytest.approx(1 / 3)
+    assert [(o.object_id, o.start_seconds, o.end_seconds) for o in result.alternatives] == [
+        (2, 0.0, 4.0),
+        (3, 0.0, 4.0),
+    ]
 
 
 def test_questions_about_time_alone_are_of_sight(clip: Path) -> None:
