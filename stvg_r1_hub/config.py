@@ -18,6 +18,8 @@ from stvg_r1_hub.errors import ConfigError, package_origin
 
 CONFIG_NAME = "stvg_config.json"
 CONFIG_VERSION = 1
+TIMES_AS_TEXT = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
+"""`model_type` of the models that were trained with the time of frames as text before them."""
 RETIRED = ("hints_prompt_id", "seen_classes")
 """Fields of earlier versions that mean nothing any more; saved bundles still have them."""
 
@@ -187,7 +189,7 @@ class STVGConfig:
     `vlm.reader`."""
     position_rule: str = "transformers-4.50"
     """How the model is told the time: by positions as in transformers 4.50 or as in the
-    `"installed"` one, or by `"timestamps"` in the text (Qwen3-VL)."""
+    `"installed"` one, or by `"timestamps"` in the text (`TIMES_AS_TEXT`)."""
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     confidence: ConfidenceMap | None = None

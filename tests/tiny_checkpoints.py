@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stvg_r1_hub.config import TIMES_AS_TEXT
 from stvg_r1_hub.structures import MarkedFrames
 from tests.builders import make_frames, marked
 from train.bundled.tiny_model import CHAT_TEMPLATE, build_tokenizer
@@ -56,7 +57,7 @@ def text_config(**more: Any) -> dict[str, Any]:
 
 
 def build_model(model_type: str, hidden: int = 32) -> Any:
-    """A model of `qwen2_vl`, `qwen2_5_vl` (with windows) or `qwen3_vl`, seeded."""
+    """A model of one of the architectures that `LocalVLM` runs, Qwen2.5-VL with windows; seeded."""
     model = _random_model(model_type, hidden)
     for parameter in model.model.language_model.parameters():
         parameter.data *= 8  # Fresh weights are so small that every question gets one answer.
@@ -67,7 +68,7 @@ def _random_model(model_type: str, hidden: int) -> Any:
     import torch
     import transformers
 
-    torch.manual_seed(0)
+    torch.manual_seed(4 if model_type == "qwen3_5_moe" else 0)  # Others say one thing always.
     text = text_config(hidden_size=hidden, head_dim=hidden // 2, intermediate_size=2 * hidden)
     text["rope_parameters"] = {**ROPE, "mrope_section": [n * hidden // 32 for n in (2, 3, 3)]}
     vision: dict[str, Any] = {
@@ -86,16 +87,30 @@ def _random_model(model_type: str, hidden: int) -> Any:
         config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **common())
         return transformers.Qwen2_5_VLForConditionalGeneration(config)
     vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": hidden}
-    vision |= {"patch_size": 16, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
+    vision |= {"patch_size": 16, "num_position_embeddings": 64}
     text["rope_parameters"]["mrope_interleaved"] = True
-    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **common())
-    return transformers.Qwen3VLForConditionalGeneration(config)
+    if model_type.startswith("qwen3_vl"):
+        vision["deepstack_visual_indexes"] = [0, 1]
+    else:
+        heads = {"key_head_dim": 8, "value_head_dim": 8, "num_key_heads": 2, "num_value_heads": 4}
+        text |= {f"linear_{name}": value for name, value in heads.items()}
+        text |= {"layer_types": ["linear_attention", "full_attention"]}
+        text["rope_parameters"]["partial_rotary_factor"] = 1.0
+    if model_type.endswith("moe"):
+        text |= {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+        text |= {"shared_expert_intermediate_size": 24} if "3_5" in model_type else {}
+    names = {"qwen3_vl": "Qwen3VL", "qwen3_5": "Qwen3_5"}
+    name = names[model_type.removesuffix("_moe")] + "Moe" * model_type.endswith("_moe")
+    config = getattr(transformers, f"{name}Config")(
+        text_config=text, vision_config=vision, **common()
+    )
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config)
 
 
 def build_processor(model_type: str, chat_template: str = CHAT_TEMPLATE) -> Any:
     import transformers
 
-    patch = 16 if model_type == "qwen3_vl" else 14
+    patch = 16 if model_type in TIMES_AS_TEXT else 14
     shared = {
         "patch_size": patch,
         "merge_size": 2,
@@ -105,7 +120,9 @@ def build_processor(model_type: str, chat_template: str = CHAT_TEMPLATE) -> Any:
     kinds: dict[str, tuple[Any, Any]] = {
         "qwen2_vl": (transformers.Qwen2VLProcessor, transformers.Qwen2VLVideoProcessor),
         "qwen2_5_vl": (transformers.Qwen2_5_VLProcessor, transformers.Qwen2VLVideoProcessor),
-        "qwen3_vl": (transformers.Qwen3VLProcessor, transformers.Qwen3VLVideoProcessor),
+        **dict.fromkeys(
+            TIMES_AS_TEXT, (transformers.Qwen3VLProcessor, transformers.Qwen3VLVideoProcessor)
+        ),
     }
     processor, video_processor = kinds[model_type]
     return processor(

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stvg_r1_hub.config import CONFIG_NAME, SamplingConfig, STVGConfig
+from stvg_r1_hub.config import CONFIG_NAME, TIMES_AS_TEXT, SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ModelError, package_origin
 from stvg_r1_hub.hub.files import HubAccess, fetch, holds, is_stage
 from stvg_r1_hub.hub.training_record import TRAINING_NAME
@@ -142,7 +142,7 @@ def base_of(name: str | Path, adapter: Path, *, weights: bool = True) -> tuple[s
 
 def _preset(folder: Path) -> STVGConfig:
     """The official settings, in the units of a bare model's architecture."""
-    if _model_type(folder) != "qwen3_vl":
+    if _model_type(folder) not in TIMES_AS_TEXT:
         return STVGConfig()
     # Patches of 16 pixels instead of 14, merged by two; the same number of tokens.
     sampling = SamplingConfig(size_factor=32, min_pixels=16 * 32 * 32, total_pixels=2048 * 32 * 32)
@@ -150,7 +150,7 @@ def _preset(folder: Path) -> STVGConfig:
 
 
 def _bare(name: str | Path, folder: Path) -> str:
-    times = ", times as text" if _model_type(folder) == "qwen3_vl" else ""
+    times = ", times as text" if _model_type(folder) in TIMES_AS_TEXT else ""
     return (
         f"{name} has no {CONFIG_NAME}: the official STVG-R1 preset is used "
         f"(2 frames per second, official prompt and markers{times})."

@@ -6,7 +6,7 @@ exactly as it was trained.
 Three ways to tell the model about time, named by `STVGConfig.position_rule`:
 `"transformers-4.50"` writes it into the positions as that release did, `"installed"` as the
 installed transformers does, and `"timestamps"` writes it as text before every grid step, which
-is how Qwen3-VL was trained.
+is how Qwen3-VL and Qwen3.5 were trained.
 """
 
 from __future__ import annotations

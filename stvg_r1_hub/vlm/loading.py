@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stvg_r1_hub.config import TIMES_AS_TEXT
 from stvg_r1_hub.errors import ConfigError, ModelError, require_package
 from stvg_r1_hub.vlm.adapter import with_adapter
 
 if TYPE_CHECKING:
     import torch
 
-ARCHITECTURES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
+ARCHITECTURES = ("qwen2_5_vl", "qwen2_vl", *TIMES_AS_TEXT)
 """`model_type` of the checkpoints that `LocalVLM` runs."""
 DTYPES = ("float32", "float16", "bfloat16")
 QUANTIZATIONS = ("4bit", "8bit", "int8")
@@ -33,13 +34,15 @@ def check_architecture(name: str, model_type: str, position_rule: str) -> None:
     if model_type not in ARCHITECTURES:
         raise ModelError(
             f"{name} is a {model_type!r} model; this version runs {', '.join(ARCHITECTURES)} "
-            "models (Qwen2.5-VL, Qwen2-VL, Qwen3-VL and their fine-tunes), so choose one of those."
+            "models (Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen3.5 and their fine-tunes), so choose one "
+            "of those."
         )
-    if (model_type == "qwen3_vl") != (position_rule == "timestamps"):
+    as_text = model_type in TIMES_AS_TEXT
+    if as_text != (position_rule == "timestamps"):
+        needed = "'timestamps'" if as_text else "'transformers-4.50' or 'installed'"
         raise ConfigError(
-            f"Got position_rule {position_rule!r} for the {model_type!r} model {name}; qwen3_vl "
-            "needs 'timestamps' and the others 'transformers-4.50' or 'installed': correct it in "
-            "stvg_config.json."
+            f"Got position_rule {position_rule!r} for the {model_type!r} model {name}, which needs "
+            f"{needed}: correct it in stvg_config.json."
         )
 
 

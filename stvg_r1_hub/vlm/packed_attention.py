@@ -53,7 +53,7 @@ def grid_inputs(visual: Any, grid_thw: tuple[int, int, int]) -> dict[str, Any]:
     """What a vision tower derives from the shape of its input alone, computed once a shape.
 
     Args:
-        visual: the vision tower of a Qwen2-VL, Qwen2.5-VL or Qwen3-VL model.
+        visual: the vision tower of a Qwen-VL model.
         grid_thw: patches along time, height and width.
 
     Returns:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from stvg_r1_hub import hub
-from stvg_r1_hub.config import CONFIG_NAME, STVGConfig, TrackingConfig
+from stvg_r1_hub.config import CONFIG_NAME, TIMES_AS_TEXT, STVGConfig, TrackingConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub.saving import model_files
 from tests.hub_server import Hub, Repository, serving
@@ -152,9 +152,10 @@ def test_earlier_stages_of_a_training_are_no_part_of_the_model(tmp_path: Path) -
     assert (hub.fingerprint(inside, STVGConfig()), model_files(inside)) == before
 
 
-def test_a_bare_qwen3_model_gets_its_own_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model_type", TIMES_AS_TEXT)
+def test_a_bare_qwen3_model_gets_its_own_units(model_type: str, tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bare")
-    (folder / "config.json").write_text('{"model_type": "qwen3_vl"}')
+    (folder / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
     bundle = hub.load_bundle(folder)
     assert bundle.config.position_rule == "timestamps"
     assert bundle.config.sampling.size_factor == 32

@@ -6,25 +6,25 @@ from typing import Any
 import pytest
 import torch
 
-from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.config import TIMES_AS_TEXT, STVGConfig
 from stvg_r1_hub.vlm.decoding import _grouped_sdpa, end_of_answer
+from stvg_r1_hub.vlm.loading import ARCHITECTURES
 from stvg_r1_hub.vlm.local import LocalVLM
 from tests.tiny_checkpoints import noise_clip, save_checkpoint
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 PROMPTS = ["the dog", "a much longer question about the penguin that is shaking", "pig"]
 
 
 def load(name: str, folder: Path, **options: Any) -> LocalVLM:
-    rule = "timestamps" if name == "qwen3_vl" else "transformers-4.50"
+    rule = "timestamps" if name in TIMES_AS_TEXT else "transformers-4.50"
     config = STVGConfig(position_rule=rule)
     return LocalVLM.from_pretrained(save_checkpoint(name, folder), config=config, **options)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_static_cache_gives_the_same_answers(name: str, tmp_path: Path) -> None:
     plain, static = (load(name, tmp_path, static_cache=choice) for choice in (False, True))
-    size = {"height": 128, "width": 192} if name == "qwen3_vl" else {}
+    size = {"height": 128, "width": 192} if name in TIMES_AS_TEXT else {}
     video = plain.encode(noise_clip(**size))
     taken = []
     generate = static.model.generate
