@@ -299,6 +299,7 @@ class STVGPipeline:
         query: str,
         video: VideoInput,
         *,
+        fps: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -313,6 +314,7 @@ class STVGPipeline:
         query: list[str] | tuple[str, ...],
         video: VideoInput,
         *,
+        fps: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -326,6 +328,7 @@ class STVGPipeline:
         query: str | list[str] | tuple[str, ...],
         video: VideoInput,
         *,
+        fps: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -337,7 +340,9 @@ class STVGPipeline:
 
         Args:
             query: one description, or several: they are then asked in one batch.
-            video: a path, bytes, a binary file, or a `VideoSource` of `open_video`.
+            video: a path, bytes, a binary file, frames as an array, a torch tensor or a list, or
+                a `VideoSource`; see `video.open_video`.
+            fps: frames per second of an array, a list or a folder of pictures; None for the rest.
             masks: also return masks, those of the tracks or of the segmenter, which is given the
                 boxes of the answered objects alone.
             markers: draw the numbers and ask for an object. False asks for the time alone:
@@ -364,6 +369,7 @@ class STVGPipeline:
         with self.open(
             video,
             query=query,
+            fps=fps,
             masks=masks,
             markers=markers,
             max_objects=max_objects,
@@ -379,6 +385,7 @@ class STVGPipeline:
         video: VideoInput,
         *,
         query: str | Sequence[str] | None = None,
+        fps: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -392,6 +399,7 @@ class STVGPipeline:
             video: as in `__call__`, and so are the other arguments.
             query: all that will be asked, one text or several, for trackers that look for what is
                 named; others ignore it.
+            fps: see `__call__`.
             masks: see `__call__`.
             markers: see `__call__`.
             max_objects: see `__call__`.
@@ -413,7 +421,7 @@ class STVGPipeline:
                 "object; leave one of them at its default."
             )
         started = time.perf_counter()
-        with opened(video) as source:
+        with opened(video, fps=fps) as source:
             timings = {"open": time.perf_counter() - started}
             frames, tracks = read_once(
                 source,
@@ -455,7 +463,7 @@ class STVGPipeline:
                 max_numbers=limit,
                 max_windows=max_windows,
                 model_name="" if self._bundle is None else self._bundle.name,
-                video=video,
+                video=video if fps is None else source,
                 timings=timings,
             )
 

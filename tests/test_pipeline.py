@@ -624,6 +624,33 @@ def test_other_kinds_of_video(kind: str, clip: Path, tmp_path: Path) -> None:
     assert result.found and len(result.boxes) == 10
 
 
+@pytest.mark.parametrize("kind", ["array", "tensor", "tensor, channels first", "list"])
+def test_frames_with_a_rate(kind: str) -> None:
+    import torch
+
+    pipeline, _, _ = make_pipeline()
+    frames: Any = np.random.default_rng(0).integers(0, 255, (COUNT, HEIGHT, WIDTH, 3), np.uint8)
+    given = {
+        "array": frames,
+        "tensor": torch.from_numpy(frames),
+        "tensor, channels first": torch.from_numpy(frames).permute(0, 3, 1, 2),
+        "list": list(frames),
+    }[kind]
+    result = pipeline("the dog", given, fps=FPS)
+    assert result.found and len(result.boxes) == 10
+    with open_video(given, fps=FPS) as source:
+        assert np.array_equal(next(source.stream([7])).pixels, frames[7])
+    assert result.keyframes().shape[2] == 3, "the frames are kept with their rate"
+
+
+def test_a_rate_is_for_frames_alone(clip: Path) -> None:
+    pipeline, _, _ = make_pipeline()
+    with pytest.raises(VideoError, match="has its own times"):
+        pipeline("the dog", clip, fps=30)
+    with open_video(clip) as source, pytest.raises(VideoError, match="has its own times"):
+        pipeline("the dog", source, fps=30)
+
+
 def test_tracks_alone(clip: Path) -> None:
     tracker = FixedTracker(make_track(1, 10), wanted=[0, 5])
     pipeline, _, vlm = make_pipeline(tracker=tracker)

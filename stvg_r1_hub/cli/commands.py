@@ -36,6 +36,8 @@ def ground(options: argparse.Namespace) -> int:
         raise ConfigError(f"--max-objects must be at least 1, got {options.max_objects}.")
     if options.min_confidence is not None and not 0 <= options.min_confidence <= 1:
         raise ConfigError(f"--min-confidence must be in 0..1, got {options.min_confidence:g}.")
+    if options.time_only and options.masks:
+        raise ConfigError("Got --time-only and --masks, but a time has no masks; leave one out.")
     several = len(options.queries) > 1
     outs = _numbered(options.out, VIDEO_SUFFIXES, options, several)
     plots = _numbered(options.plot, PICTURE_SUFFIXES, options, several)
@@ -56,6 +58,8 @@ def ground(options: argparse.Namespace) -> int:
             classes=options.classes,
             segmenter=options.segmenter,
             device=options.device,
+            quantization=options.quantization,
+            prompt_id=options.prompt_id,
             vlm=ServerVLM.from_environment(options.server, input=options.server_input)
             if options.server
             else None,
@@ -66,6 +70,7 @@ def ground(options: argparse.Namespace) -> int:
             options.queries,
             source,
             masks=options.masks,
+            markers=not options.time_only,
             max_objects=options.max_objects,
             passes=options.passes,
             max_windows=options.max_windows,
@@ -313,6 +318,8 @@ def _answer_line(result: GroundingResult) -> str:
     noun = "object" if len(result.object_ids) == 1 else "objects"
     times = ", ".join(f"{start:.2f} s to {end:.2f} s" for start, end in result.ranges)
     sure = "" if result.confidence is None else f", confidence {result.confidence:.2f}"
+    if not ids:
+        return f'"{result.query}": {times}{sure}'
     return f'"{result.query}": {noun} {ids}, {times}, {len(result.boxes)} boxes{sure}'
 
 

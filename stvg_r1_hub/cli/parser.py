@@ -13,7 +13,13 @@ import sys
 from collections.abc import Sequence
 
 from stvg_r1_hub import __version__
+from stvg_r1_hub.cli.guessing import GuessingParser
 from stvg_r1_hub.errors import ConfigError, STVGError, first_line
+
+GROUND_EXAMPLES = """examples:
+  stvg ground clip.mp4 "the person walking to the left" --out answer.mp4
+  stvg ground clip.mp4 "the dog" "the red car" --json answers.json
+  stvg ground frames/ "the dog" --fps 25 --plot timeline.png"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,13 +75,18 @@ def _parser() -> argparse.ArgumentParser:
     from stvg_r1_hub.cli import commands
     from stvg_r1_hub.evaluation.command import add_eval, passes_from_text
 
-    parser = argparse.ArgumentParser(
+    parser = GuessingParser(
         prog="stvg", description="Where and when in this video is what you describe?"
     )
     parser.add_argument("--version", action="version", version=f"stvg {__version__}")
     named = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    ground = named.add_parser("ground", help="find what a query describes")
+    ground = named.add_parser(
+        "ground",
+        help="find what a query describes",
+        epilog=GROUND_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     ground.set_defaults(run=commands.ground)
     _add_video(ground)
     ground.add_argument("queries", nargs="+", metavar="query", help="what to look for")
@@ -90,6 +101,19 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         metavar="X",
         help="0..1: an answer that the model is less sure of counts as not found",
+    )
+    ground.add_argument(
+        "--time-only", action="store_true", help="ask for the time alone; nothing is tracked"
+    )
+    ground.add_argument(
+        "--prompt-id",
+        metavar="NAME",
+        help="another prompt than the model was made for, such as stvg-r1-multi",
+    )
+    ground.add_argument(
+        "--quantization",
+        choices=("4bit", "8bit", "int8"),
+        help="load the language model smaller; 4bit and 8bit need a GPU",
     )
     ground.add_argument("--max-objects", type=int, help="consider only the N most visible objects")
     ground.add_argument(

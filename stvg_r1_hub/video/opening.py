@@ -38,8 +38,8 @@ def open_video(source: Source, *, fps: float | None = None, allow_url: bool = Fa
 
     Args:
         source: path of a video file or of a folder of pictures, the bytes of a video file, a
-            seekable binary file object, or frames: `(F, H, W, 3)` uint8 RGB, or a list of
-            `(H, W, 3)` arrays or Pillow images.
+            seekable binary file object, or frames: `(F, H, W, 3)` uint8 RGB, a torch tensor of
+            that shape or `(F, 3, H, W)`, or a list of `(H, W, 3)` arrays or Pillow images.
         fps: frames per second; needed for frames and folders, not allowed for files, which
             carry their own times.
         allow_url: also download `http(s)://` addresses; refused otherwise.
@@ -62,12 +62,13 @@ def open_video(source: Source, *, fps: float | None = None, allow_url: bool = Fa
 
 
 @contextmanager
-def opened(video: VideoInput) -> Iterator[VideoSource]:
+def opened(video: VideoInput, *, fps: float | None = None) -> Iterator[VideoSource]:
     """A video, open for a while; a source of the caller's is used as it is and stays open."""
     if isinstance(video, VideoSource):
+        _refuse_fps(fps)
         yield video
         return
-    with open_video(video) as source:
+    with open_video(video, fps=fps) as source:
         yield source
 
 
@@ -207,6 +208,10 @@ def _open_encoded(source: Any, name: str) -> VideoSource:
 
 
 def _open_frames(source: Any, fps: float | None) -> VideoSource:
+    if hasattr(source, "detach"):  # a torch tensor, without importing torch to ask
+        source = source.detach().cpu().numpy()
+        if source.ndim == 4 and source.shape[1] == 3 != source.shape[3]:
+            source = source.transpose(0, 2, 3, 1)
     if hasattr(source, "__array__") and not isinstance(source, np.ndarray):
         source = np.asarray(source)
     is_array = isinstance(source, np.ndarray)
@@ -222,6 +227,4 @@ def _open_frames(source: Any, fps: float | None) -> VideoSource:
 
 def _refuse_fps(fps: float | None) -> None:
     if fps is not None:
-        raise VideoError(
-            f"Got fps={fps} for an encoded video, which has its own times; leave fps out."
-        )
+        raise VideoError(f"Got fps={fps} for a video that has its own times; leave fps out.")

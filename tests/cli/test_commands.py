@@ -559,3 +559,42 @@ def test_nothing_to_find_is_a_result(tmp_path: Path, capfd: pytest.CaptureFixtur
     out.write_bytes(b"an older answer")
     assert cli.main(arguments) == 0
     assert "the file of this name is older" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "guess"),
+    [
+        (["grund", "a.mp4", "a dog"], "did you mean ground?"),
+        (["ground", "a.mp4", "a dog", "--modle", "tiny"], "did you mean --model?"),
+        (["ground", "a.mp4", "a dog", "--quantization", "4bits"], "did you mean 4bit?"),
+        (["eval", "sprits"], "did you mean sprites?"),
+        (["track", "a.mp4", "--zzzzz"], "unrecognized arguments: --zzzzz\n"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(
+    words: list[str], guess: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+    assert guess in capfd.readouterr().err
+
+
+def test_help_shows_examples(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["ground", "--help"])
+    assert "stvg ground clip.mp4" in capfd.readouterr().out
+
+
+def test_a_time_has_no_masks(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ground", str(clip), "a dog", "--time-only", "--masks"]) == 2
+    assert "--time-only and --masks" in capfd.readouterr().err
+
+
+@needs_tiny
+def test_time_alone_and_another_prompt(clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(
+        ["ground", str(clip), "a dog", "--time-only", "--prompt-id", "stvg-r1-multi", "--json", "-"]
+    )
+    shown = capfd.readouterr()
+    assert code == 0 and json.loads(shown.out)["boxes"] == []
+    assert "The prompt 'stvg-r1-multi' is used" in shown.err
