@@ -1,11 +1,15 @@
 """One decoding pass over a video: the tracker gets its frames, the sample is kept on the way.
 
-Before it, a tracker that depends on the footage is shown a dozen frames.
+A thread decodes the next frames while the tracker looks at the last ones. Before it, a tracker that
+depends on the footage is shown a dozen frames.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 from stvg_r1_hub.config import SamplingConfig
@@ -19,6 +23,9 @@ from stvg_r1_hub.tracking import (
     check_tracker,
 )
 from stvg_r1_hub.video import SampleBuffer, VideoInput, VideoSource, opened, plan_for
+
+_AHEAD = 4
+"""Frames that wait for the tracker, at most; one of 2160p takes 25 MB."""
 
 
 def read_once(
@@ -38,7 +45,7 @@ def read_once(
         tracker: finds the objects; None tracks nothing.
         query: a hint for trackers that look for what is asked.
         progress: called with the stage `"decode/track"`.
-        timings: gets the seconds of `"decode"` and `"track"` added.
+        timings: gets the seconds of `"track"` added, and of `"decode"` those waited for frames.
 
     Returns:
         The sample for the language model, and all objects.
@@ -93,19 +100,19 @@ def _one_pass(
         tracked = {int(i) for i in chosen.frames_wanted(source.info)}
     sampled = set(sample.plan.frame_indices) if sample else set()
     wanted = sorted(sampled | tracked)
-    frames = source.stream(wanted)
-    for done in range(1, len(wanted) + 1):
-        with timed(timings, "decode"):
-            frame = next(frames, None)
-            if frame is None:
-                break
-            if sample is not None and frame.frame_index in sampled:
-                sample.add(frame.frame_index, source.sample_pixels(frame, sample.plan))
-        if progress is not None:
-            progress("decode/track", done, len(wanted))
-        if frame.frame_index in tracked:
-            with timed(timings, "track"):
-                session.update(frame)
+    with closing(_decoded_ahead(source.stream(wanted))) as frames:
+        for done in range(1, len(wanted) + 1):
+            with timed(timings, "decode"):
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                if sample is not None and frame.frame_index in sampled:
+                    sample.add(frame.frame_index, source.sample_pixels(frame, sample.plan))
+            if progress is not None:
+                progress("decode/track", done, len(wanted))
+            if frame.frame_index in tracked:
+                with timed(timings, "track"):
+                    session.update(frame)
     with timed(timings, "track"):
         tracks = session.finish()
     return replace(
@@ -114,6 +121,18 @@ def _one_pass(
         class_names=tracks.class_names or tuple(chosen.class_names),
         warnings=(*why, *tracks.warnings),
     )
+
+
+def _decoded_ahead(frames: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
+    """The same frames and errors; a thread of its own is a few frames further on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
+        try:
+            waiting = deque(decoder.submit(next, frames, None) for _ in range(_AHEAD))
+            while (frame := waiting.popleft().result()) is not None:
+                waiting.append(decoder.submit(next, frames, None))
+                yield frame
+        finally:
+            decoder.shutdown(cancel_futures=True)
 
 
 def _chosen(
