@@ -7,7 +7,7 @@ depends on the footage is shown a dozen frames.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -123,7 +123,7 @@ def _one_pass(
     )
 
 
-def _decoded_ahead(frames: Iterator[TimedFrame]) -> Iterator[TimedFrame]:
+def _decoded_ahead(frames: Iterator[TimedFrame]) -> Generator[TimedFrame, None, None]:
     """The same frames and errors; a thread of its own is a few frames further on."""
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
         try:
