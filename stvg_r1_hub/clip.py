@@ -90,10 +90,8 @@ class Clip:
     ) -> GroundingResult | list[GroundingResult]:
         """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
         measured = () if self.marked.notes is None else self.marked.notes.lines
-        times = self.marked.frames.times_seconds.tolist()
         prompts = [
-            build_prompt(text, self.prompt_id, notes=measured, frame_times=times)
-            for text in clean_queries(query)
+            build_prompt(text, self.prompt_id, notes=measured) for text in clean_queries(query)
         ]
         reason = self._nothing_to_ask(prompts[0])
         own: dict[str, float] = {}
@@ -211,6 +209,12 @@ class Clip:
         """IDs that can be an answer; None for all, where notes are read."""
         return None if self.config.reads_notes else self.marked.visible_ids
 
+    def _read(self, prompt: Prompt, text: str) -> Answer:
+        """The answer, with frame numbers counted in the frames that the model was really shown."""
+        shown = getattr(self._encoded, "frame_times", None)
+        times = self.marked.frames.times_seconds if shown is None else shown
+        return prompt.parse(text, frame_times=times.tolist())
+
     def _seen(
         self,
         prompts: Sequence[Prompt],
@@ -224,7 +228,8 @@ class Clip:
         What was read from the notes is exact already; a question about time alone has one look.
         """
         first = [
-            Said(text, prompt.parse(text)) for text, prompt in zip(texts, prompts, strict=True)
+            Said(text, self._read(prompt, text))
+            for text, prompt in zip(texts, prompts, strict=True)
         ]
         seen = [Seen(said.text, said.answer, frozenset()) for said in first]
         again = [
@@ -236,10 +241,12 @@ class Clip:
             return seen
 
         def ask(marked: MarkedFrames, queries: Sequence[str]) -> list[Said]:
-            times = marked.frames.times_seconds.tolist()
-            asked = [build_prompt(q, self.prompt_id, frame_times=times) for q in queries]
-            answers = replace(self, marked=marked, timings={}).ask(asked)
-            return [Said(t, prompt.parse(t)) for t, prompt in zip(answers, asked, strict=True)]
+            asked = [build_prompt(q, self.prompt_id) for q in queries]
+            look = replace(self, marked=marked, timings={})
+            answers = look.ask(asked)
+            return [
+                Said(t, look._read(prompt, t)) for t, prompt in zip(answers, asked, strict=True)
+            ]
 
         looker = Looker(
             self.source,

@@ -6,10 +6,9 @@ name travels in the checkpoint's config. Nothing else in the project holds promp
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.errors import ConfigError, QueryError
@@ -173,7 +172,6 @@ def build_prompt(
     prompt_id: str = "stvg-r1",
     *,
     notes: Sequence[str] = (),
-    frame_times: Sequence[float] | None = None,
 ) -> Prompt:
     """The text part of the question, word for word as in training; it goes before the video.
 
@@ -187,7 +185,6 @@ def build_prompt(
         query: what is asked for.
         prompt_id: one of `PROMPTS`.
         notes: what was measured of the objects, a line each, for prompts that tell it.
-        frame_times: seconds of the frames, for models that answer with frames.
 
     Raises:
         ConfigError: there is no template of this name.
@@ -202,8 +199,9 @@ def build_prompt(
     before, after = (part.replace(_NOTES, measured) for part in (before, after))
     text = before + query + after if mark else before
     if prompt_id in TIME_ALONE:
-        return Prompt(text, query, parse_time_answer, needs_objects=False)
-    parse: Callable[[str], Answer] = parse_answer
-    if frame_times is not None:
-        parse = functools.partial(parse_answer, frame_times=frame_times)
-    return Prompt(text, query, parse, needs_objects=True)
+        return Prompt(text, query, _parse_time, needs_objects=False)
+    return Prompt(text, query, parse_answer, needs_objects=True)
+
+
+def _parse_time(text: str, *, frame_times: Sequence[float] | None = None) -> Answer:
+    return parse_time_answer(text)

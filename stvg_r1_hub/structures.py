@@ -340,13 +340,13 @@ class Prompt(str):
 
     query: str
     """The description inside of the text."""
-    parse: Callable[[str], Answer]
-    """Reads the model's text."""
+    parse: Callable[..., Answer]
+    """Reads the model's text; `frame_times=` gives the seconds of the frames that it saw."""
     needs_objects: bool
     """False where it asks for a time alone, of a video without numbers on it."""
 
     def __new__(
-        cls, text: str, query: str, parse: Callable[[str], Answer], needs_objects: bool
+        cls, text: str, query: str, parse: Callable[..., Answer], needs_objects: bool
     ) -> Prompt:
         """Make one of the whole text and what belongs to it."""
         prompt = super().__new__(cls, text)

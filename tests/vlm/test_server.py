@@ -12,6 +12,7 @@ from huggingface_hub import constants
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
+from stvg_r1_hub.hub import BUNDLED
 from stvg_r1_hub.structures import MarkedFrames
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.server import ServerVLM, client
@@ -302,15 +303,43 @@ def test_prose_is_an_answer_that_was_not_found() -> None:
     assert not result.found and "names no object ID" in " ".join(result.warnings)
 
 
-def grounded(reply: Any, n_objects: int = 1) -> Any:
+def test_of_forty_objects_a_foreign_model_is_shown_twenty_and_that_is_said() -> None:
+    result = grounded(answered(), n_objects=40, config=STVGConfig.load(BUNDLED / "zero-shot"))
+    assert result.found and max(result.tracks.object_ids) == 20
+    assert any("40" in warning and "20" in warning for warning in result.warnings)
+
+
+def test_frame_numbers_are_those_of_the_images_that_were_sent() -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        if len(seen_in(body).times) > 8:
+            return 400, {"error": {"message": "At most 8 image(s) may be provided in one prompt."}}
+        return answered("Object 2, frames 2 to 3")
+
+    # Eight of four seconds are sent, evenly: at 0, 0.6, 1.1, 1.7 and so on.
+    result = grounded(reply)
+    assert (result.start_seconds, result.end_seconds) == (0.6, 1.7)
+
+
+def test_a_thought_that_a_server_parts_from_the_answer_is_kept() -> None:
+    def reply(body: dict[str, Any]) -> tuple[int, Any]:
+        status, answer = answered("<answer>Target ID: 2, Time range: 0.50 to 1.50</answer>")
+        answer["choices"][0]["message"]["reasoning_content"] = "the dog is 2"
+        return status, answer
+
+    result = grounded(reply)
+    assert result.found and result.reasoning == "the dog is 2"
+
+
+def grounded(reply: Any, n_objects: int = 1, config: STVGConfig | None = None) -> Any:
     """A question to a pipeline around a server that answers so."""
     from stvg_r1_hub.video import open_video
     from tests.test_pipeline import COUNT, FPS, HEIGHT, WIDTH, FixedTracker, make_track
 
     frames = np.random.default_rng(0).integers(0, 99, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
     tracks = [make_track(i + 2, 90) for i in range(n_objects)]
-    with serving(lambda body: reply) as server:
-        pipeline = STVGPipeline(STVGConfig(), FixedTracker(*tracks), ServerVLM(server.url))
+    config = config or STVGConfig()
+    with serving(reply if callable(reply) else lambda body: reply) as server:
+        pipeline = STVGPipeline(config, FixedTracker(*tracks), ServerVLM(server.url))
         with open_video(frames, fps=FPS) as source:
             result = pipeline("the dog", source)
     assert '"the dog"' in server.bodies[0]["messages"][0]["content"][0]["text"]

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.structures import Frames, MarkedFrames, Progress
 from stvg_r1_hub.vlm.server.client import Client
@@ -46,6 +49,11 @@ class ServedClip:
     def input(self) -> str:
         """What the server took, of `inputs.INPUTS`."""
         return self.sent.input if self.sent is not None else ""
+
+    @property
+    def frame_times(self) -> NDArray[np.float64] | None:
+        """Seconds of the frames that were sent, where these are not all."""
+        return self.sent.frame_times if self.sent is not None else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -227,10 +235,14 @@ class ServerVLM:
         }
         answer = self._client.chat(body)
         try:
-            text = answer["choices"][0]["message"]["content"]
+            message = answer["choices"][0]["message"]
+            text = message["content"]
+            thought = message.get("reasoning_content")
             used = (answer.get("usage") or {}).get("prompt_tokens")
         except (LookupError, TypeError, AttributeError) as error:
             raise self._client.nonsense(repr(answer)) from error
+        if isinstance(thought, str) and thought:  # Some servers part it from the answer.
+            text = f"<think>{thought}</think>{text or ''}"
         if not isinstance(text, str):
             raise self._client.nonsense(repr(answer))
         least = sent.least_tokens + len(prompt) // _LETTERS_PER_TOKEN

@@ -16,6 +16,7 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stvg_r1_hub.structures import Frames, Pixels
 from stvg_r1_hub.vlm.resizing import model_frames, resized
@@ -51,6 +52,8 @@ class SentClip:
     least_tokens: int = 0
     """A server that reads fewer did not look at it."""
     n_frames: int = 0
+    frame_times: NDArray[np.float64] | None = None
+    """Seconds of the frames that are sent, where these are not all."""
     warnings: tuple[str, ...] = ()
     """What was sent otherwise than sampled, one sentence each."""
 
@@ -135,7 +138,12 @@ def as_images(frames: Frames, *, model: str = "", most: int = MOST_IMAGES) -> Se
     if "qwen" in model.lower():
         each = max(each, height * width // _PIXELS_PER_TOKEN)
     return SentClip(
-        "images", parts, least_tokens=len(chosen) * each, n_frames=len(chosen), warnings=tuple(said)
+        "images",
+        parts,
+        least_tokens=len(chosen) * each,
+        n_frames=len(chosen),
+        frame_times=frames.times_seconds[chosen],
+        warnings=tuple(said),
     )
 
 
