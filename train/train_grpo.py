@@ -19,16 +19,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from stvg_r1_hub.vlm.inputs import PromptInputs
 from train.data.samples import TrainingSample, as_frames
 from train.grpo.group import Group
 from train.grpo.objective import group_advantages, grpo_loss
 from train.grpo.policy import Policy, split_ragged
 from train.grpo.rollout import Asked, Rollout, SamplingSettings, TrainingError
+from train.grpo.whole_copy import WholeCopy
 from train.rewards import REWARDS, Completion, Reward, is_complete
 from train.run.command_line import run_training
 from train.run.loop import SHARDED
-from train.run.start_model import StartModel, load_weights
+from train.run.start_model import StartModel, load_policy, load_weights
 from train.run.training_config import TrainingConfig
 
 
@@ -52,38 +52,46 @@ class GrpoObjective:
         self.accelerator = accelerator
         self.processor = start.processor
         self.reward_functions = {name: rewards[name] for name in config.rewards}
-        self.bare = start.policy
-        self.vision_frozen = config.freeze_vision or self.bare.has_adapter
+        self.vision_frozen = config.freeze_vision or start.policy.has_adapter
         self.builder = start.inputs
-        sharded = accelerator.distributed_type.value in SHARDED
-        self.generating = policy if sharded else self.bare
+        self._place_models(start)
         sampled = SamplingSettings(
             config.max_completion_tokens, config.temperature, config.top_p, config.top_k,
             start.vision_token_ids,
         )  # fmt: skip
         self.rollout, self.greedy = (
-            Rollout(
-                settings,
-                start.eos_token_ids,
-                share_prefix=config.share_prefix,
-                anyone=self._anyone if sharded else None,
-            )
+            Rollout(settings, start.eos_token_ids, share_prefix=config.share_prefix)
             for settings in (sampled, replace(sampled, temperature=0.0))
         )
         self.ends = torch.tensor(start.eos_token_ids, device=accelerator.device)
-        self.reference: Any = None
-        if config.needs_reference and not self.bare.has_adapter:
-            # Not through accelerate, which would write it into every checkpoint.
+
+    def _place_models(self, start: StartModel) -> None:
+        """Say which model generates, and which one the KL term compares with."""
+        config, device = self.config, self.accelerator.device
+        own_reference = config.needs_reference and not start.policy.has_adapter
+        self.generating = self.reference = start.policy
+        self.whole: WholeCopy | None = None
+        # Not through accelerate, which would write them into every checkpoint.
+        if self.accelerator.distributed_type.value in SHARDED:
+            copy = load_policy(config, start.bundle).to(device)
+            self.whole = WholeCopy(copy, start.policy, keep_start=own_reference)
+            self.generating = self.reference = copy
+        elif own_reference:
             reference = Policy(load_weights(config, start.bundle)).eval()
-            self.reference = reference.requires_grad_(False).to(accelerator.device)
+            self.reference = reference.requires_grad_(False).to(device)
 
     @torch.no_grad()
     def prepare(self, samples: Sequence[TrainingSample], places: Sequence[int]) -> list[Group]:
         """Completions, rewards, advantages and reference of each sample."""
-        self.policy.eval()
+        self._begin_answering()
         prompts = [self._asked(*pair) for pair in zip(samples, places, strict=True)]
         drawn = self.rollout.generate(self.generating, prompts, self.config.num_generations)
         groups = [self._group(*three) for three in zip(samples, prompts, drawn, strict=True)]
+        if self.config.needs_reference:
+            if self.whole is not None:
+                self.whole.take_start()
+            for group in groups:
+                group.reference_logps = self._reference(group)
         self.policy.train()
         self._set_normalizers(groups)
         return groups
@@ -118,7 +126,7 @@ class GrpoObjective:
     @torch.no_grad()
     def validate(self, samples: Sequence[TrainingSample]) -> list[dict[str, float]]:
         """Rewards of the most probable answer to each sample."""
-        self.policy.eval()
+        self._begin_answering()
         prompts = [self._asked(sample, 0) for sample in samples]
         drawn = self.greedy.generate(self.generating, prompts, 1)
         found = []
@@ -135,6 +143,11 @@ class GrpoObjective:
     def rows(self, items: Sequence[Group]) -> list[dict[str, Any]]:
         """All completions, those of a sample best first."""
         return [row for group in items for row in group.rows()]
+
+    def _begin_answering(self) -> None:
+        self.generating.eval()
+        if self.whole is not None:
+            self.whole.take_policy()
 
     def _asked(self, sample: TrainingSample, place: int) -> Asked:
         device = self.accelerator.device
@@ -165,7 +178,6 @@ class GrpoObjective:
             totals=totals,
             advantages=group_advantages(totals, scale_by_std=config.scale_by_std),
             features=features if self.vision_frozen else None,
-            reference_logps=self._reference(inputs, completions, features),
         )
 
     def _completions(
@@ -212,25 +224,16 @@ class GrpoObjective:
                 )
         return rewards
 
-    def _reference(
-        self, inputs: PromptInputs, completions: list[Tensor], features: Tensor
-    ) -> Tensor | None:
+    def _reference(self, group: Group) -> Tensor:
         """`(G, L)` log-probabilities under the model that training started from."""
         config = self.config
-        if not config.needs_reference:
-            return None
-        # A trained vision tower sees the clip otherwise than the start model's does.
-        options = {
-            "features": features if self.vision_frozen else None,
-            "share_prefix": config.share_prefix,
-            "temperature": config.temperature or 1.0,
-        }
-        if self.reference is not None:
-            flat, _ = self.reference("logps", inputs, completions, **options)
-        else:
-            with self.bare.without_adapter():
-                flat, _ = self.generating("logps", inputs, completions, **options)
-        return split_ragged(flat, completions)[0]
+        with self.reference.without_adapter():
+            # A trained vision tower sees the clip otherwise than the start model's does.
+            flat, _ = self.reference(
+                "logps", group.inputs, group.completions, features=group.features,
+                share_prefix=config.share_prefix, temperature=config.temperature or 1.0,
+            )  # fmt: skip
+        return split_ragged(flat, group.completions)[0]
 
     def _set_normalizers(self, groups: Sequence[Group]) -> None:
         """What the sum over a group's tokens is divided by, so that the whole batch is averaged."""
@@ -246,10 +249,6 @@ class GrpoObjective:
             shares = len(groups) * self.accelerator.num_processes
             for group in groups:
                 group.normalizer = max(total, 1.0) / shares
-
-    def _anyone(self, mine: bool) -> bool:
-        flag = torch.tensor(float(mine), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum").item() > 0)
 
 
 def _seed(run_seed: int, place: int) -> int:

@@ -207,7 +207,8 @@ class _Probabilities:
 def use_grouped_attention(config: Any) -> None:
     """Make a decoder that uses sdpa attend to its cached heads as they are, also when compiled.
 
-    There transformers would copy the whole cache for every query head, at every token.
+    There, and for several new tokens under a mask, transformers would copy the whole cache for
+    every query head, at every step.
     """
     if config._attn_implementation == "sdpa":
         from transformers import AttentionInterface, AttentionMaskInterface
@@ -228,7 +229,7 @@ def _grouped_sdpa(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token by its key's heads; of a whole prompt as transformers does it.
+    """Attention of few new tokens by their keys' heads; of many as transformers does it.
 
     Args:
         module: the attention layer.
@@ -246,17 +247,20 @@ def _grouped_sdpa(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     batch, heads, length, size = query.shape
-    if length > 1:
+    n_groups = heads // key.shape[1]
+    few = attention_mask is not None and n_groups * length <= key.shape[2]
+    if length > 1 and not few:
         whole: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )
         return whole
     # The query heads of one key head stand where a prompt's tokens would: all see the same keys.
     grouped = query.reshape(batch, key.shape[1], -1, size)
-    attended = scaled_dot_product_attention(
-        grouped, key, value, attn_mask=attention_mask, scale=scaling
-    )
-    return attended.reshape(batch, 1, heads, size), None
+    mask = attention_mask
+    if mask is not None and length > 1:
+        mask = mask.repeat(1, 1, n_groups, 1)
+    attended = scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)
+    return attended.reshape(batch, heads, length, size).transpose(1, 2), None
 
 
 def end_of_answer(text: str) -> int:

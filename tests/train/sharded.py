@@ -1,12 +1,15 @@
-"""A training run whose weights are sharded by FSDP over processes on a CPU.
+"""A training run whose weights are spread over processes on a CPU, by FSDP 2 or by DeepSpeed.
 
-torch shards on a CPU as on GPUs, through gloo; accelerate alone offers it for GPUs only. So its
-record of how it was launched is changed here, and everything behind it is what runs on GPUs:
-`accelerate.prepare`, FSDP 2 with the shipped wrapping policy, gathering for checkpoints and export.
+torch shards on a CPU as on GPUs, through gloo, and so does ZeRO-3; accelerate alone offers both for
+GPUs only. So its record of how it was launched is changed here, and everything behind it is what
+runs on GPUs: `accelerate.prepare`, the shipped settings, gathering for rollouts, checkpoints and
+export.
 
-    python -m torch.distributed.run --nproc_per_node 2 -m tests.train.sharded --config ...
+    SHARDED_BY=fsdp python -m torch.distributed.run --nproc_per_node 2 -m tests.train.sharded \
+        --config ...
 """
 
+import functools
 import json
 import os
 import sys
@@ -14,15 +17,19 @@ from pathlib import Path
 
 import accelerate.state
 import yaml
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from torch.distributed.tensor.debug import CommDebugMode
 
 import train
 from tests.train import runs
+from train.run import loop
 from train.run.command_line import run_training
 
-CONFIG = Path(train.__path__[0]) / "configs" / "accelerate" / "fsdp.yaml"
+CONFIGS = Path(train.__path__[0]) / "configs" / "accelerate"
 MEASURED = "STVG_TEST_MEASURED"
 """Names the environment variable with the folder for what each process holds."""
+BY = "SHARDED_BY"
+"""Names the environment variable with the settings' name, `fsdp` or `zero3_offload`."""
 LAUNCHED = {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
 """What `accelerate launch` sets where the config says nothing."""
 RENAMED = {"FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
@@ -31,7 +38,7 @@ RENAMED = {"FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
 
 def shard_on_cpu():
     """Set what `accelerate launch --config_file fsdp.yaml` sets."""
-    settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["fsdp_config"]
+    settings = yaml.safe_load((CONFIGS / "fsdp.yaml").read_text(encoding="utf-8"))["fsdp_config"]
     named = {RENAMED.get(name.upper(), name.upper()): str(v) for name, v in settings.items()}
     os.environ.update({**LAUNCHED, **named})
     original, plugins = accelerate.state.AcceleratorState.__init__, []
@@ -43,6 +50,36 @@ def shard_on_cpu():
             self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, plugins[0]
 
     accelerate.state.AcceleratorState.__init__ = init
+
+
+def deepspeed_on_cpu():
+    """Set what `accelerate launch --config_file zero3_offload.yaml` sets, without offload.
+
+    What is offloaded lies in host memory, as all of it does here.
+    """
+    path = CONFIGS / "zero3_offload.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))["deepspeed_config"]
+    settings.update(offload_optimizer_device="none", offload_param_device="none")
+    named = {f"ACCELERATE_DEEPSPEED_{name.upper()}": str(v) for name, v in settings.items()}
+    os.environ.update({"ACCELERATE_USE_DEEPSPEED": "true", "DS_ACCELERATOR": "cpu", **named})
+    import deepspeed.comm.torch
+
+    # Quicker sums within one machine, which would be compiled first, for minutes.
+    deepspeed.comm.torch.build_shm_op = lambda: None
+    original = accelerate.state.PartialState._prepare_backend
+
+    def backend(self, *given, **options):
+        original(self, *given, **options)
+        return "gloo", DistributedType.MULTI_CPU
+
+    accelerate.state.PartialState._prepare_backend = backend
+    loop.Accelerator = functools.partial(on_gloo, loop.Accelerator)
+
+
+def on_gloo(accelerator, *, cpu, kwargs_handlers, **options):
+    """An accelerator that was not told of the CPU, where it would leave DeepSpeed aside."""
+    handlers = [*kwargs_handlers, InitProcessGroupKwargs(backend="gloo")]
+    return accelerator(kwargs_handlers=handlers, **options)
 
 
 def measure(policy, accelerator):
@@ -63,18 +100,32 @@ def measure(policy, accelerator):
         path = Path(os.environ[MEASURED]) / f"{accelerator.process_index}.json"
         path.write_text(json.dumps(sizes), encoding="utf-8")
 
-    if MEASURED in os.environ:
+    if MEASURED in os.environ and os.environ[BY] == "fsdp":
         optimizer.register_step_post_hook(write)
 
 
 def sharded_grpo(config, start, policy, accelerator):
-    """GRPO for vowels, after a look at the weights."""
-    kinds = {type(weight).__name__ for weight in policy.parameters()}
-    assert kinds == {"DTensor"}, kinds
+    """GRPO for vowels, after a look at the weights; says what is gathered for rollouts."""
+    weights = list(policy.parameters())
+    assert all(hasattr(w, "ds_id") or type(w).__name__ == "DTensor" for w in weights)
     measure(policy, accelerator)
-    return runs.rewarding_vowels(config, start, policy, accelerator)
+    objective = runs.rewarding_vowels(config, start, policy, accelerator)
+    prepare = objective.prepare
+
+    def counted(*given):
+        with CommDebugMode() as counter:
+            items = prepare(*given)
+        found = {str(op): n for op, n in counter.get_comm_counts().items()}
+        gathered = sum(n for op, n in found.items() if "all" in op and "gather" in op)
+        path = Path(os.environ[MEASURED]) / f"gathered-{accelerator.process_index}.jsonl"
+        with path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps([gathered, len(weights), found]) + "\n")
+        return items
+
+    objective.prepare = counted
+    return objective
 
 
 if __name__ == "__main__":
-    shard_on_cpu()
+    {"fsdp": shard_on_cpu, "zero3_offload": deepspeed_on_cpu}[os.environ[BY]]()
     sys.exit(run_training(sharded_grpo, "GRPO for vowels, sharded.", None, groups=True))

@@ -312,13 +312,3 @@ def test_out_of_memory_halves_the_batch(caplog):
     assert run(most=2)[0].at_once == 2
     with pytest.raises(TrainingError, match="num_generations"):
         run(most=0)
-
-
-def test_processes_that_wait_for_others_draw_the_same():
-    policy = policy_with(lora=False).eval()
-    question = tiny.question(policy.qwen)
-    eos = torch.cat(draw(policy, question)).unique()[::3].tolist()
-    alone = draw(policy, question, eos=eos)
-    rounds = iter([True] * 11 + [False])
-    waiting = draw(policy, question, eos=eos, anyone=lambda mine: next(rounds))
-    assert [ids.tolist() for ids in waiting] == [ids.tolist() for ids in alone]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ import torch
 
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError, OutputError
-from stvg_r1_hub.hub.training_record import load_training
+from stvg_r1_hub.hub.training_record import TrainingStage, load_training
 from tests.train import runs
 from tests.train.prepared import write_prepared
 from tests.train.runs import (
@@ -25,12 +26,13 @@ from tests.train.runs import (
     write_base,
     write_config,
 )
-from tests.train.sharded import MEASURED
+from tests.train.sharded import BY, MEASURED
 from train import train_grpo
 from train.data.samples import PreparedSamples, sample_order
 from train.grpo.rollout import TrainingError
 from train.run.dry_run import describe_run
 from train.run.loop import TrainingLoop
+from train.run.start_model import export_model, load_start_model
 from train.run.training_config import TrainingConfig
 from train.train_grpo import GrpoObjective
 from train.train_sft import SupervisedObjective
@@ -141,29 +143,43 @@ def metrics_so_far(out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "options", "machine"),
+    ("by", "options", "machine"),
     [
-        ("tests.train.runs", {"method": "lora", "lora_rank": 4}, {}),
-        ("tests.train.sharded", {}, {"sharding": "full"}),
+        (None, {"method": "lora", "lora_rank": 4}, {}),
+        ("fsdp", {}, {"sharding": "full"}),
+        ("zero3_offload", {}, {"sharding": "full-offload"}),
     ],
-    ids=["DDP, adapter", "FSDP, all weights"],
+    ids=["DDP, adapter", "FSDP, all weights", "ZeRO-3, all weights"],
 )
 def test_two_processes_do_what_one_does_with_twice_the_accumulation(
-    world, tmp_path, module, options, machine, monkeypatch
+    world, tmp_path, by, options, machine, monkeypatch
 ):
+    if by == "zero3_offload":
+        pytest.importorskip("deepspeed")
     monkeypatch.setenv(MEASURED, str(tmp_path))
+    monkeypatch.setenv(BY, by or "")
+    module = "tests.train.sharded" if by else "tests.train.runs"
     options = {"max_steps": 3, "schedule": "constant", **options}
     one = write_config(tmp_path / "1.yaml", world / "base", accumulation=2, **options)
     two = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options, **machine)
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     common = ["--data", str(world / "data"), "--out"]
-    process = start(module, "--config", two, *common, tmp_path / "two", launcher=launcher)
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors[-2000:]
+    resumed = tmp_path / "two" / "checkpoints" / "step-000002"
+    for more in ((), ("--resume",)) if by else ((),):
+        if more:  # as if killed in the last step
+            shutil.rmtree(resumed.with_name("step-000003"))
+        arguments = ("--config", two, *common, tmp_path / "two", *more)
+        process = start(module, *arguments, launcher=launcher)
+        _, errors = process.communicate(timeout=900)
+        assert process.returncode == 0, errors[-2000:]
     assert runs.main(["--config", str(one), *common, str(tmp_path / "one")]) == 0
     same_curves(metrics(tmp_path / "two"), metrics(tmp_path / "one"))
     as_the_dry_run_says(TrainingConfig.load(one), tmp_path / "one")
-    if machine:
+    if by:
+        # A gather for each weight of the policy and of the reference, whatever is generated.
+        gathered = [json.loads(line) for line in open(tmp_path / "gathered-0.jsonl")]
+        assert all(count == 2 * weights > 0 for count, weights, _ in gathered), gathered
+    if by == "fsdp":
         report = as_the_dry_run_says(TrainingConfig.load(two), tmp_path / "two")
         held = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
         for name in ("weights", "gradients", "optimizer"):
@@ -176,6 +192,25 @@ def test_two_processes_do_what_one_does_with_twice_the_accumulation(
     ours, theirs = load_file(tmp_path / "two" / "model" / path.name), load_file(path)
     assert ours.keys() == theirs.keys()
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+
+
+def test_a_sharded_policy_in_float32_is_written_as_it_was_asked_for(world, tmp_path):
+    """In bfloat16, under the names that transformers 4.50 and vLLM read."""
+    from safetensors.torch import load_file
+
+    machine = {"dtype": "bfloat16", "processes": 2, "sharding": "full"}
+    config = TrainingConfig.load(write_config(tmp_path / "c.yaml", world / "base", **machine))
+    begun = load_start_model(config)
+    weights = {name: weight.float() + 1 for name, weight in begun.policy.state_dict().items()}
+    stage = TrainingStage("GRPO", "base", "all weights", "data", 1, 1, 1, 1e-3, {})
+    export_model(begun, config, weights, tmp_path / "model", stage, begun.config)
+    written = load_file(tmp_path / "model" / "model.safetensors")
+    assert {weight.dtype for weight in written.values()} == {torch.bfloat16}
+    assert written.keys() == load_file(world / "base" / "model.safetensors").keys()
+    assert all(name.startswith(("model.layers.", "model.embed_tokens.", "model.norm.", "visual."))
+               for name in written)  # fmt: skip
+    settings = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert settings["dtype"] == "bfloat16" and "grouped" not in str(settings)
 
 
 def as_the_dry_run_says(config, out):
@@ -227,8 +262,6 @@ def test_a_checkpoint_of_another_config_is_refused(world, tmp_path):
 
 def test_a_finished_run_without_checkpoints_is_left_alone(world, tmp_path):
     """Checkpoints are large, and deleted first when a disk is full."""
-    import shutil
-
     out = tmp_path / "run"
     weights = train(world, out, max_steps=1) / "model.safetensors"
     shutil.rmtree(out / "checkpoints")
@@ -377,8 +410,6 @@ def test_training_goes_on_from_an_adapter(world, tmp_path):
 
 
 def test_a_start_model_that_lacks_weights_is_refused(world, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     broken = shutil.copytree(world / "base", tmp_path / "broken")

@@ -45,7 +45,7 @@ def test_a_static_cache_gives_the_same_answers(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("length", [1, 5])
+@pytest.mark.parametrize("length", [1, 3, 5])  # in one, for each head group, as transformers
 def test_grouped_attention_equals_that_with_copied_heads(length: int, masked: bool) -> None:
     from torch.nn.functional import scaled_dot_product_attention
 

@@ -31,7 +31,7 @@ class Group:
     advantages: Tensor
     features: Tensor | None
     """The clip's visual tokens, when the vision tower is frozen."""
-    reference_logps: Tensor | None
+    reference_logps: Tensor | None = None
     old_logps: Tensor | None = None
     """Kept from the first update, for the next ones."""
     normalizer: float | None = None

@@ -61,7 +61,6 @@ class Rollout:
         eos_token_ids: Sequence[int],
         *,
         share_prefix: bool = True,
-        anyone: Callable[[bool], bool] | None = None,
     ) -> None:
         """Prepare.
 
@@ -69,13 +68,10 @@ class Rollout:
             settings: how completions are drawn.
             eos_token_ids: tokens that end a completion.
             share_prefix: False repeats prompt and clip for each completion.
-            anyone: for parameters that are sharded over processes: whether any process still
-                generates. All of them then make the same number of forward calls.
         """
         self.settings = settings
         self.eos_token_ids = tuple(eos_token_ids)
         self.share_prefix = share_prefix
-        self.anyone = anyone
         self.at_once: int | None = None
         """Completions generated together; None for all, less after running out of memory."""
 
@@ -88,7 +84,7 @@ class Rollout:
         Running out of memory halves the number generated together, for the rest of the run.
 
         Args:
-            policy: a `Policy`, wrapped or not, in eval mode.
+            policy: a `Policy` in eval mode, whose weights are whole.
             prompts: one a group.
             n: completions a prompt.
 
@@ -100,7 +96,7 @@ class Rollout:
         try:
             return self._generate(policy, prompts, n)
         except torch.OutOfMemoryError as error:
-            if together < 2 or self.anyone is not None:
+            if together < 2:
                 longest = max(len(prompt.inputs) for prompt in prompts)
                 raise TrainingError(
                     f"Out of memory while generating {together} completions at once behind "
@@ -176,19 +172,14 @@ class Rollout:
         logits = logits.repeat_interleave(n, dim=0)
         while True:
             running = growing.append(logits, running)
-            if growing.finished(running):
+            if not len(running):
                 return growing.completions()
-            # Under sharding a process that is done goes on with a token that nobody reads.
-            fed = running if len(running) else running.new_zeros(1)
-            fed_groups = fed // n
-            key_owners, key_groups = (
-                torch.cat([key_owners, fed]),
-                torch.cat([key_groups, fed_groups]),
-            )
-            mask = may_attend(fed, key_owners) & (key_groups == fed_groups.unsqueeze(1))
-            positions = starts[fed_groups] + growing.length - 1
+            now = running // n
+            key_owners, key_groups = torch.cat([key_owners, running]), torch.cat([key_groups, now])
+            mask = may_attend(running, key_owners) & (key_groups == now.unsqueeze(1))
+            positions = starts[now] + growing.length - 1
             logits = policy(
-                "extend", growing.last_tokens(fed).unsqueeze(0),
+                "extend", growing.last_tokens(running).unsqueeze(0),
                 positions.expand(3, 1, -1), cache, mask=mask,
             )[0]  # fmt: skip
 
@@ -207,7 +198,7 @@ class Rollout:
         everyone = running = torch.arange(n, device=device)
         while True:
             running = growing.append(logits[running], running)
-            if growing.finished(running):
+            if not len(running):
                 return growing.completions()[0]
             position = inputs.next_position + growing.length - 1
             logits = policy(
@@ -222,7 +213,6 @@ class _Growing:
     def __init__(self, generators: Sequence[torch.Generator], n: int, rollout: Rollout) -> None:
         self.settings = rollout.settings
         self.eos = torch.tensor(rollout.eos_token_ids)
-        self.anyone = rollout.anyone
         self.generators = generators
         self.n = n
         self.length = 0
@@ -232,18 +222,13 @@ class _Growing:
 
     def append(self, logits: Tensor, running: Tensor) -> Tensor:
         """Draw the next token of the running completions; those that run on."""
-        if not len(running):
-            self.length += 1
-            return running
         rows = running.cpu()
         # Each group draws from its own random numbers, whichever others it is packed with.
         sizes = torch.bincount(rows // self.n, minlength=len(self.generators)).tolist()
         chosen = torch.cat(
             [
                 _draw(own, self.settings, generator)
-                for own, generator in zip(
-                    torch.split(logits[: len(rows)], sizes), self.generators, strict=True
-                )
+                for own, generator in zip(torch.split(logits, sizes), self.generators, strict=True)
                 if len(own)
             ]
         ).cpu()
@@ -254,15 +239,9 @@ class _Growing:
             return running[:0]
         return running[~torch.isin(chosen, self.eos).to(running.device)]
 
-    def finished(self, running: Tensor) -> bool:
-        """Whether nothing is left to generate, here or anywhere."""
-        mine = len(running) > 0
-        return not (mine if self.anyone is None else self.anyone(mine))
-
     def last_tokens(self, rows: Tensor) -> Tensor:
         """Newest token of the given completions, on their device."""
-        place = min(self.length, self.settings.max_new_tokens) - 1
-        return self.tokens[rows.cpu(), place].to(rows.device)
+        return self.tokens[rows.cpu(), self.length - 1].to(rows.device)
 
     def completions(self) -> list[list[Tensor]]:
         """What was drawn, group by group, each without what follows its end."""

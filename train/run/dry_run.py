@@ -141,8 +141,7 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
     n, length = (config.num_generations if groups else 1), config.max_completion_tokens
     packed, plain = prompt + n * length, n * (prompt + length)
     tokens = packed if config.share_prefix else plain
-    has_copy = groups and config.needs_reference and config.method == "full"
-    state = State(config, parameters, trained, has_copy=has_copy)
+    state = State(config, parameters, trained, groups=groups)
     return RunReport(
         parameters,
         trained,
@@ -153,6 +152,7 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
             **state.on_gpu(config.sharding),
             "gathered layers": _gathered(config, shape),
             "reference model": state.reference,
+            "copy for rollouts": state.whole_copy,
             **_activations(config, shape, tokens, groups),
             "vision activations": _vision_memory(config, shape, visual, n),
         },
@@ -173,7 +173,7 @@ class State:
     """
 
     def __init__(
-        self, config: TrainingConfig, parameters: int, trained: int, *, has_copy: bool
+        self, config: TrainingConfig, parameters: int, trained: int, *, groups: bool
     ) -> None:
         self.config = config
         width = _width(config)
@@ -184,12 +184,15 @@ class State:
         master = 4.0 if trained_width == 2 else 0.0
         self.optimizer = trained * (8.0 + master)
         self.loaded = parameters * float(trained_width if config.method == "full" else width)
-        self.reference = float(parameters * width) if has_copy else 0.0
-        """Whole on every GPU."""
+        plain, sharded = float(parameters * width), config.sharding != "none"
+        has_reference = groups and config.needs_reference and config.method == "full"
+        shares = config.processes if sharded else 1
+        self.reference = plain / shares if has_reference else 0.0
+        self.whole_copy = plain if groups and sharded else 0.0
+        """On every GPU."""
         self.checkpoint = trained * trained_width + self.optimizer
-        self.exported = (
-            4.0 * trained if config.method == "lora" and not config.merge_adapter else self.loaded
-        )
+        adapter_alone = config.method == "lora" and not config.merge_adapter
+        self.exported = 4.0 * trained if adapter_alone else plain
 
     def on_gpu(self, sharding: str) -> dict[str, float]:
         """Of one process."""

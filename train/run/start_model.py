@@ -15,6 +15,7 @@ from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub.training_record import TrainingStage, load_training, save_training
+from stvg_r1_hub.vlm.decoding import use_grouped_attention
 from stvg_r1_hub.vlm.inputs import InputBuilder
 from stvg_r1_hub.vlm.loading import load_model
 from stvg_r1_hub.vlm.processing import load_processor
@@ -71,20 +72,31 @@ def load_start_model(config: TrainingConfig) -> StartModel:
             "loaded; set merge_adapter: true, or start from a whole model."
         )
     stages = load_training(bundle.own_folder)
-    model = load_weights(config, bundle)
+    policy = load_policy(config, bundle)
+    model = policy.qwen
     processor = load_processor(bundle.folder, ARCHITECTURE)
-    if config.freeze_vision:
-        model.model.visual.requires_grad_(False)
     if config.gradient_checkpointing:
         # The name changed in transformers 5.24.
         enable = getattr(model, "activation_checkpointing_enable", None)
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
-    if config.method == "lora":
-        model = _with_adapter(model, config)
+        if config.method == "lora":
+            model.enable_input_require_grads()
     ends = model.generation_config.eos_token_id
     ends = set(ends if isinstance(ends, list) else [ends]) | {processor.tokenizer.eos_token_id}
     eos = tuple(sorted(token for token in ends if token is not None))
-    return StartModel(Policy(model), processor, bundle.config, bundle, eos, stages)
+    return StartModel(policy, processor, bundle.config, bundle, eos, stages)
+
+
+def load_policy(config: TrainingConfig, bundle: hub.Bundle) -> Policy:
+    """What training starts from, with new adapters, in plain tensors.
+
+    Raises:
+        ModelError: as `load_weights`.
+    """
+    model = load_weights(config, bundle)
+    if config.freeze_vision:
+        model.model.visual.requires_grad_(False)
+    return Policy(_with_adapter(model, config) if config.method == "lora" else model)
 
 
 def base_name(config: TrainingConfig) -> str:
@@ -140,6 +152,7 @@ def load_weights(config: TrainingConfig, bundle: hub.Bundle) -> Any:
         raise ModelError(f"Cannot load {config.model} for training: {reason}") from error
     for note in notes:
         _log.warning(note)
+    use_grouped_attention(model.config.get_text_config())
     return model.requires_grad_(True)  # peft freezes what it merges into
 
 
@@ -147,8 +160,6 @@ def _with_adapter(model: Any, config: TrainingConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
     model.requires_grad_(False)
-    if config.gradient_checkpointing:
-        model.enable_input_require_grads()
     torch.manual_seed(config.seed)
     adapted: Any = get_peft_model(
         model,
@@ -191,12 +202,11 @@ def export_model(
     temporary.mkdir(parents=True)
     state = {name.removeprefix("model."): weight for name, weight in weights.items()}
     model = start.policy.model
-    if config.merge_adapter:
-        # On a copy: the trained policy itself stays as it is.
-        fresh = Policy(_with_adapter(load_weights(config, start.bundle), config)).model
+    if config.merge_adapter or config.sharding != "none":
+        # On a copy: the policy stays as it is, and may hold its weights in float32.
+        fresh = load_policy(config, start.bundle).model
         fresh.load_state_dict(state)
-        merged = fresh.merge_and_unload()
-        merged.save_pretrained(temporary)
+        (fresh.merge_and_unload() if config.merge_adapter else fresh).save_pretrained(temporary)
     else:
         if not start.policy.has_adapter and model.config.tie_word_embeddings:
             state.pop("lm_head.weight", None)
