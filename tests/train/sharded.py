@@ -10,6 +10,7 @@ export.
 """
 
 import functools
+import importlib
 import json
 import os
 import sys
@@ -62,10 +63,8 @@ def deepspeed_on_cpu():
     settings.update(offload_optimizer_device="none", offload_param_device="none")
     named = {f"ACCELERATE_DEEPSPEED_{name.upper()}": str(v) for name, v in settings.items()}
     os.environ.update({"ACCELERATE_USE_DEEPSPEED": "true", "DS_ACCELERATOR": "cpu", **named})
-    import deepspeed.comm.torch
-
     # Quicker sums within one machine, which would be compiled first, for minutes.
-    deepspeed.comm.torch.build_shm_op = lambda: None
+    importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
     original = accelerate.state.PartialState._prepare_backend
 
     def backend(self, *given, **options):
