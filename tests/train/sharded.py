@@ -9,11 +9,14 @@ export.
         --config ...
 """
 
+import collections
+import contextlib
 import functools
 import importlib
 import json
 import os
 import sys
+import types
 from pathlib import Path
 
 import accelerate.state
@@ -33,7 +36,10 @@ BY = "SHARDED_BY"
 """Names the environment variable with the settings' name, `fsdp` or `zero3_offload`."""
 LAUNCHED = {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
 """What `accelerate launch` sets where the config says nothing."""
-RENAMED = {"FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
+RENAMED = {
+    "FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP",
+    "ZERO3_INIT_FLAG": "ZERO3_INIT",
+}
 """As `accelerate launch` names a setting for the processes that it starts."""
 
 
@@ -61,7 +67,10 @@ def deepspeed_on_cpu():
     path = CONFIGS / "zero3_offload.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))["deepspeed_config"]
     settings.update(offload_optimizer_device="none", offload_param_device="none")
-    named = {f"ACCELERATE_DEEPSPEED_{name.upper()}": str(v) for name, v in settings.items()}
+    named = {
+        f"ACCELERATE_DEEPSPEED_{RENAMED.get(name.upper(), name.upper())}": str(v)
+        for name, v in settings.items()
+    }
     os.environ.update({"ACCELERATE_USE_DEEPSPEED": "true", "DS_ACCELERATOR": "cpu", **named})
     # Quicker sums within one machine, which would be compiled first, for minutes.
     importlib.import_module("deepspeed.comm.torch").build_shm_op = lambda: None
@@ -103,6 +112,23 @@ def measure(policy, accelerator):
         optimizer.register_step_post_hook(write)
 
 
+@contextlib.contextmanager
+def gathers_of_deepspeed():
+    """Counts as torch's mode does, under which ZeRO-3 hands out no whole weights."""
+    communication = importlib.import_module("deepspeed.comm")
+    original, counts = communication.allgather_fn, collections.Counter()
+
+    def gather(*given, **options):
+        counts["allgather"] += 1
+        return original(*given, **options)
+
+    communication.allgather_fn = gather
+    try:
+        yield types.SimpleNamespace(get_comm_counts=lambda: counts)
+    finally:
+        communication.allgather_fn = original
+
+
 def sharded_grpo(config, start, policy, accelerator):
     """GRPO for vowels, after a look at the weights; says what is gathered for rollouts."""
     weights = list(policy.parameters())
@@ -112,7 +138,7 @@ def sharded_grpo(config, start, policy, accelerator):
     prepare = objective.prepare
 
     def counted(*given):
-        with CommDebugMode() as counter:
+        with CommDebugMode() if os.environ[BY] == "fsdp" else gathers_of_deepspeed() as counter:
             items = prepare(*given)
         found = {str(op): n for op, n in counter.get_comm_counts().items()}
         gathered = sum(n for op, n in found.items() if "all" in op and "gather" in op)

@@ -9,6 +9,9 @@ it is the reference. That asks nothing of FSDP or DeepSpeed but to hand out a wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
@@ -31,7 +34,7 @@ class WholeCopy:
         """
         self.model = model.eval().requires_grad_(False)
         self.trained = {name: w for name, w in sharded.named_parameters() if w.requires_grad}
-        self.start: dict[str, DTensor] = {}
+        self.start: dict[str, Tensor] = {}
         if keep_start:
             device = next(model.parameters()).device.type
             mesh = init_device_mesh(device, (torch.distributed.get_world_size(),))
@@ -51,13 +54,14 @@ class WholeCopy:
         self._take(self.start)
 
     @torch.no_grad()
-    def _take(self, weights: dict[str, Tensor] | dict[str, DTensor]) -> None:
+    def _take(self, weights: Mapping[str, Tensor]) -> None:
         for name, weight in weights.items():
             mine = self.model.get_parameter(name)
             if isinstance(weight, DTensor):
-                mine.copy_(weight.detach().to(mine.dtype).full_tensor())
+                share: Any = weight.detach().to(mine.dtype)
+                mine.copy_(share.full_tensor())
             else:
-                from deepspeed import zero
+                from deepspeed import zero  # type: ignore[import-not-found]
 
                 with zero.GatheredParameters([weight]):
                     mine.copy_(weight)
