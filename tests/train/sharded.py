@@ -87,7 +87,11 @@ def deepspeed_on_cpu():
 def on_gloo(accelerator, *, cpu, kwargs_handlers, **options):
     """An accelerator that was not told of the CPU, where it would leave DeepSpeed aside."""
     handlers = [*kwargs_handlers, InitProcessGroupKwargs(backend="gloo")]
-    return accelerator(kwargs_handlers=handlers, **options)
+    made = accelerator(kwargs_handlers=handlers, **options)
+    # Small weights would be left whole, and all are small here.
+    spread = made.state.deepspeed_plugin.deepspeed_config["zero_optimization"]
+    spread["stage3_param_persistence_threshold"] = 0
+    return made
 
 
 def measure(policy, accelerator):
@@ -112,21 +116,29 @@ def measure(policy, accelerator):
         optimizer.register_step_post_hook(write)
 
 
+GATHERING = ("allgather_fn", "all_gather_into_tensor", "all_gather")
+
+
 @contextlib.contextmanager
 def gathers_of_deepspeed():
     """Counts as torch's mode does, under which ZeRO-3 hands out no whole weights."""
-    communication = importlib.import_module("deepspeed.comm")
-    original, counts = communication.allgather_fn, collections.Counter()
+    communication, counts = importlib.import_module("deepspeed.comm"), collections.Counter()
+    originals = {name: getattr(communication, name) for name in GATHERING}
 
-    def gather(*given, **options):
-        counts["allgather"] += 1
-        return original(*given, **options)
+    def counting(name):
+        def gather(*given, **options):
+            counts[name] += 1
+            return originals[name](*given, **options)
 
-    communication.allgather_fn = gather
+        return gather
+
+    for name in GATHERING:
+        setattr(communication, name, counting(name))
     try:
         yield types.SimpleNamespace(get_comm_counts=lambda: counts)
     finally:
-        communication.allgather_fn = original
+        for name, original in originals.items():
+            setattr(communication, name, original)
 
 
 def sharded_grpo(config, start, policy, accelerator):

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
+from transformers.integrations import unset_hf_deepspeed_config
 
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.hub.training_record import TrainingStage
@@ -113,6 +114,8 @@ class TrainingLoop:
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         self._check_launch()
+        if self.accelerator.state.deepspeed_plugin is not None:
+            self._set_up_deepspeed()
         set_seed(config.seed, device_specific=True)
         self.start = load_start_model(config)
         if validation is not None:
@@ -121,12 +124,10 @@ class TrainingLoop:
         optimizer = torch.optim.AdamW(
             trained, lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        if self.accelerator.state.deepspeed_plugin is not None:
-            settings = self.accelerator.state.deepspeed_plugin.deepspeed_config
-            settings["train_micro_batch_size_per_gpu"] = 1
         self.total_steps = self._total_steps()
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self.policy, self.optimizer = self.accelerator.prepare(self.start.policy, optimizer)
+        # DeepSpeed may have put an optimizer of its own in the place of ours.
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.accelerator.register_for_checkpointing(self.scheduler)
         self.objective = objective(config, self.start, self.policy, self.accelerator)
         for source in (samples, validation) if validation is not None else (samples,):
@@ -140,6 +141,13 @@ class TrainingLoop:
         )
         self.checkpoints = Checkpoints(out / "checkpoints", config, self.accelerator)
         self.reward_mean: float | None = None
+
+    def _set_up_deepspeed(self) -> None:
+        settings = self.accelerator.state.deepspeed_plugin.deepspeed_config
+        settings["train_micro_batch_size_per_gpu"] = 1
+        settings["gradient_clipping"] = self.config.max_grad_norm
+        # Else transformers spreads over the processes whatever it loads, the plain copies too.
+        unset_hf_deepspeed_config()
 
     def run(self, *, resume: bool = False) -> Path:
         """Train to the end; the folder with the trained model.
