@@ -41,6 +41,7 @@ smoke: $(VENV)/.installed-dev
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/tracking/test_ultralytics_open.py \
 		tests/segmentation tests/vlm/test_loading.py tests/vlm/test_llama_server.py
+	DS_ACCELERATOR=cpu $(BIN)/python -m pytest tests/train/test_training_loop.py -k ZeRO
 
 # gradio pins an older pydantic for its MCP server than everything else wants: an environment of its
 # own, which finds the other packages behind its own.
@@ -89,6 +90,6 @@ $(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed
 # sam2 comes as source and asks for torch while it is built: the one that is there will do.
 $(VENV)/.installed-extras: pyproject.toml $(VENV)/.installed-dev
 	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --no-build-isolation 'sam2>=1.1'
-	$(PIP) install --quiet -e '.[yolo,sam2,quantization]' xllamacpp gguf
+	DS_BUILD_OPS=0 $(PIP) install --quiet -e '.[yolo,sam2,quantization]' xllamacpp gguf 'deepspeed>=0.19'
 	$(check_opencv)
 	@touch $@

@@ -176,9 +176,11 @@ def test_two_processes_do_what_one_does_with_twice_the_accumulation(
     same_curves(metrics(tmp_path / "two"), metrics(tmp_path / "one"))
     as_the_dry_run_says(TrainingConfig.load(one), tmp_path / "one")
     if by:
-        # A gather for each weight of the policy and of the reference, whatever is generated.
+        # A gather for each weight of the policy and of the reference, whatever is generated;
+        # of ZeRO-3 its own are counted, and the reference does not go through it.
+        each = 2 if by == "fsdp" else 1
         gathered = [json.loads(line) for line in open(tmp_path / "gathered-0.jsonl")]
-        assert all(count == 2 * weights > 0 for count, weights, _ in gathered), gathered
+        assert all(count == each * weights > 0 for count, weights, _ in gathered), gathered
     if by == "fsdp":
         report = as_the_dry_run_says(TrainingConfig.load(two), tmp_path / "two")
         held = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
@@ -191,7 +193,9 @@ def test_two_processes_do_what_one_does_with_twice_the_accumulation(
     (path,) = (tmp_path / "one" / "model").glob("*.safetensors")
     ours, theirs = load_file(tmp_path / "two" / "model" / path.name), load_file(path)
     assert ours.keys() == theirs.keys()
-    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
+    # ZeRO-3 sums in another order, which Adam makes much of where a gradient is hardly above 0.
+    close = 5e-5 if by == "zero3_offload" else 1e-6  # of updates of 1e-3
+    assert all(torch.allclose(ours[name], theirs[name], atol=close) for name in theirs)
 
 
 def test_a_sharded_policy_in_float32_is_written_as_it_was_asked_for(world, tmp_path):
