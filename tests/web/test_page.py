@@ -239,11 +239,14 @@ def test_same_video_twice_and_other_settings(browser: Browser, served: Served, d
     assert browser.wait_for_answer(demo.query) == first
     browser.click("#stvg-settings button")
     choice = browser.wait(lambda: browser.one("#stvg-sample-fps input"), "settings")
+    browser.wait(choice.is_displayed, "the choice")
     choice.click()
-    choice.send_keys("2\n")
+    option = "[role=listbox] [role=option][aria-label='2']"
+    browser.wait(lambda: browser.driver.find_elements("css selector", option), "the numbers")
+    browser.one(option).click()
     browser.screenshot(SCREENSHOTS / "settings.png")
     browser.ask(demo.query)
-    browser.wait(lambda: "it was trained with" in browser.text("#stvg-card"), "the remark")
+    browser.wait(lambda: "it was trained with" in browser.text("#stvg-shared"), "the remark")
     # Of four answers nothing is kept but the last, and the small buttons to choose with.
     assert served.widgets_kept() <= {"Radio"}
 
