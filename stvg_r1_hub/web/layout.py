@@ -200,6 +200,7 @@ class Layout:
         # Used by the page's script, so they are in the page and not to be seen.
         self.pick = gr.Button("pick", elem_id="stvg-pick", elem_classes="stvg-unseen")
         self.picked = gr.Textbox(label="picked", elem_classes="stvg-unseen")
+        self.link = gr.Textbox(label="link", elem_classes="stvg-unseen")
         self.visit = gr.Textbox(label="visit", elem_id="stvg-visit", elem_classes="stvg-unseen")
         with gr.Column(visible=False, elem_id="stvg-answer") as self.panel:
             self.shared = gr.HTML(elem_id="stvg-shared", elem_classes="stvg-slot")

@@ -25,7 +25,7 @@ from stvg_r1_hub.web.next_step import NextStep, next_step
 _LOG = logging.getLogger(__name__)
 REMEMBER = "(visit, text) => window.stvgRemember(visit, text)"
 Shown = dict[Any, Any]
-"""New values of some widgets."""
+"""Updates of some widgets, and new values of states."""
 CRASHED = (
     "Something went wrong on our side and has been written to the log. Try again, or try another "
     "video."
@@ -115,11 +115,12 @@ class Page(Layout):
             queue=False,
             api_visibility="private",
         )
-        self.blocks.load(
+        link = "() => new URLSearchParams(location.search).get('visit') || ''"
+        self.blocks.load(None, None, self.link, js=link)
+        self.link.change(
             self._restore,
-            self.visit,
+            self.link,
             [self.video, self.text, self.status, *self._whole],
-            js="() => new URLSearchParams(location.search).get('visit') || ''",
             **quiet,
         )
 
@@ -150,22 +151,23 @@ class Page(Layout):
         found = [self.panel, self.visit, self.seen, self.answers, self.picker, self.view]
         return [*found, self.shared, self.objects, *self._one]
 
-    def _idle(self, status: Any) -> Shown:
+    def _idle(self, status: str) -> Shown:
         return {
-            self.status: status,
+            self.status: _new(status),
             self.find: gr.Button(interactive=True),
             self.track: gr.Button(interactive=True),
             self.stop: gr.Button(visible=False),
         }
 
-    def _look(self, video: str | None) -> str:
+    def _look(self, video: str | None) -> Any:
         """What is known of an upload, said before anything is asked."""
         if video is None:
-            return ""
+            return _new("")
         try:
-            return markup.note(markup.video_facts(check_video(video, self.grounder.limits)))
+            facts = markup.video_facts(check_video(video, self.grounder.limits))
         except STVGError as error:
-            return markup.problem(str(error))
+            return _new(markup.problem(str(error)))
+        return _new(markup.note(facts))
 
     def _only_track(
         self, video: str | None, text: str | None, *choices: Any
@@ -187,15 +189,15 @@ class Page(Layout):
     def _work(
         self, video: str | None, text: str, queries: list[str], choices: Sequence[Any]
     ) -> Generator[Shown, None, None]:
-        hidden = {self.panel: gr.Column(visible=False), self.visit: ""}
+        hidden = {self.panel: gr.Column(visible=False), self.visit: _new("")}
         try:
             check_video(video, self.grounder.limits)
         except STVGError as error:
             # Beside the upload, where it may stand already: one error, one place.
-            yield {**self._idle(""), **hidden, self.facts: markup.problem(str(error))}
+            yield {**self._idle(""), **hidden, self.facts: _new(markup.problem(str(error)))}
             return
         yield {
-            self.status: markup.progress("start", 0, None),
+            self.status: _new(markup.progress("start", 0, None)),
             self.find: gr.Button(interactive=False),
             self.track: gr.Button(interactive=False),
             self.stop: gr.Button(visible=True),
@@ -210,7 +212,7 @@ class Page(Layout):
             yield {**self._idle(markup.problem(CRASHED)), **hidden}
         else:
             visits.save(visit)
-            yield {**self._idle(""), self.visit: visit.token}
+            yield {**self._idle(""), self.visit: _new(visit.token)}
 
     def _report(
         self, video: str | None, text: str, queries: list[str], settings: Settings
@@ -227,7 +229,8 @@ class Page(Layout):
             while running:
                 try:
                     step = next(steps)
-                    yield {self.status: markup.progress(step.stage, step.done, step.total)}
+                    said = markup.progress(step.stage, step.done, step.total)
+                    yield {self.status: _new(said)}
                 except StopIteration:
                     running = False
                 while not made.empty():
@@ -251,13 +254,13 @@ class Page(Layout):
             self.answers: answers,
             self.picker: gr.Radio(choices=[], value=None, visible=False),
             self.view: gr.Radio(value=SEEN, visible=False),
-            self.shared: seen.remarks,
-            self.objects: seen.objects,
-            self.card: markup.waiting_card(queries[0]) if queries else "",
-            self.shown: str(seen.marked),
-            self.timeline: seen.timeline,
-            **dict.fromkeys([self.keyframes, self.reasoning], ""),
-            self.table: [],
+            self.shared: _new(seen.remarks),
+            self.objects: _new(seen.objects),
+            self.card: _new(markup.waiting_card(queries[0]) if queries else ""),
+            self.shown: _new(str(seen.marked)),
+            self.timeline: _new(seen.timeline),
+            **{widget: _new("") for widget in (self.keyframes, self.reasoning)},
+            self.table: _new([]),
             self.get_video: _download(seen.marked),
             self.get_json: _download(seen.folder / TRACKS),
             self.get_masks: _download(None),
@@ -289,10 +292,10 @@ class Page(Layout):
             return {self.status: gr.skip()}
         if answer is None:
             sentence = "Ask for something first, and wait for the answer: then it can be corrected."
-            return {self.status: markup.note(sentence)}
+            return {self.status: _new(markup.note(sentence))}
         object_id = int(pick)
         if [object_id] == answer.values["object_ids"]:
-            return {self.status: ""}
+            return {self.status: _new("")}
         try:
             original = answer.before or answer
             if object_id in (0, *original.values["object_ids"]):  # type: ignore[misc]
@@ -300,11 +303,11 @@ class Page(Layout):
             else:
                 new = correct(seen, answer, object_id)
         except STVGError as error:
-            return {self.status: markup.problem(str(error))}
+            return {self.status: _new(markup.problem(str(error)))}
         answers[answer.number - 1] = new
         visits.save(visits.Visit(text, seen, answers))
         return {
-            self.status: "",
+            self.status: _new(""),
             self.answers: answers,
             self.picker: _picker(answers, answer.number),
             self.view: gr.Radio(value=ANSWER, visible=True),
@@ -313,12 +316,10 @@ class Page(Layout):
 
     def _restore(self, token: str | None) -> Shown:
         """What an address asks for; a link whose files are gone says so."""
-        if not token:
-            return {self.visit: ""}
-        visit = visits.load(self.grounder.folder, token)
+        visit = visits.load(self.grounder.folder, token or "")
         if visit is None:
             gone = "What this link showed is deleted by now, or the link is not whole: ask again."
-            return {self.visit: "", self.status: markup.problem(gone)}
+            return {self.video: None, self.text: "", self.status: _new(markup.problem(gone))}
         queries = [str(answer.values["query"]) for answer in visit.answers]
         shown = self._objects_shown(visit.seen, visit.answers, queries)
         if visit.answers:
@@ -326,8 +327,9 @@ class Page(Layout):
                 self.answers: visit.answers,
                 self.picker: _picker(visit.answers, 1),
             }
-        question = {self.video: str(visit.seen.video), self.text: visit.text, self.status: ""}
-        return {**question, self.visit: token, **shown}
+        # Never skipped, since what is asked is read from these two: a skip would replace them.
+        question = {self.video: str(visit.seen.video), self.text: visit.text}
+        return {**question, self.status: _new(""), self.visit: _new(token), **shown}
 
     def _prepare_again(
         self, answers: list[Answered], picked: int | None, text: str, tracker: str
@@ -351,13 +353,14 @@ class Page(Layout):
     def _values(self, answer: Answered, view: str = ANSWER) -> Shown:
         """One answer on all widgets."""
         step = self._next_step(answer)
+        overlay = None if view == SEEN else answer.overlay
         return {
-            self.card: answer.card,
-            self.shown: str(answer.marked if view == SEEN else answer.overlay or answer.marked),
-            self.timeline: answer.timeline,
-            self.keyframes: answer.keyframes,
-            self.reasoning: answer.reasoning,
-            self.table: answer.rows,
+            self.card: _new(answer.card),
+            self.shown: _new(str(overlay or answer.marked)),
+            self.timeline: _new(answer.timeline),
+            self.keyframes: _new(answer.keyframes),
+            self.reasoning: _new(answer.reasoning),
+            self.table: _new(answer.rows),
             self.get_video: _download(answer.overlay),
             self.get_json: _download(answer.json),
             self.get_masks: _download(answer.masks),
@@ -372,7 +375,16 @@ class Page(Layout):
         if seen is None:
             return gr.skip()
         overlay = None if answer is None or view == SEEN else answer.overlay
-        return str(overlay or seen.marked)
+        return _new(str(overlay or seen.marked))
+
+
+def _new(value: Any) -> Any:
+    """A widget's value as an update, as which every value goes to a widget that some events skip.
+
+    A bare value after a skip makes gradio 6.31 keep one more widget, with its value, for as long
+    as it remembers the visit; an update takes the last one's place.
+    """
+    return gr.update(value=value)
 
 
 def _chosen(answers: list[Answered], picked: int | None) -> Answered | None:
