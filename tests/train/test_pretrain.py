@@ -197,7 +197,8 @@ def test_a_finished_model_is_sharpened_with_its_own_vocabulary(tmp_path: Path) -
     assert all(np.isfinite(line["loss"]) for line in lines) and len(lines) == 2
     pretrain.export(recipe, tmp_path, tmp_path / "bundle", stage="sharpen")
     shipped = STVGConfig.load("stvg_r1_hub/bundled/tiny")
-    assert STVGConfig.load(tmp_path / "bundle") == shipped
+    # How sure the shipped weights were is measured of them alone.
+    assert STVGConfig.load(tmp_path / "bundle") == dataclasses.replace(shipped, confidence=None)
     vocabulary = [json.loads((f / "tokenizer.json").read_text())["model"]["vocab"]
                   for f in (start, tmp_path / "bundle")]  # fmt: skip
     assert vocabulary[0] == vocabulary[1]
