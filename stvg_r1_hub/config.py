@@ -45,6 +45,8 @@ class SamplingConfig:
     """Budget that all frames of a clip share."""
     size_factor: int = 28
     """Height and width become multiples of this: patch size times merge size."""
+    window_seconds: float = 20.0
+    """Length of the windows in which a long video is asked: about that of the clips of training."""
 
     def __post_init__(self) -> None:
         _require(
@@ -54,6 +56,10 @@ class SamplingConfig:
         _require(
             2 <= self.min_frames <= self.max_frames,
             f"need 2 <= min_frames <= max_frames, got {self.min_frames} and {self.max_frames}",
+        )
+        _require(
+            math.isfinite(self.window_seconds) and self.window_seconds > 0,
+            f"window_seconds must be positive, got {self.window_seconds}",
         )
         _require(
             self.size_factor > 0 and self.min_pixels > 0 and self.total_pixels > 0,

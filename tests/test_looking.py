@@ -19,7 +19,7 @@ from stvg_r1_hub.video import VideoSource, open_video
 from tests.builders import make_track
 
 FPS = 10.0
-SMALL = SamplingConfig(fps=2.0, max_frames=16)
+SMALL = SamplingConfig(fps=2.0, max_frames=16, window_seconds=10.0)
 View = tuple[float, frozenset[int]]
 """Seconds that a model is shown, and the numbers it sees there."""
 
@@ -163,13 +163,13 @@ def test_a_candidate_that_has_left_is_not_taken_for_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "n"), [(5.0, 1), (10.0, 1), (10.1, 2), (20.0, 3), (600.0, 80), (3600.0, 480)]
+    ("duration", "n"), [(5.0, 1), (6.0, 1), (6.1, 2), (14.0, 3), (600.0, 150), (3600.0, 900)]
 )
 def test_windows_cover_the_video_and_overlap(duration: float, n: int) -> None:
-    parts = stretches.windows(duration)
+    parts = stretches.windows(duration, 6.0)
     assert len(parts) == n and parts[0][0] == 0 and parts[-1][1] == pytest.approx(duration)
     for (_, end), (start, _) in pairwise(parts):
-        assert end - start >= stretches.OVERLAP_SECONDS - 1e-6
+        assert end - start >= 6.0 * stretches.OVERLAP - 1e-6
 
 
 def dog_at(second: float, seconds: float = 2.0) -> Callable[[MarkedFrames], str]:

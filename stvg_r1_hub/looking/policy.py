@@ -170,7 +170,7 @@ class Looker:
         anything = any(not ids for ids in named.values())
         meant = frozenset().union(*named.values())
         worth = {}
-        for part in stretches.windows(self._duration):
+        for part in stretches.windows(self._duration, self._config.sampling.window_seconds):
             ranked = self._presence.ranked(*part)
             worth[part] = len(ranked) if anything else len(meant & set(ranked))
         parts = sorted((p for p in worth if worth[p]), key=lambda p: -worth[p])
@@ -184,10 +184,11 @@ class Looker:
                     f"{n_windows} windows of this long video were asked, and none shows it."
                 )
             return
+        length = self._config.sampling.window_seconds
         best, best_agreement = moments[0], -1.0
         for said in surest(moments)[:CHECKED]:
             start, end = range_of(said)
-            part = stretches.around(start, end, self._duration)
+            part = stretches.around(start, end, self._duration, length)
             again = self._again(one, "window", said, part, self._config)
             agreement = 0.0 if again is None else agreement_of(said, again)
             sure = (said.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)

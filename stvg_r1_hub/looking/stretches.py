@@ -7,10 +7,8 @@ from dataclasses import replace
 
 from stvg_r1_hub.config import SamplingConfig
 
-WINDOW_SECONDS = 10.0
-"""Length of a window of a long video."""
-OVERLAP_SECONDS = 2.5
-"""What neighbouring windows share, so that a short moment lies whole in one of them."""
+OVERLAP = 1 / 3
+"""Share of a window that it has in common with the next, so that short moments lie in one."""
 LONG = 2.0
 """A video is long when its sample is thinner than the model's usual one by this factor."""
 CLOSER = (2.0, 4.0)
@@ -18,25 +16,25 @@ CLOSER = (2.0, 4.0)
 _WHOLE = 0.98
 
 
-def windows(duration_seconds: float) -> list[tuple[float, float]]:
-    """Windows of equal length with overlap, the last one up to the end.
+def windows(duration_seconds: float, length: float) -> list[tuple[float, float]]:
+    """Windows of equal length in seconds with overlap, the last one up to the end.
 
-    >>> windows(20.0)
-    [(0.0, 10.0), (5.0, 15.0), (10.0, 20.0)]
+    >>> windows(14.0, 6.0)
+    [(0.0, 6.0), (4.0, 10.0), (8.0, 14.0)]
     """
-    if duration_seconds <= WINDOW_SECONDS:
+    if duration_seconds <= length:
         return [(0.0, duration_seconds)]
-    step = WINDOW_SECONDS - OVERLAP_SECONDS
-    count = math.ceil((duration_seconds - OVERLAP_SECONDS) / step)
-    step = (duration_seconds - WINDOW_SECONDS) / (count - 1)
-    return [(i * step, i * step + WINDOW_SECONDS) for i in range(count)]
+    step = length * (1 - OVERLAP)
+    count = math.ceil((duration_seconds - length) / step - 1e-9) + 1
+    step = (duration_seconds - length) / (count - 1)
+    return [(i * step, i * step + length) for i in range(count)]
 
 
 def around(
-    start_seconds: float, end_seconds: float, duration_seconds: float
+    start_seconds: float, end_seconds: float, duration_seconds: float, length: float
 ) -> tuple[float, float]:
     """A window with a time range in its middle, moved to lie within the video."""
-    length = min(max(WINDOW_SECONDS, 2 * (end_seconds - start_seconds)), duration_seconds)
+    length = min(max(length, 2 * (end_seconds - start_seconds)), duration_seconds)
     start = (start_seconds + end_seconds - length) / 2
     start = min(max(start, 0.0), duration_seconds - length)
     return start, start + length
