@@ -78,8 +78,8 @@ def _answers(asked: Scene, scene: Scene) -> bool:
     return bool(asked.question.answers(list(scene.objects), scene.duration_seconds))
 
 
-def write_composite(placed: list[Placed], path: Path) -> float:
-    """Render it to a file; returns its length in seconds."""
+def write_composite(placed: list[Placed], path: Path) -> None:
+    """Render it to a file."""
 
     def frames() -> Iterator[Pixels]:
         for one in placed:
@@ -88,7 +88,6 @@ def write_composite(placed: list[Placed], path: Path) -> float:
 
     n = sum(round(one.scene.duration_seconds * FPS) for one in placed)
     write_video(path, frames(), (np.arange(n) / FPS).tolist(), duration_seconds=n / FPS)
-    return n / FPS
 
 
 def judge(result: GroundingResult, one: Placed) -> tuple[float, bool]:
@@ -120,12 +119,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=70001)
     parser.add_argument("--passes", default="auto", choices=("1", "2", "auto"))
     parser.add_argument("--max-windows", type=int)
-    parser.add_argument("--out", type=Path, help="keep the video here")
+    parser.add_argument("--out", type=Path, help="keep the video here, or take the one that is")
     args = parser.parse_args()
     placed, questions = composite(args.level, args.seed, args.seconds, args.questions)
     with tempfile.TemporaryDirectory() as folder:
         path = args.out or Path(folder) / "composite.mp4"
-        seconds = write_composite(placed, path)
+        if not path.exists():
+            write_composite(placed, path)
+        seconds = placed[-1].start_seconds + placed[-1].scene.duration_seconds
         passes = int(args.passes) if args.passes != "auto" else "auto"
         pipeline = STVGPipeline.from_pretrained(BUNDLED / "tiny")
         started = time.process_time()

@@ -306,6 +306,13 @@ def test_stopping_in_the_second_look_returns_nothing_half_made() -> None:
         asked(lambda _: NONE, at(1, 0, 64), seconds=64.0, progress=progress)
 
 
+def test_a_moment_whose_object_is_mostly_out_of_view_is_not_taken() -> None:
+    result, _ = asked(
+        lambda marked: said(1, 2, 8) if start_of(marked) > 15 else NONE, at(1, 20, 22), seconds=64.0
+    )
+    assert not result.found
+
+
 def test_several_questions_share_the_windows() -> None:
     source, vlm = video_of(64.0), Watching(dog_at(43.0))
     info = source.info

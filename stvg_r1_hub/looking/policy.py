@@ -14,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.looking import stretches
 from stvg_r1_hub.looking.answers import (
     Said,
@@ -34,6 +37,8 @@ PASSES = (1, 2, "auto")
 Passes = int | str
 DISAGREED = 0.5
 """What is left of a confidence when two looks disagree."""
+IN_VIEW = 0.6
+"""Least share of a moment in which its object is seen."""
 CHECKED = 6
 """The most moments of a long video that are looked at again."""
 
@@ -177,7 +182,12 @@ class Looker:
         return sorted(parts[: self._max_windows])
 
     def _choose_moment(self, one: _Asked, moments: list[Said], n_windows: int) -> None:
-        """Look again at the moments that the windows found; the best one stands."""
+        """Look again at the moments that the windows found; the best one stands.
+
+        A moment counts by the share of it in which its object is in view: who answers across a cut
+        or beyond where the object leaves has mistaken it.
+        """
+        moments = [said for said in moments if self._in_view(said) >= IN_VIEW]
         if not moments:
             if not one.best.names_object:
                 one.warnings.append(
@@ -185,16 +195,16 @@ class Looker:
                 )
             return
         length = self._config.sampling.window_seconds
-        best, best_agreement = moments[0], -1.0
+        checked = []
         for said in surest(moments)[:CHECKED]:
             start, end = range_of(said)
             part = stretches.around(start, end, self._duration, length)
             again = self._again(one, "window", said, part, self._config)
             agreement = 0.0 if again is None else agreement_of(said, again)
             sure = (said.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)
-            if agreement + sure > best_agreement:
-                best, best_agreement = said, agreement + sure
-        if best_agreement <= 0:
+            checked.append((agreement > 0, (agreement + sure) * self._in_view(said), said))
+        agrees, _, best = max(checked, key=lambda moment: moment[:2])
+        if not agrees:
             one.doubt("No second look at a window agrees with the first.")
         elif len(moments) > 1:
             one.warnings.append(
@@ -202,6 +212,17 @@ class Looker:
                 "agree on best is answered."
             )
         one.best = best
+
+    def _in_view(self, said: Said) -> float:
+        """Share of the answered range in which the answered objects are seen, 0..1."""
+        frames = frames_in_range(self._tracks.frame_times, *range_of(said))
+        tracks = [self._tracks.get(i) for i in said.answer.object_ids]
+        shares = [
+            float(np.diff(t.frame_indices.searchsorted([frames.start, frames.stop]))[0])
+            for t in tracks
+            if t is not None
+        ]
+        return sum(shares) / max(len(frames) * len(tracks), 1)
 
     def _look_at_candidates(self, one: _Asked, whole: Stretch) -> None:
         """Only objects that may be meant keep their numbers; in groups, where they are many."""
