@@ -27,7 +27,7 @@ FLAGS = (
     # Nothing but this machine can be reached, whatever the page asks for.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 
 
 class Browser:
