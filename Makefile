@@ -25,7 +25,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST)
+	$(PYTEST) --ignore tests/web
+	$(BIN)/python -m pytest tests/web  # A browser, a server and their time limits want the cores.
 
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
