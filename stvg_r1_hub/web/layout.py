@@ -138,12 +138,23 @@ class Layout:
             self.track = gr.Button("Only number the objects", elem_id="stvg-track")
             self.stop = gr.Button("Stop", visible=False, elem_id="stvg-stop")
         if examples := bundled_examples():
+            clips = [str(clip) for _, clip, _ in examples]
+            # A stand-in takes the clip, because gradio would put a new widget without the guard of
+            # `upload_only` in the place of one that an example fills.
             self.examples = gr.Examples(
-                [[str(clip), query] for _, clip, query in examples],
-                [self.video, self.text],
+                [[clip, query] for clip, (_, _, query) in zip(clips, examples, strict=True)],
+                [gr.Video(visible=False), self.text],
                 label="Examples to try",
                 cache_examples=False,
                 elem_id="stvg-examples",
+                api_visibility="private",
+            )
+            self.examples.load_input_event.then(
+                lambda chosen: clips[chosen[0]],
+                self.examples.dataset,
+                self.video,
+                queue=False,
+                show_progress="hidden",
                 api_visibility="private",
             )
         gr.HTML(HISTORY, elem_classes="stvg-slot")

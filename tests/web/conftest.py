@@ -62,6 +62,15 @@ class Served:
         own = blocks.default_config.blocks
         return {type(w).__name__ for i, w in visit.blocks_config.blocks.items() if i not in own}
 
+    def unguarded_uploads(self) -> list[str]:
+        """Visits whose upload is no longer the one that refuses addresses."""
+        holder = self.page.blocks.app.state_holder.session_data
+        return [
+            visit
+            for visit, state in holder.items()
+            if "move_resource_to_block_cache" not in vars(state[self.page.video._id])
+        ]
+
 
 @pytest.fixture(scope="session")
 def registry() -> Any:

@@ -251,13 +251,16 @@ def test_same_video_twice_and_other_settings(browser: Browser, served: Served, d
     assert served.widgets_kept() <= {"Radio"}
 
 
-def test_example_fills_the_question(browser: Browser, page: str, demo: Demo) -> None:
+def test_example_fills_the_question(
+    browser: Browser, page: str, served: Served, demo: Demo
+) -> None:
     browser.open(page)
     assert browser.text("#stvg-status .stvg-caution") == SMALL_MODEL
     browser.click("#stvg-examples tbody tr")
     browser.wait(lambda: browser.text("#stvg-facts"), "the example's video")
     first = "the person walking to the left"  # Real footage comes first.
     assert browser.script("document.querySelector('#stvg-query textarea').value") == first
+    assert not served.unguarded_uploads(), "an address in place of an upload would be fetched"
     browser.click("#stvg-examples tbody tr:nth-child(3)")
     browser.wait(
         lambda: (
