@@ -15,7 +15,7 @@ from stvg_r1_hub.sprites.clips import clip_scene
 from stvg_r1_hub.sprites.levels import LEVELS
 from stvg_r1_hub.sprites.scene import KINDS
 from stvg_r1_hub.structures import MarkedFrames, Notes, Prompt
-from stvg_r1_hub.vlm.reader import BY_NOTES, BY_SIGHT, NotesReader
+from stvg_r1_hub.vlm.reader import BY_NOTES, BY_SIGHT, RIGHT_OBJECT, NotesReader
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.builders import make_frames
 from tests.media import write_clip
@@ -94,7 +94,7 @@ def test_others_that_fit_are_listed_with_their_times(clip: Path) -> None:
         "This fits too: object 2, 0.00 to 4.00 s; object 3, 0.00 to 4.00 s; the longest is "
         "answered.",
     )
-    assert result.confidence == pytest.approx(1 / 3)
+    assert result.confidence == pytest.approx(RIGHT_OBJECT / 3)
     assert [(o.object_id, o.start_seconds, o.end_seconds) for o in result.alternatives] == [
         (2, 0.0, 4.0),
         (3, 0.0, 4.0),
