@@ -117,8 +117,17 @@ class Browser:
                 what = f"{what} ({error.msg})" if time.monotonic() > deadline else what
             if value:
                 return value
-            assert time.monotonic() < deadline, f"waited in vain for {what}"
+            assert time.monotonic() < deadline, f"waited in vain for {what}; {self._looks()}"
             time.sleep(0.1)
+
+    def _looks(self) -> str:
+        """What the page says meanwhile, for whoever reads that a test failed."""
+        said = {css: self.text(css) for css in ("#stvg-status", "#stvg-facts", "#stvg-card")}
+        return f"the page says {said}, its question is {self.typed()!r}"
+
+    def typed(self) -> str:
+        """The text in the box of the question."""
+        return str(self.one("#stvg-query textarea").get_attribute("value"))
 
     def screenshot(self, path: Path) -> None:
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
