@@ -73,7 +73,7 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
     from stvg_r1_hub.cli import commands
-    from stvg_r1_hub.evaluation.command import add_eval, passes_from_text
+    from stvg_r1_hub.evaluation.options import add_eval, passes_from_text
 
     parser = GuessingParser(
         prog="stvg", description="Where and when in this video is what you describe?"
@@ -201,7 +201,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "settings for any model)",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
-    from stvg_r1_hub.evaluation.command import add_server
+    from stvg_r1_hub.evaluation.options import add_server
 
     add_server(parser)
     _add_tracker(parser)

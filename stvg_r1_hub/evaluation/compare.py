@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stvg_r1_hub.errors import ConfigError
+from stvg_r1_hub.evaluation.lines import Line, scores_of
 from stvg_r1_hub.evaluation.page_text import TEXT_COLUMNS, render
 from stvg_r1_hub.evaluation.plots import SPANS, Span, binned, by_group, mean_of
 from stvg_r1_hub.evaluation.protocols import LABELS, protocols_for
 from stvg_r1_hub.evaluation.reliability import abstention_of, cost_of
-from stvg_r1_hub.evaluation.results import Line, RunSettings, read_outlines, scores_of
+from stvg_r1_hub.evaluation.results import RunSettings, read_outlines
 from stvg_r1_hub.evaluation.summary import MAIN_SCORE
 from stvg_r1_hub.outputs import make_folder, replacing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stvg_r1_hub.errors import STVGError
-from stvg_r1_hub.evaluation.results import Line
+from stvg_r1_hub.evaluation.lines import Line
 from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.structures import Pixels, TimedFrame
 from stvg_r1_hub.video import open_video

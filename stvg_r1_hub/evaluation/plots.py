@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub.evaluation.results import Line, strict_values
+from stvg_r1_hub.evaluation.lines import Line, strict_values
 from stvg_r1_hub.outputs import make_folder, replacing
 
 

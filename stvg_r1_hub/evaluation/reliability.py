@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stvg_r1_hub.evaluation.results import Line
+from stvg_r1_hub.evaluation.lines import Line
 from stvg_r1_hub.evaluation.summary import MAIN_SCORE
 
 RIGHT = 0.5

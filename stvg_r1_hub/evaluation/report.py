@@ -18,6 +18,7 @@ from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.evaluation.benchmarks.mevis import NOMINAL_FPS
 from stvg_r1_hub.evaluation.benchmarks.sprites import TRUE_TRACKS
 from stvg_r1_hub.evaluation.gallery import draw_case
+from stvg_r1_hub.evaluation.lines import Line, scores_of, strict_values
 from stvg_r1_hub.evaluation.page_text import TEXT_COLUMNS, Markdown, render
 from stvg_r1_hub.evaluation.plots import SPANS, binned, draw_calibration, draw_plots
 from stvg_r1_hub.evaluation.protocols import LABELS, protocols_for
@@ -27,15 +28,7 @@ from stvg_r1_hub.evaluation.reliability import (
     calibration_of,
     table_of_costs,
 )
-from stvg_r1_hub.evaluation.results import (
-    Line,
-    RunSettings,
-    read_lines,
-    read_outlines,
-    read_set_aside,
-    scores_of,
-    strict_values,
-)
+from stvg_r1_hub.evaluation.results import RunSettings, read_lines, read_outlines, read_set_aside
 from stvg_r1_hub.evaluation.summary import (
     MAIN_SCORE,
     SCORE_NAMES,

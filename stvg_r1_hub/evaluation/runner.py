@@ -20,12 +20,11 @@ from stvg_r1_hub.errors import Cancelled, OutputError, STVGError
 from stvg_r1_hub.evaluation.benchmarks.mevis import save_submission
 from stvg_r1_hub.evaluation.benchmarks.sprites import render_missing
 from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip, group_by_video
+from stvg_r1_hub.evaluation.lines import Line, line_of
 from stvg_r1_hub.evaluation.results import (
-    Line,
     LineWriter,
     RunSettings,
     iterate_lines,
-    line_of,
     merge_lines,
     start_or_resume,
 )

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from stvg_r1_hub.evaluation.lines import Line, scores_of
 from stvg_r1_hub.evaluation.protocols import protocols_for, summarize
-from stvg_r1_hub.evaluation.results import Line, RunSettings, scores_of
+from stvg_r1_hub.evaluation.results import RunSettings
 from stvg_r1_hub.evaluation.samples import SetAside
 
 SCORE_NAMES = {

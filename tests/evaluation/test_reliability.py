@@ -8,6 +8,7 @@ import pytest
 
 from stvg_r1_hub.evaluation.benchmarks.temporal import read_timelens
 from stvg_r1_hub.evaluation.evaluator import Evaluator, Reply
+from stvg_r1_hub.evaluation.lines import line_of
 from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.reliability import abstention_of, calibration_of, cost_of
 from stvg_r1_hub.evaluation.report import write_report
@@ -16,7 +17,6 @@ from stvg_r1_hub.evaluation.results import (
     RunSettings,
     digest_of,
     iterate_lines,
-    line_of,
     merge_lines,
     start_or_resume,
 )

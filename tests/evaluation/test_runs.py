@@ -20,12 +20,12 @@ from PIL import Image
 from stvg_r1_hub import hub
 from stvg_r1_hub.cli import main
 from stvg_r1_hub.errors import ConfigError
-from stvg_r1_hub.evaluation import command
 from stvg_r1_hub.evaluation.benchmarks.catalogue import BENCHMARKS, read_benchmark
 from stvg_r1_hub.evaluation.benchmarks.hcstvg import read_hcstvg
 from stvg_r1_hub.evaluation.benchmarks.mevis import read_mevis
 from stvg_r1_hub.evaluation.compare import compare_runs, load_runs, paired_bootstrap
 from stvg_r1_hub.evaluation.evaluator import Evaluator
+from stvg_r1_hub.evaluation.options import NAMES
 from stvg_r1_hub.evaluation.published import PUBLISHED, published_page
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import RunSettings, digest_of, iterate_lines, read_lines
@@ -629,7 +629,7 @@ def test_mistakes_are_one_sentence(arguments, said, capsys, tmp_path, monkeypatc
 
 
 def test_help_names_the_benchmarks_that_exist():
-    assert command.NAMES == tuple(BENCHMARKS)
+    assert NAMES == tuple(BENCHMARKS)
     assert set(PUBLISHED) <= set(BENCHMARKS)
 
 

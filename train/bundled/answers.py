@@ -8,8 +8,8 @@ from typing import Any
 
 from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites, true_tracker
 from stvg_r1_hub.evaluation.evaluator import Evaluator
+from stvg_r1_hub.evaluation.lines import scores_of
 from stvg_r1_hub.evaluation.protocols import PROTOCOLS, summarize
-from stvg_r1_hub.evaluation.results import scores_of
 from stvg_r1_hub.evaluation.runner import lines_of_clip
 from stvg_r1_hub.evaluation.summary import oracle_means
 from stvg_r1_hub.pipeline import STVGPipeline

@@ -12,17 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.reading import (
-    Reading,
-    VideoFacts,
-    list_of,
-    number,
-    read_json,
-    record_of,
-    text_of,
-    video_facts,
-    video_path,
-)
+from stvg_r1_hub.evaluation.benchmarks.fields import list_of, number, read_json, record_of, text_of
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.videos import VideoFacts, video_facts, video_path
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 SOURCE = (

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.reading import (
-    Reading,
+from stvg_r1_hub.evaluation.benchmarks.fields import (
     list_of,
     number,
     read_json,
     record_of,
     text_of,
-    video_path,
     whole,
 )
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.videos import video_path
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 SOURCE = (

@@ -17,14 +17,9 @@ from typing import Any
 import numpy as np
 
 from stvg_r1_hub.errors import AnnotationError, OutputError
-from stvg_r1_hub.evaluation.benchmarks.reading import (
-    Reading,
-    list_of,
-    name_inside,
-    read_json,
-    record_of,
-    text_of,
-)
+from stvg_r1_hub.evaluation.benchmarks.fields import list_of, read_json, record_of, text_of
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.videos import name_inside
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 from stvg_r1_hub.geometry import decode_mask, union_of_masks
 from stvg_r1_hub.outputs import make_folder

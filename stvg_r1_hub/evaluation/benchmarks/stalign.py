@@ -14,19 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.reading import (
-    Reading,
-    annotated_range,
+from stvg_r1_hub.evaluation.benchmarks.fields import (
     frames_within,
     list_of,
     positive,
     read_json,
     record_of,
     text_of,
-    video_facts,
-    video_path,
     whole,
 )
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, annotated_range
+from stvg_r1_hub.evaluation.benchmarks.videos import video_facts, video_path
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 SOURCE = (

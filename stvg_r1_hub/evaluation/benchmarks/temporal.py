@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.reading import (
-    Reading,
+from stvg_r1_hub.evaluation.benchmarks.fields import (
     check_start,
     list_of,
     number,
@@ -17,8 +16,9 @@ from stvg_r1_hub.evaluation.benchmarks.reading import (
     record_of,
     spans_of,
     text_of,
-    video_path,
 )
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.videos import video_path
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 CHARADES_SOURCE = (

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.reading import (
-    Reading,
+from stvg_r1_hub.evaluation.benchmarks.fields import (
     list_of,
     number,
     positive,
@@ -25,9 +24,10 @@ from stvg_r1_hub.evaluation.benchmarks.reading import (
     record_of,
     spans_of,
     text_of,
-    video_path,
     whole,
 )
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.videos import video_path
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
 
 SOURCE = (
