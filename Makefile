@@ -41,7 +41,8 @@ smoke: $(VENV)/.installed-dev
 # With the packages there nothing is skipped; no test needs a download or a GPU.
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/tracking/test_ultralytics_open.py \
-		tests/segmentation tests/vlm/test_loading.py tests/vlm/test_llama_server.py
+		tests/segmentation tests/vlm/test_loading.py tests/vlm/test_llama_server.py \
+		tests/vlm/test_transformers_serve.py
 	DS_ACCELERATOR=cpu $(BIN)/python -m pytest tests/train/test_training_loop.py -k ZeRO
 
 # gradio pins an older pydantic for its MCP server than everything else wants: an environment of its
@@ -91,6 +92,7 @@ $(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed
 # sam2 comes as source and asks for torch while it is built: the one that is there will do.
 $(VENV)/.installed-extras: pyproject.toml $(VENV)/.installed-dev
 	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --no-build-isolation 'sam2>=1.1'
-	DS_BUILD_OPS=0 $(PIP) install --quiet -e '.[yolo,sam2,quantization]' xllamacpp gguf 'deepspeed>=0.19'
+	DS_BUILD_OPS=0 $(PIP) install --quiet -e '.[yolo,sam2,quantization]' xllamacpp gguf 'deepspeed>=0.19' \
+		'transformers[serving]'
 	$(check_opencv)
 	@touch $@
