@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -13,19 +12,17 @@ import gradio as gr
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.web import markup, visits
-from stvg_r1_hub.web.answers import TRACKS, Answered, Seen
+from stvg_r1_hub.web.answers import Answered, Seen
 from stvg_r1_hub.web.correcting import correct
+from stvg_r1_hub.web.display import Display, Shown, chosen, new_value, picker
 from stvg_r1_hub.web.grounding import Grounder
 from stvg_r1_hub.web.jobs import in_background
-from stvg_r1_hub.web.layout import ANSWER, SEEN, Layout
+from stvg_r1_hub.web.layout import ANSWER, SEEN
 from stvg_r1_hub.web.limits import check_video, split_queries
 from stvg_r1_hub.web.models import Settings
-from stvg_r1_hub.web.next_step import NextStep, next_step
 
 _LOG = logging.getLogger(__name__)
 REMEMBER = "(visit, text) => window.stvgRemember(visit, text)"
-Shown = dict[Any, Any]
-"""Updates of some widgets, and new values of states."""
 CRASHED = (
     "Something went wrong on our side and has been written to the log. Try again, or try another "
     "video."
@@ -57,7 +54,7 @@ def settings_of(
     )
 
 
-class Page(Layout):
+class Page(Display):
     """A page that answers."""
 
     def __init__(self, grounder: Grounder) -> None:
@@ -124,50 +121,15 @@ class Page(Layout):
             **quiet,
         )
 
-    @property
-    def _running(self) -> list[Any]:
-        return [self.status, self.find, self.track, self.stop]
-
-    @property
-    def _one(self) -> list[Any]:
-        """What shows one answer."""
-        return [
-            self.card,
-            self.shown,
-            self.timeline,
-            self.keyframes,
-            self.reasoning,
-            self.table,
-            self.get_video,
-            self.get_json,
-            self.get_masks,
-            self.get_sample,
-            self.again,
-        ]
-
-    @property
-    def _whole(self) -> list[Any]:
-        """What shows all that was found in a video."""
-        found = [self.panel, self.visit, self.seen, self.answers, self.picker, self.view]
-        return [*found, self.shared, self.objects, *self._one]
-
-    def _idle(self, status: str) -> Shown:
-        return {
-            self.status: _new(status),
-            self.find: gr.Button(interactive=True),
-            self.track: gr.Button(interactive=True),
-            self.stop: gr.Button(visible=False),
-        }
-
     def _look(self, video: str | None) -> Any:
         """What is known of an upload, said before anything is asked."""
         if video is None:
-            return _new("")
+            return new_value("")
         try:
             facts = markup.video_facts(check_video(video, self.grounder.limits))
         except STVGError as error:
-            return _new(markup.problem(str(error)))
-        return _new(markup.note(facts))
+            return new_value(markup.problem(str(error)))
+        return new_value(markup.note(facts))
 
     def _only_track(
         self, video: str | None, text: str | None, *choices: Any
@@ -189,15 +151,15 @@ class Page(Layout):
     def _work(
         self, video: str | None, text: str, queries: list[str], choices: Sequence[Any]
     ) -> Generator[Shown, None, None]:
-        hidden = {self.panel: gr.Column(visible=False), self.visit: _new("")}
+        hidden = {self.panel: gr.Column(visible=False), self.visit: new_value("")}
         try:
             check_video(video, self.grounder.limits)
         except STVGError as error:
             # Beside the upload, where it may stand already: one error, one place.
-            yield {**self._idle(""), **hidden, self.facts: _new(markup.problem(str(error)))}
+            yield {**self._idle(""), **hidden, self.facts: new_value(markup.problem(str(error)))}
             return
         yield {
-            self.status: _new(markup.progress("start", 0, None)),
+            self.status: new_value(markup.progress("start", 0, None)),
             self.find: gr.Button(interactive=False),
             self.track: gr.Button(interactive=False),
             self.stop: gr.Button(visible=True),
@@ -212,7 +174,7 @@ class Page(Layout):
             yield {**self._idle(markup.problem(CRASHED)), **hidden}
         else:
             visits.save(visit)
-            yield {**self._idle(""), self.visit: _new(visit.token)}
+            yield {**self._idle(""), self.visit: new_value(visit.token)}
 
     def _report(
         self, video: str | None, text: str, queries: list[str], settings: Settings
@@ -229,8 +191,8 @@ class Page(Layout):
             while running:
                 try:
                     step = next(steps)
-                    said = markup.progress(step.stage, step.done, step.total)
-                    yield {self.status: _new(said)}
+                    line = markup.progress(step.stage, step.done, step.total)
+                    yield {self.status: new_value(line)}
                 except StopIteration:
                     running = False
                 while not made.empty():
@@ -246,39 +208,6 @@ class Page(Layout):
         assert seen is not None
         return visits.Visit(text, seen, answers)
 
-    def _objects_shown(self, seen: Seen, answers: list[Answered], queries: list[str]) -> Shown:
-        """The panel with the objects, and no answer yet."""
-        return {
-            self.panel: gr.Column(visible=True),
-            self.seen: seen,
-            self.answers: answers,
-            self.picker: gr.Radio(choices=[], value=None, visible=False),
-            self.view: gr.Radio(value=SEEN, visible=False),
-            self.shared: _new(seen.remarks),
-            self.objects: _new(seen.objects),
-            self.card: _new(markup.waiting_card(queries[0]) if queries else ""),
-            self.shown: _new(str(seen.marked)),
-            self.timeline: _new(seen.timeline),
-            **{widget: _new("") for widget in (self.keyframes, self.reasoning)},
-            self.table: _new([]),
-            self.get_video: _download(seen.marked),
-            self.get_json: _download(seen.folder / TRACKS),
-            self.get_masks: _download(None),
-            self.get_sample: _download(None),
-            self.again: gr.Button(visible=False),
-        }
-
-    def _answer_shown(self, answers: list[Answered]) -> Shown:
-        """One more to choose from; the first is shown."""
-        shown: Shown = {self.answers: answers, self.picker: _picker(answers)}
-        if len(answers) == 1:
-            shown |= {
-                self.picker: _picker(answers, 1),
-                self.view: gr.Radio(value=ANSWER, visible=True),
-            }
-            shown |= self._values(answers[0])
-        return shown
-
     def _stopped(self) -> Shown:
         stopped = self._idle(markup.note("Stopped. Nothing was kept."))
         return {**stopped, self.panel: gr.Column(visible=False)}
@@ -287,15 +216,15 @@ class Page(Layout):
         self, pick: str, seen: Seen | None, answers: list[Answered], picked: int | None, text: str
     ) -> Shown:
         """Make the object that was clicked on the answer; 0 takes the model's answer again."""
-        answer = _chosen(answers, picked)
+        answer = chosen(answers, picked)
         if seen is None or not re.fullmatch(r"\d{1,6}", pick or "", re.ASCII):
             return {self.status: gr.skip()}
         if answer is None:
             sentence = "Ask for something first, and wait for the answer: then it can be corrected."
-            return {self.status: _new(markup.note(sentence))}
+            return {self.status: new_value(markup.note(sentence))}
         object_id = int(pick)
         if [object_id] == answer.values["object_ids"]:
-            return {self.status: _new("")}
+            return {self.status: new_value("")}
         try:
             original = answer.before or answer
             if object_id in (0, *original.values["object_ids"]):  # type: ignore[misc]
@@ -303,13 +232,13 @@ class Page(Layout):
             else:
                 new = correct(seen, answer, object_id)
         except STVGError as error:
-            return {self.status: _new(markup.problem(str(error)))}
+            return {self.status: new_value(markup.problem(str(error)))}
         answers[answer.number - 1] = new
         visits.save(visits.Visit(text, seen, answers))
         return {
-            self.status: _new(""),
+            self.status: new_value(""),
             self.answers: answers,
-            self.picker: _picker(answers, answer.number),
+            self.picker: picker(answers, answer.number),
             self.view: gr.Radio(value=ANSWER, visible=True),
             **self._values(new),
         }
@@ -319,87 +248,35 @@ class Page(Layout):
         visit = visits.load(self.grounder.folder, token or "")
         if visit is None:
             gone = "What this link showed is deleted by now, or the link is not whole: ask again."
-            return {self.video: None, self.text: "", self.status: _new(markup.problem(gone))}
+            return {self.video: None, self.text: "", self.status: new_value(markup.problem(gone))}
         queries = [str(answer.values["query"]) for answer in visit.answers]
         shown = self._objects_shown(visit.seen, visit.answers, queries)
         if visit.answers:
             shown |= self._answer_shown(visit.answers[:1]) | {
                 self.answers: visit.answers,
-                self.picker: _picker(visit.answers, 1),
+                self.picker: picker(visit.answers, 1),
             }
         # Never skipped, since what is asked is read from these two: a skip would replace them.
         question = {self.video: str(visit.seen.video), self.text: visit.text}
-        return {**question, self.status: _new(""), self.visit: _new(token), **shown}
+        return {**question, self.status: new_value(""), self.visit: new_value(token), **shown}
 
     def _prepare_again(
         self, answers: list[Answered], picked: int | None, text: str, tracker: str
     ) -> tuple[str, str]:
         """What the button below an answer that was not found asks instead."""
-        answer = _chosen(answers, picked)
+        answer = chosen(answers, picked)
         step = None if answer is None else self._next_step(answer)
         return (text, tracker) if step is None else (step.text or text, step.tracker or tracker)
 
-    def _next_step(self, answer: Answered) -> NextStep | None:
-        if answer.values["found"]:
-            return None
-        return next_step(
-            str(answer.values["query"]), str(answer.values["tracker"]), self.trackers_here
-        )
-
     def _pick(self, answers: list[Answered], picked: int | None, view: str) -> Shown:
-        answer = _chosen(answers, picked)
+        answer = chosen(answers, picked)
         return {self.card: gr.skip()} if answer is None else self._values(answer, view)
-
-    def _values(self, answer: Answered, view: str = ANSWER) -> Shown:
-        """One answer on all widgets."""
-        step = self._next_step(answer)
-        overlay = None if view == SEEN else answer.overlay
-        return {
-            self.card: _new(answer.card),
-            self.shown: _new(str(overlay or answer.marked)),
-            self.timeline: _new(answer.timeline),
-            self.keyframes: _new(answer.keyframes),
-            self.reasoning: _new(answer.reasoning),
-            self.table: _new(answer.rows),
-            self.get_video: _download(answer.overlay),
-            self.get_json: _download(answer.json),
-            self.get_masks: _download(answer.masks),
-            self.get_sample: _download(answer.sample),
-            self.again: gr.Button(step.label if step else "", visible=step is not None),
-        }
 
     def _show_video(
         self, seen: Seen | None, answers: list[Answered], picked: int | None, view: str
     ) -> Any:
-        answer = _chosen(answers, picked)
+        answer = chosen(answers, picked)
         if seen is None:
             return gr.skip()
         overlay = None if answer is None or view == SEEN else answer.overlay
-        return _new(str(overlay or seen.marked))
-
-
-def _new(value: Any) -> Any:
-    """A widget's value as an update, as which every value goes to a widget that some events skip.
-
-    A bare value after a skip makes gradio 6.31 keep one more widget, with its value, for as long
-    as it remembers the visit; an update takes the last one's place.
-    """
-    return gr.update(value=value)
-
-
-def _chosen(answers: list[Answered], picked: int | None) -> Answered | None:
-    if not answers:
-        return None
-    return answers[min(max(1, picked or 1), len(answers)) - 1]
-
-
-def _picker(answers: list[Answered], picked: int | None = None) -> gr.Radio:
-    """The answers to choose from; without a choice, what the visitor looks at stays."""
-    choices = [(f"{answer.number}. {answer.summary}", answer.number) for answer in answers]
-    more: dict[str, Any] = {} if picked is None else {"value": picked}
-    return gr.Radio(choices=choices, visible=len(choices) > 1, **more)
-
-
-def _download(path: Path | None) -> gr.DownloadButton:
-    """The button of a file that not every answer has."""
-    return gr.DownloadButton(value=None if path is None else str(path), visible=path is not None)
+        return new_value(str(overlay or seen.marked))
