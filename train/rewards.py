@@ -90,6 +90,20 @@ def tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     return temporal_iou(_time_range(answer), truth.time_range) if answer else 0.0
 
 
+def gated_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
+    """tIoU of an answer whose object is right; a wrong object costs 1, so that guessing does too.
+
+    Temporal IoU with the right object, 0 for saying outright that there is none, -1 for a wrong
+    object and for what cannot be read. Where nothing is right, 1 for saying so, else -1. A guess
+    then pays only where it is right more often than wrong. Own definition.
+    """
+    none = bool(_says_nothing(completion))
+    if truth.is_nothing or none:
+        return float(truth.is_nothing) if none else -1.0
+    right = id_reward(completion, truth) == 1
+    return tiou_reward(completion, truth) if right else -1.0
+
+
 def id_reward(completion: Completion, truth: GroundTruth) -> float:
     """1 when the answered ID is the true one, else 0; an answer without times scores 0 too.
 
@@ -218,6 +232,7 @@ REWARDS: dict[str, Reward] = {
     "tiou": tiou_reward,
     "id": id_reward,
     "format": format_reward,
+    "gated_tiou": gated_tiou_reward,
     "scaled_tiou": scaled_tiou_reward,
     "temporal_wasserstein": temporal_wasserstein_reward,
     "box_iou": box_iou_reward,
@@ -225,6 +240,13 @@ REWARDS: dict[str, Reward] = {
     "mirror": mirror_reward,
 }
 """Rewards by the name that a config gives a weight."""
+
+REWARD_SETS: dict[str, dict[str, float]] = {
+    "official": {"tiou": 1.0, "id": 1.0, "format": 1.0},
+    "gated": {"gated_tiou": 1.0, "format": 1.0},
+}
+"""Weights that a config may take by name. `gated` keeps "none": by the official rewards any object
+with any time earns more than "none" as long as most questions have an answer."""
 
 
 def mirrored_query(query: str) -> str:

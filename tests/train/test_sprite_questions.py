@@ -7,7 +7,7 @@ from stvg_r1_hub.errors import ConfigError
 from train.data.samples import sample_order
 from train.miniature.sprite_questions import (
     SpriteQuestions,
-    answerable_scene,
+    chosen_scene,
     question_scene,
     size_of,
 )
@@ -36,7 +36,7 @@ def test_what_nothing_answers_is_asked_too():
     assert sample.truth.is_nothing and "Target ID: none" in sample.target_text
     said = Completion(sample.target_text)
     assert [REWARDS[name](said, sample.truth) for name in ("tiou", "id", "format")] == [1, 1, 1]
-    assert answerable_scene("medium", 3, index).target_id is not None
+    assert chosen_scene("medium", 3, index, nothing=False).target_id is not None
 
 
 def test_requests_that_make_no_sense():

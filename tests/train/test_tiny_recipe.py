@@ -6,12 +6,13 @@ import pytest
 from stvg_r1_hub.sprites.clips import true_tube
 from tests.train import tiny
 from train.miniature import recipe as tiny_recipe
-from train.miniature.sprite_questions import answerable_scene
+from train.miniature.sprite_questions import chosen_scene
 from train.miniature.written_boxes import BoxQuestions, read_answer, score, written_answer
 
 
 def test_the_recipe_leaves_out_each_reward_once():
-    options = type("Options", (), {"sft_steps": 5, "grpo_steps": 7, "generations": 8})
+    numbers = {"sft_steps": 5, "grpo_steps": 7, "generations": 8, "grpo_rate": 1e-4}
+    options = type("Options", (), numbers)
     rows = {part.name: part for part in tiny_recipe.parts(options)}
     assert tuple(rows) == tiny_recipe.ROWS
     assert rows["no_id"].changes["rewards"] == {"tiou": 1.0, "format": 1.0}
@@ -44,7 +45,7 @@ def test_a_base_that_is_not_there_is_one_sentence(tmp_path, capsys):
 
 
 def test_written_boxes_are_read_and_scored():
-    scene = answerable_scene("easy", 0, 1)
+    scene = chosen_scene("easy", 0, 1, nothing=False)
     text = written_answer(scene)
     tiou, viou = score(scene, text)
     assert tiou == 1 and viou > 0.7

@@ -35,6 +35,8 @@ class Sample:
     """`(T / 2, tokens, 3)` kind, drawn ID and action (0 is none) of the object at each visual
     token, or IGNORED where there is none."""
     dialogue: Dialogue
+    numbers: dict[int, int]
+    """Object ID to the number drawn on it."""
 
 
 def draw_sample(
@@ -71,7 +73,7 @@ def draw_sample(
         dialogue = dense_dialogue(scene, numbers, len(labels), prompt_id, looks)
     else:
         dialogue = question_dialogue(scene, numbers, len(labels), prompt_id)
-    return Sample(frames, labels, dialogue)
+    return Sample(frames, labels, dialogue, numbers)
 
 
 def draw_dialogue(level: str, seed: tuple[int, ...], size: ModelSize = SMALL) -> Dialogue:

@@ -1,12 +1,13 @@
-"""STVG-R1 in miniature: from a base that knows the easy world to the harder one, by rewards alone.
+"""STVG-R1 in miniature: from a base that is often wrong to a better model, by rewards alone.
 
-    python -m train.miniature.recipe --base BASE --level hard --out runs/stvg_tiny
+    python -m train.miniature.worn_base --out runs/worn
+    python -m train.miniature.recipe --base runs/worn --level medium --out runs/stvg_tiny
 
-`BASE` is a model trained on the easy level only (`train.bundled.pretrain`). Trained from it are:
-boxes written as text, without numbers on the video; supervised training on the level; GRPO with
-the official rewards; GRPO without each of them. All of them and the base answer the same unseen
-clips, with the true tracks given. `table.md` has the figures, `rewards.png` the curves, both of
-all rows that stand in the folder.
+Trained from the base are: boxes written as text, without numbers on the video; supervised training
+on the level; GRPO with the official rewards; with other rewards, or a third of the questions
+answered by nothing; GRPO without each of the official rewards. All of them and the base answer the
+same unseen questions. `table.md` has the figures, `rewards.png` the curves, both of all rows that
+stand in the folder.
 
 Every part goes on where it was when the command is given again.
 """
@@ -27,17 +28,34 @@ import yaml
 
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.outputs import make_folder, replacing
-from stvg_r1_hub.sprites.clips import clip_scene
-from train.bundled.answers import answer_sprites
+from train.miniature.answers import answer_questions
 from train.miniature.written_boxes import answer_with_boxes
+from train.rewards import REWARD_SETS
 from train.run.curves import read_metrics
 
 CONFIG = Path(__file__).parents[1] / "configs" / "tiny.yaml"
-OFFICIAL = {"tiou": 1.0, "id": 1.0, "format": 1.0}
-ROWS = ("boxes", "base", "sft", "grpo", *(f"no_{name}" for name in OFFICIAL))
+OFFICIAL = REWARD_SETS["official"]
+BOX_IOU = {"box_iou" if name == "tiou" else name: weight for name, weight in OFFICIAL.items()}
+THIRD = ":10000:33"
+"""Ends a request for questions a third of which are answered by nothing."""
+EXPERIMENTS = {
+    "third": ("GRPO, a third answered by nothing", OFFICIAL, THIRD),
+    "gated": ("GRPO, gated rewards", REWARD_SETS["gated"], ""),
+    "gated_third": ("GRPO, gated rewards and a third", REWARD_SETS["gated"], THIRD),
+    "box_iou": ("GRPO, box_iou for tiou", BOX_IOU, ""),
+    **{
+        f"no_{left_out}": (
+            f"GRPO without {left_out}", {k: v for k, v in OFFICIAL.items() if k != left_out}, ""
+        )
+        for left_out in OFFICIAL
+    },
+}  # fmt: skip
+"""Title, rewards and end of the data's request, by the row's name."""
+ROWS = ("boxes", "base", "sft", "grpo", *EXPERIMENTS)
 EVALUATION_SEED = 2
 """Of the unseen clips; training and model selection use other ones."""
 COLUMNS = {
+    "m_viou_all": "m_vIoU, all questions",
     "right_object": "right object",
     "none_accuracy": '"none" right',
     "id_accuracy": "ID accuracy, all",
@@ -60,8 +78,10 @@ class Part:
     """What trains it; None is the base as it is."""
     changes: dict[str, Any] | None = None
     """To `configs/tiny.yaml`."""
-    data: str = "sprites"
-    evaluate: Callable[..., dict[str, Any]] = answer_sprites
+    world: str = "sprites"
+    evaluate: Callable[..., dict[str, Any]] = answer_questions
+    request: str = ""
+    """Ends what is asked of the world."""
 
 
 def parts(options: argparse.Namespace) -> list[Part]:
@@ -72,7 +92,6 @@ def parts(options: argparse.Namespace) -> list[Part]:
         "max_steps": 4 * options.sft_steps, "warmup_steps": 30, "learning_rate": 1e-3,
         "freeze_vision": False,
     }  # fmt: skip
-    by_rewards = {"max_steps": options.grpo_steps, "num_generations": options.generations}
     found = [
         Part(
             "boxes", "base, boxes written as text, no numbers", "train.train_sft",
@@ -80,14 +99,14 @@ def parts(options: argparse.Namespace) -> list[Part]:
         ),
         Part("base", "base, numbers drawn"),
         Part("sft", "supervised", "train.train_sft", supervised),
-        Part("grpo", "GRPO", "train.train_grpo", {**by_rewards, "rewards": OFFICIAL}),
     ]  # fmt: skip
-    for left_out in OFFICIAL:
-        rewards = {name: weight for name, weight in OFFICIAL.items() if name != left_out}
+    by_rewards = {
+        "max_steps": options.grpo_steps, "num_generations": options.generations,
+        "learning_rate": options.grpo_rate,
+    }  # fmt: skip
+    for name, (title, rewards, request) in {"grpo": ("GRPO", OFFICIAL, ""), **EXPERIMENTS}.items():
         changes = {**by_rewards, "rewards": rewards}
-        found.append(
-            Part(f"no_{left_out}", f"GRPO without {left_out}", "train.train_grpo", changes)
-        )
+        found.append(Part(name, title, "train.train_grpo", changes, request=request))
     return found
 
 
@@ -105,10 +124,10 @@ def train_part(part: Part, options: argparse.Namespace) -> Path:
     values = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     values |= {"model": str(options.base), **(part.changes or {})}
     values |= {"trackers": [], "accumulation": options.accumulation}
-    values["warmup_steps"] = min(values["warmup_steps"], values["max_steps"] - 1)
+    values["warmup_steps"] = min(values["warmup_steps"], values["max_steps"] // 10)
     config = options.out / f"{part.name}.yaml"
     config.write_text(yaml.safe_dump(values), encoding="utf-8")
-    data = f"{part.data}:{options.level}:{options.seed}"
+    data = f"{part.world}:{options.level}:{options.seed}{part.request}"
     command = [sys.executable, "-m", part.module, "--config", str(config), "--resume",
                "--data", data, "--out", str(run)]  # fmt: skip
     if subprocess.run(command, check=False).returncode:
@@ -139,31 +158,20 @@ def known_figures(part: Part, options: argparse.Namespace) -> dict[str, Any] | N
 
 def write_table(rows: Sequence[tuple[str, dict[str, Any]]], options: argparse.Namespace) -> str:
     """The table, as text and in `table.md`."""
-    scenes = (clip_scene(options.level, EVALUATION_SEED, i) for i in range(options.clips))
-    nothing = sum(scene.answer_range is None for scene in scenes)
+    nothing = next((figures["nothing"] for _, figures in rows if "nothing" in figures), 0)
     lines = [
-        f"{options.clips} unseen clips of level {options.level}, true tracks given, nothing fits "
-        f"in {nothing}; {options.grpo_steps} steps of "
-        f"{options.accumulation} x {options.generations} completions",
+        f"{options.clips} unseen questions of level {options.level}, nothing fits in {nothing}; "
+        f"{options.grpo_steps} steps of {options.accumulation} x {options.generations} completions",
         "",
         f"| model | {' | '.join(COLUMNS.values())} |",
         f"| --- |{' --- |' * len(COLUMNS)}",
     ]
     for title, figures in rows:
-        values = figures | {"right_object": _right_object(figures, options.clips, nothing)}
-        shown = (f"{values[k]:.3f}" if values.get(k) is not None else "-" for k in COLUMNS)
+        shown = (f"{figures[k]:.3f}" if figures.get(k) is not None else "-" for k in COLUMNS)
         lines.append(f"| {title} | {' | '.join(shown)} |")
     text = "\n".join(lines) + "\n"
     (options.out / "table.md").write_text(text, encoding="utf-8")
     return text
-
-
-def _right_object(figures: dict[str, Any], clips: int, nothing: int) -> float | None:
-    """Share of the answerable questions whose object is named."""
-    if figures["id_accuracy"] is None or clips == nothing:
-        return None
-    right = figures["id_accuracy"] * clips - figures.get("none_accuracy", 0.0) * nothing
-    return float(right / (clips - nothing))
 
 
 def draw_rewards(runs: dict[str, Path], out: Path) -> None:
@@ -204,11 +212,12 @@ def report(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--base", required=True, help="model trained on the easy level only")
+    parser.add_argument("--base", required=True, help="folder of the model to start from")
     parser.add_argument("--out", type=Path, default=Path("runs/stvg_tiny"))
     parser.add_argument("--level", default="hard")
-    parser.add_argument("--clips", type=int, default=500, help="unseen clips to measure on")
+    parser.add_argument("--clips", type=int, default=500, help="unseen questions to measure on")
     parser.add_argument("--grpo-steps", type=int, default=150)
+    parser.add_argument("--grpo-rate", type=float, default=1e-4, help="peak of GRPO's rate")
     parser.add_argument("--sft-steps", type=int, default=150)
     parser.add_argument("--accumulation", type=int, default=8, help="prompts a step")
     parser.add_argument("--generations", type=int, default=8)

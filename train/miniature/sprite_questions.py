@@ -6,6 +6,7 @@ the medium and hard level are answered by nothing in the clip; saying so earns t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,12 @@ import numpy as np
 from stvg_r1_hub.answer import parse_answer
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
-from stvg_r1_hub.sprites.clips import check_request
+from stvg_r1_hub.sprites.clips import check_request, true_tracks, true_tube
 from stvg_r1_hub.sprites.levels import sample_scene
 from stvg_r1_hub.sprites.scene import Scene
+from stvg_r1_hub.structures import Tracks
 from train.bundled.sizes import SIZES, SMALL, ModelSize, bundle_config
-from train.bundled.sprite_samples import draw_sample
+from train.bundled.sprite_samples import Sample, draw_sample
 from train.data.samples import TrainingSample
 from train.rewards import GroundTruth
 
@@ -33,7 +35,13 @@ class SpriteQuestions:
     prompt_id = bundle_config(SMALL).prompt_id
 
     def __init__(
-        self, level: str, seed: int = 0, count: int = 10_000, *, model: STVGConfig | None = None
+        self,
+        level: str,
+        seed: int = 0,
+        count: int = 10_000,
+        nothing_percent: int | None = None,
+        *,
+        model: STVGConfig | None = None,
     ) -> None:
         """Check the request.
 
@@ -41,6 +49,7 @@ class SpriteQuestions:
             level: of sprite world.
             seed: of the questions.
             count: how many.
+            nothing_percent: of them, 0..100, are answered by nothing; None: as the level has them.
             model: settings of the model that is asked; None takes the small one's.
 
         Raises:
@@ -48,7 +57,13 @@ class SpriteQuestions:
                 sprite world is not rendered.
         """
         check_request(level, seed, count)
-        self.title = self.fingerprint = f"{self.world}, level {level}, seed {seed}"
+        self.title = f"{self.world}, level {level}, seed {seed}"
+        if nothing_percent is not None:
+            if nothing_percent > 100:
+                raise ConfigError(f"Got {nothing_percent} percent; it must be 0 to 100.")
+            self.title += f", {nothing_percent} % answered by nothing"
+        self.nothing_percent = nothing_percent
+        self.fingerprint = self.title
         self.config = replace(model or bundle_config(SMALL), prompt_id=self.prompt_id)
         self.level = level
         self.seed = seed
@@ -67,7 +82,7 @@ class SpriteQuestions:
         return self.count
 
     def __getitem__(self, index: int) -> TrainingSample:
-        scene = question_scene(self.level, self.seed, index)
+        scene = self.scene(index)
         key, duration = scene.seed, scene.duration_seconds
         drawn = draw_sample(self.level, key, duration_seconds=duration, dense=False, size=self.size)
         return TrainingSample(
@@ -76,18 +91,39 @@ class SpriteQuestions:
             prompt=drawn.dialogue.prompt,
             frames=drawn.frames,
             sample_fps=self.config.sampling.fps,
-            truth=taught_truth(drawn.dialogue.answer, duration),
+            truth=taught_truth(drawn, scene),
             target=drawn.dialogue.answer,
         )
 
+    def scene(self, index: int) -> Scene:
+        """What happens in the clip of question `index`."""
+        if self.nothing_percent is None:
+            return question_scene(self.level, self.seed, index)
+        drawn = np.random.default_rng((WORLD, self.seed, index)).integers(100)
+        return chosen_scene(self.level, self.seed, index, nothing=drawn < self.nothing_percent)
 
-def taught_truth(answer: str, duration_seconds: float) -> GroundTruth:
-    """What a taught answer says, as ground truth."""
-    right = parse_answer(answer, strict=True)
+
+def taught_truth(sample: Sample, scene: Scene) -> GroundTruth:
+    """What a taught answer says, as ground truth, with the numbered objects of its clip."""
+    right = parse_answer(sample.dialogue.answer, strict=True)
     if not right.object_ids:
-        return GroundTruth((), 0.0, 0.0, duration_seconds)
+        return GroundTruth((), 0.0, 0.0, scene.duration_seconds)
     assert right.start_seconds is not None and right.end_seconds is not None
-    return GroundTruth(right.object_ids, right.start_seconds, right.end_seconds, duration_seconds)
+    return GroundTruth(
+        right.object_ids,
+        right.start_seconds,
+        right.end_seconds,
+        scene.duration_seconds,
+        numbered_tracks(scene, sample.numbers),
+        true_tube(scene),
+    )
+
+
+def numbered_tracks(scene: Scene, numbers: Mapping[int, int]) -> Tracks:
+    """The true tracks under the numbers that are drawn."""
+    tracks = true_tracks(scene)
+    renamed = (replace(track, object_id=numbers[track.object_id]) for track in tracks.tracks)
+    return replace(tracks, tracks=tuple(renamed))
 
 
 def question_scene(level: str, seed: int, index: int, attempt: int = 0) -> Scene:
@@ -97,17 +133,18 @@ def question_scene(level: str, seed: int, index: int, attempt: int = 0) -> Scene
     return sample_scene(level, key, duration_seconds=duration)
 
 
-def answerable_scene(level: str, seed: int, index: int) -> Scene:
-    """The first scene at `index` that something answers, for questions about boxes.
+def chosen_scene(level: str, seed: int, index: int, *, nothing: bool) -> Scene:
+    """The first scene at `index` that nothing answers, or that something does.
 
     Raises:
-        ConfigError: the level has only questions that nothing answers.
+        ConfigError: the level has only questions of the other kind.
     """
-    for attempt in range(100):
+    for attempt in range(200):
         scene = question_scene(level, seed, index, attempt)
-        if scene.target_id is not None:
+        if (scene.target_id is None) == nothing:
             return scene
-    raise ConfigError(f"The level {level} has no answerable question at {index}.")
+    kind = "is answered by nothing" if nothing else "has an answer"
+    raise ConfigError(f"The level {level} has no question that {kind} (looked at {index}).")
 
 
 def size_of(max_pixels: int | None) -> ModelSize:

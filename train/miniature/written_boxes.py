@@ -32,7 +32,7 @@ from stvg_r1_hub.video import plan_sampling
 from stvg_r1_hub.vlm.local import LocalVLM
 from train.bundled.sizes import ModelSize, bundle_config
 from train.data.samples import TrainingSample, as_frames
-from train.miniature.sprite_questions import SpriteQuestions, answerable_scene, size_of
+from train.miniature.sprite_questions import SpriteQuestions, chosen_scene, size_of
 from train.rewards import GroundTruth
 
 PROMPT_ID = "sprites-boxes-v1"
@@ -50,7 +50,7 @@ class BoxQuestions(SpriteQuestions):
     prompt_id = PROMPT_ID
 
     def __getitem__(self, index: int) -> TrainingSample:
-        scene = answerable_scene(self.level, self.seed, index)
+        scene = chosen_scene(self.level, self.seed, index, nothing=False)
         assert scene.answer_range is not None
         start, end = scene.answer_range
         return TrainingSample(

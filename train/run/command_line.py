@@ -19,7 +19,8 @@ from train.run.training_config import TrainingConfig
 
 WORLDS = {"sprites": SpriteQuestions, "boxes": BoxQuestions}
 """What `--data` renders instead of reading a folder; boxes: no numbers, boxes as text."""
-_REQUEST = "LEVEL[:SEED[:COUNT]]"
+_REQUEST = "LEVEL[:SEED[:COUNT[:PERCENT]]]"
+"""PERCENT: of the questions, answered by nothing; left out, as the level has them."""
 
 
 def run_training(
@@ -86,7 +87,7 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
     if world not in WORLDS or not request:
         return PreparedSamples(data)
     level, *texts = request
-    if len(texts) > 2 or not all(text.isdecimal() for text in texts):
+    if len(texts) > 3 or not all(text.isdecimal() for text in texts):
         raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
     numbers = [int(text) for text in texts]
     bundle = hub.load_bundle(config.model, hub.HubAccess(revision=config.revision), weights=False)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from stvg_r1_hub.errors import ConfigError
-from train.rewards import REWARDS
+from train.rewards import REWARD_SETS, REWARDS
 
 TRACKERS = ("tensorboard", "wandb", "trackio")
 
@@ -60,10 +60,9 @@ class TrainingConfig:
     """One copy of prompt and video a group; False repeats them, as the official trainer does."""
 
     # Rewards
-    rewards: dict[str, float] = field(
-        default_factory=lambda: {"tiou": 1.0, "id": 1.0, "format": 1.0}
-    )
-    """Weight of each reward of `train.rewards.REWARDS`; those not listed are not computed."""
+    rewards: dict[str, float] = field(default_factory=lambda: dict(REWARD_SETS["official"]))
+    """Weight of each reward of `train.rewards.REWARDS`, or the name of one of its `REWARD_SETS`;
+    those not listed are not computed."""
 
     # Loss
     beta: float = 0.04
@@ -210,6 +209,8 @@ class TrainingConfig:
                 raise ConfigError(
                     f"{where} has the unknown field {name!r}{_nearest(str(name), hints)}."
                 )
+            if name == "rewards" and isinstance(value, str):
+                value = _named_rewards(value, where)
             checked[name] = _converted(name, value, hints[name], where)
         if "model" not in checked:
             raise ConfigError(f"{where} lacks the field 'model': the checkpoint to start from.")
@@ -233,6 +234,15 @@ class TrainingConfig:
         if isinstance(values, dict):
             values = {**values, **overrides}
         return cls.from_dict(values, str(path))
+
+
+def _named_rewards(name: str, where: str) -> dict[str, float]:
+    if name not in REWARD_SETS:
+        raise ConfigError(
+            f"{where}: rewards has no set {name!r}{_nearest(name, REWARD_SETS)}; known are "
+            f"{', '.join(REWARD_SETS)}, or give weights by name."
+        )
+    return dict(REWARD_SETS[name])
 
 
 def _require(condition: bool, message: str, got: Any) -> None:
