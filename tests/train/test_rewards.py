@@ -54,6 +54,25 @@ def test_format_reward(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("answer", "expected", "where_nothing_is"),
+    [
+        ("4, Time range: 1.0 to 3.0", 1, -1),
+        ("4, Time range: 2.0 to 4.0", 1 / 3, -1),
+        ("4, Time range: 5.0 to 6.0", 0, -1),
+        ("5, Time range: 1.0 to 3.0", -1, -1),
+        ("4", -1, -1),
+        ("none", 0, 1),
+        ("", -1, -1),
+    ],
+)
+def test_a_wrong_object_costs_as_much_as_none_gains(answer, expected, where_nothing_is):
+    text = Completion(f"<think>x</think><answer>Target ID: {answer}</answer>")
+    nothing = GroundTruth((), 0.0, 0.0, 10.0)
+    assert REWARDS["gated_tiou"](text, TRUTH) == pytest.approx(expected)
+    assert REWARDS["gated_tiou"](text, nothing) == where_nothing_is
+
+
+@pytest.mark.parametrize(
     ("answer", "expected"),
     [
         ("1 to 3", 1.0),
@@ -154,7 +173,7 @@ def test_where_nothing_is_right_saying_so_earns_everything(name):
     assert reward(Completion(none, mirrored_text=none), nothing) == 1
     guess = said(4, 1, 3).text
     rubbish = "<think></think><answer>?</answer>"
-    wrong = 1 if name == "format" else 0
+    wrong = {"format": 1, "gated_tiou": -1}.get(name, 0)
     assert reward(Completion(guess, mirrored_text=guess), nothing) == wrong
     assert reward(Completion(rubbish, mirrored_text=rubbish), nothing) == wrong
     assert str(nothing) == "none" and str(TRUTH) == "4, 1.00 to 3.00"

@@ -46,6 +46,7 @@ def test_shipped_accelerate_configs_are_known_to_accelerate():
         ({"learning_rte": 1}, "unknown field 'learning_rte' .did you mean 'learning_rate'"),
         ({"zzz": 1}, "unknown field 'zzz'"),
         ({"rewards": {"tio": 1}}, "no 'tio' .did you mean 'tiou'"),
+        ({"rewards": "gate"}, "no set 'gate' .did you mean 'gated'.; known are official, gated"),
         ({"rewards": {"id": 0}}, "one reward needs a weight"),
         ({"rewards": {"id": "much"}}, "weight of id is no number, got 'much'"),
         ({"num_generations": 1}, "at least 2"),

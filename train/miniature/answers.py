@@ -20,7 +20,7 @@ from train.run.start_model import StartModel, load_start_model
 from train.run.training_config import TrainingConfig
 
 MOST_TOKENS = 160
-TOGETHER = 16
+TOGETHER = 32
 """Questions answered at a time."""
 
 
