@@ -93,9 +93,9 @@ def tiou_reward(completion: Completion, truth: GroundTruth) -> float:
 def gated_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     """tIoU of an answer whose object is right; a wrong object costs 1, so that guessing does too.
 
-    Temporal IoU with the right object, 0 for saying outright that there is none, -1 for a wrong
-    object and for what cannot be read. Where nothing is right, 1 for saying so, else -1. A guess
-    then pays only where it is right more often than wrong. Own definition.
+    `tIoU` where `ID = ID'`, 0 for saying outright that there is none, `-1` for a wrong object and
+    for what cannot be read; where nothing is right, 1 for saying so, else `-1`. A guess pays only
+    where it is more often right than wrong. Own definition.
     """
     none = bool(_says_nothing(completion))
     if truth.is_nothing or none:

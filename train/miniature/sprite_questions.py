@@ -99,7 +99,7 @@ class SpriteQuestions:
         """What happens in the clip of question `index`."""
         if self.nothing_percent is None:
             return question_scene(self.level, self.seed, index)
-        drawn = np.random.default_rng((WORLD, self.seed, index)).integers(100)
+        drawn = int(np.random.default_rng((WORLD, self.seed, index)).integers(100))
         return chosen_scene(self.level, self.seed, index, nothing=drawn < self.nothing_percent)
 
 
