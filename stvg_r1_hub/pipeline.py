@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from stvg_r1_hub import hub, marking
+from stvg_r1_hub.by_name import load_by_name
 from stvg_r1_hub.clip import Clip, MaskMaker
 from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
@@ -25,19 +26,17 @@ from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub import saving
 from stvg_r1_hub.looking import check_passes, drawn_numbers
 from stvg_r1_hub.notes import take_notes
-from stvg_r1_hub.prompting import build_prompt, clean_queries
+from stvg_r1_hub.prompting import clean_queries
 from stvg_r1_hub.reading import read_once, track_video
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.segmentation import Segmenter, load_segmenter, masks_of_tube
+from stvg_r1_hub.segmentation import Segmenter, masks_of_tube
 from stvg_r1_hub.structures import Frames, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, load_tracker
-from stvg_r1_hub.tracking.detectors import detector_classes
+from stvg_r1_hub.tracking import PrecomputedTracks, Tracker
 from stvg_r1_hub.video import VideoInput, VideoSource, opened
 from stvg_r1_hub.vlm import VLM
-from stvg_r1_hub.vlm.loading import check_folder
-from stvg_r1_hub.vlm.local import LocalVLM
+from stvg_r1_hub.vlm.loading import Placement
 from stvg_r1_hub.vlm.reader import NotesReader
 
 
@@ -165,62 +164,24 @@ class STVGPipeline:
             TrackerError: the tracker is.
             ConfigError: a setting that is not allowed.
         """
-        access = hub.HubAccess(token, cache_dir, local_files_only, revision)
-        others = access.elsewhere()
-        bundle = hub.load_bundle(id_or_path, access, weights=vlm is None)
-        config, messages = bundle.config, list(bundle.warnings)
-        if prompt_id is not None and prompt_id != config.prompt_id:
-            build_prompt("", prompt_id)
-            messages.append(
-                f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}."
-            )
-            config = replace(config, prompt_id=prompt_id)
         device = pick_device(device)
-        make_segmenter = functools.cache(
-            functools.partial(load_segmenter, segmenter, device=device, access=others)
+        loaded = load_by_name(
+            id_or_path,
+            hub.HubAccess(token, cache_dir, local_files_only, revision),
+            Placement(device, device_map, dtype, attn_implementation, quantization),
+            tracker=tracker,
+            classes=classes,
+            segmenter=segmenter,
+            vlm=vlm,
+            prompt_id=prompt_id,
         )
-        tracker, choice = load_tracker(
-            tracker,
-            config=config.tracking.of_classes(classes),
-            bundle=bundle.detector_home,
-            device=device,
-            access=others,
-            segmenter=make_segmenter,
-        )
-        own = vlm is None
-        if vlm is None:
-            load = functools.cache(
-                functools.partial(
-                    LocalVLM.from_pretrained,
-                    bundle.folder,
-                    config=config,
-                    adapter=bundle.adapter,
-                    device=device,
-                    device_map=device_map,
-                    dtype=dtype,
-                    attn_implementation=attn_implementation,
-                    quantization=quantization,
-                )
-            )
-            if config.reads_notes and bundle.adapter is None:
-                # Most questions are read: the weights are checked now and loaded when needed.
-                check_folder(bundle.folder, config.position_rule)
-            else:
-                # Whether an adapter fits is known when it is put on.
-                messages += load().warnings
-            if config.reads_notes:
-                seen = detector_classes(bundle.detector_home / config.tracking.detector)
-                vlm = NotesReader(load, seen_classes=seen)
-                messages.append(hub.ABOUT_BUNDLED)
-            else:
-                vlm = load()
         pipeline = cls(
-            config,
-            tracker,
-            vlm,
-            segmenter=make_segmenter if isinstance(segmenter, str | Path) else segmenter,
-            bundle=bundle if own else None,
-            warnings=[*messages, *filter(None, [choice])],
+            loaded.config,
+            loaded.tracker,
+            loaded.vlm,
+            segmenter=loaded.segmenter,
+            bundle=loaded.bundle,
+            warnings=loaded.warnings,
         )
         pipeline.device = device
         return pipeline

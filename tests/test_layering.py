@@ -45,16 +45,10 @@ ASSEMBLING: dict[str, set[str]] = {
         *{"looking", "result", "video", "prompting", "tube", "confidence", "smaller_sample"},
         "vlm",
     },
-    "pipeline": {*STAGES, "reading", "looking", "result", "clip"}
-    - {
-        "answer",
-        "tube",
-        "confidence",
-        "smaller_sample",
-        "visual",
-        "exports",
-        "examples",
-        "sprites",
+    "by_name": {"hub", "tracking", "segmentation", "prompting", "vlm"},
+    "pipeline": {
+        *{"by_name", "reading", "looking", "result", "clip", "hub", "tracking", "segmentation"},
+        *{"notes", "marking", "prompting", "track_selection", "video", "vlm"},
     },
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},

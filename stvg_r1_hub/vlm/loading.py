@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,27 +159,31 @@ def _json(path: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a language model is held in memory, and in which form."""
+
+    device: str = "cpu"
+    """A torch device; ignored when `device_map` is given."""
+    device_map: str | dict[str, Any] | None = None
+    """As in transformers."""
+    dtype: str | None = None
+    """One of `DTYPES`; None is float32 on a CPU and bfloat16 elsewhere."""
+    attn_implementation: str | None = None
+    """As in transformers; None is flash-attention 2 on a CUDA device that has it, else sdpa."""
+    quantization: str | None = None
+    """One of `QUANTIZATIONS`, or None."""
+
+
 def load_model(
-    folder: Path,
-    *,
-    adapter: Path | None,
-    device: str,
-    device_map: str | dict[str, Any] | None,
-    dtype: str | None,
-    attn_implementation: str | None,
-    quantization: str | None,
+    folder: Path, placement: Placement, *, adapter: Path | None
 ) -> tuple[Any, tuple[str, ...]]:
     """Load weights (safetensors only, no remote code), put an adapter on them.
 
     Args:
         folder: with the checkpoint's files.
+        placement: where it goes.
         adapter: folder of a PEFT adapter; merged into the weights where these are not quantized.
-        device: a torch device; ignored when `device_map` is given.
-        device_map: as in transformers.
-        dtype: one of `DTYPES`; None is float32 on a CPU and bfloat16 elsewhere.
-        attn_implementation: as in transformers; None is flash-attention 2 on a CUDA device that
-            has it, else sdpa.
-        quantization: one of `QUANTIZATIONS`, or None.
 
     Returns:
         The model, and what is worth knowing about its files, one sentence each.
@@ -189,9 +194,9 @@ def load_model(
     """
     from transformers import AutoModelForImageTextToText
 
-    on_gpu = device_map is not None or device != "cpu"
-    torch_dtype = _torch_dtype(dtype, on_gpu)
-    quantized = _quantization(quantization, torch_dtype)
+    device, device_map = placement.device, placement.device_map
+    torch_dtype = _torch_dtype(placement.dtype, device_map is not None or device != "cpu")
+    quantized = _quantization(placement.quantization, torch_dtype)
     if quantized is not None and device_map is None:
         device_map = {"": device}
     with _without_table():
@@ -200,7 +205,8 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch_dtype,
-            attn_implementation=attn_implementation or _attention(torch_dtype, device, device_map),
+            attn_implementation=placement.attn_implementation
+            or _attention(torch_dtype, device, device_map),
             device_map=device_map,
             output_loading_info=True,
             # None would take away what a quantized checkpoint says of itself.

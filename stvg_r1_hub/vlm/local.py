@@ -18,7 +18,13 @@ from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_li
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.decoding import Decoder, is_shortage
 from stvg_r1_hub.vlm.inputs import InputBuilder, VideoGrid, padded
-from stvg_r1_hub.vlm.loading import check_architecture, check_folder, check_whole, load_model
+from stvg_r1_hub.vlm.loading import (
+    Placement,
+    check_architecture,
+    check_folder,
+    check_whole,
+    load_model,
+)
 from stvg_r1_hub.vlm.packed_attention import (
     grid_inputs,
     use_packed_attention,
@@ -29,6 +35,7 @@ from stvg_r1_hub.vlm.processing import chat_text, load_processor
 if TYPE_CHECKING:
     import torch
 
+_ON_CPU = Placement()
 PROMPTS_AT_ONCE = 16
 """Questions about one clip that share a batch; more are asked in turns."""
 
@@ -83,11 +90,7 @@ class LocalVLM:
         *,
         config: STVGConfig,
         adapter: Path | None = None,
-        device: str = "cpu",
-        device_map: str | dict[str, Any] | None = None,
-        dtype: str | None = None,
-        attn_implementation: str | None = None,
-        quantization: str | None = None,
+        placement: Placement = _ON_CPU,
         static_cache: bool | None = None,
     ) -> LocalVLM:
         """Load weights (safetensors only, no remote code) and processor.
@@ -96,12 +99,7 @@ class LocalVLM:
             folder: with the checkpoint's files, as `hub.load_bundle` finds them.
             config: how frames and positions are made for these weights.
             adapter: folder of a PEFT adapter that was trained on them.
-            device: a torch device; ignored when `device_map` is given.
-            device_map: spread the model over devices, as in transformers.
-            dtype: name of a torch dtype; None is float32 on a CPU and bfloat16 elsewhere.
-            attn_implementation: as in transformers; None is flash-attention where it is
-                installed and can run, else `"sdpa"`.
-            quantization: `"4bit"`, `"8bit"` (bitsandbytes), `"int8"` (torchao) or None.
+            placement: where it goes, and in which form.
             static_cache: True compiles decoding on a CUDA device, which makes the first answer
                 wait and the others faster; None does so once enough was generated for it to pay;
                 False never does.
@@ -121,16 +119,8 @@ class LocalVLM:
             check_architecture(str(folder), found.model_type, config.position_rule)
             processor = load_processor(folder, found.model_type)
             chat_text(processor, "")  # A template that cannot ask is found out before tracking.
-            with within_memory(device, "choose a smaller model"):
-                model, warnings = load_model(
-                    folder,
-                    adapter=adapter,
-                    device=device,
-                    device_map=device_map,
-                    dtype=dtype,
-                    attn_implementation=attn_implementation,
-                    quantization=quantization,
-                )
+            with within_memory(placement.device, "choose a smaller model"):
+                model, warnings = load_model(folder, placement, adapter=adapter)
         except (
             *(OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError),
             SafetensorError,

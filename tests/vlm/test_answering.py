@@ -13,6 +13,7 @@ from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
 from stvg_r1_hub.hub import BUNDLED
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.structures import Generated, MarkedFrames
+from stvg_r1_hub.vlm.loading import Placement
 from stvg_r1_hub.vlm.local import EncodedVideo, LocalVLM
 from stvg_r1_hub.vlm.number_probabilities import written_number
 from stvg_r1_hub.vlm.reader import NotesReader
@@ -165,12 +166,12 @@ def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "int8", "nonsense"])
 def test_unknown_dtype(folder: Path, dtype: str) -> None:
     with pytest.raises(ConfigError, match=dtype):
-        LocalVLM.from_pretrained(folder, config=CONFIG, dtype=dtype)
+        LocalVLM.from_pretrained(folder, config=CONFIG, placement=Placement(dtype=dtype))
 
 
 def test_unknown_quantization(folder: Path) -> None:
     with pytest.raises(ConfigError, match="3bit"):
-        LocalVLM.from_pretrained(folder, config=CONFIG, quantization="3bit")
+        LocalVLM.from_pretrained(folder, config=CONFIG, placement=Placement(quantization="3bit"))
 
 
 def test_scripted_model() -> None:

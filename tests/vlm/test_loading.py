@@ -14,6 +14,7 @@ import torch
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, ModelError, OutOfMemoryError
+from stvg_r1_hub.vlm.loading import Placement
 from stvg_r1_hub.vlm.local import LocalVLM
 from tests.tiny_checkpoints import build_model, noise_clip, save_checkpoint
 
@@ -31,7 +32,7 @@ def copy(base: Path, tmp_path: Path) -> Path:
 
 
 def load(folder: Path, **options: Any) -> LocalVLM:
-    return LocalVLM.from_pretrained(folder, config=STVGConfig(), **options)
+    return LocalVLM.from_pretrained(folder, config=STVGConfig(), placement=Placement(**options))
 
 
 def logits(vlm: LocalVLM) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.vlm.loading import check_architecture
+from stvg_r1_hub.vlm.loading import Placement, check_architecture
 from stvg_r1_hub.vlm.local import LocalVLM
 from tests.published_shapes import PARAMETERS, SIZES, published_config, published_weights
 from tests.tiny_checkpoints import build_processor, common, noise_clip, text_config
@@ -113,7 +113,9 @@ def test_one_layer_of_each_tower_at_the_width_of_7b_loads_and_answers(tmp_path: 
     """0.6 GB of real files under the published names, through the loader to an answer."""
     values = small_vocabulary("7B", vision_config={"depth": 1, "fullatt_block_indexes": [0]})
     weights = save_published(tmp_path / "model", values)
-    vlm = LocalVLM.from_pretrained(tmp_path / "model", config=STVGConfig(), dtype="bfloat16")
+    vlm = LocalVLM.from_pretrained(
+        tmp_path / "model", config=STVGConfig(), placement=Placement(dtype="bfloat16")
+    )
     built = vlm.model.model
     language = built.language_model
     for ours, name in (

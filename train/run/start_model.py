@@ -17,7 +17,7 @@ from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub.training_record import TrainingStage, load_training, save_training
 from stvg_r1_hub.vlm.decoding import use_grouped_attention
 from stvg_r1_hub.vlm.inputs import InputBuilder
-from stvg_r1_hub.vlm.loading import load_model
+from stvg_r1_hub.vlm.loading import Placement, load_model
 from stvg_r1_hub.vlm.processing import load_processor
 from train.grpo.policy import Policy
 from train.run.training_config import TrainingConfig
@@ -140,12 +140,8 @@ def load_weights(config: TrainingConfig, bundle: hub.Bundle) -> Any:
         check_trainable(config, found.model_type)
         model, notes = load_model(
             bundle.folder,
+            Placement(dtype=config.dtype, attn_implementation=config.attention),
             adapter=bundle.adapter,
-            device="cpu",
-            device_map=None,
-            dtype=config.dtype,
-            attn_implementation=config.attention,
-            quantization=None,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]
