@@ -1,12 +1,17 @@
-"""Files that appear whole or not at all: checked before the work, written aside, then renamed."""
+"""Files that appear whole or not at all: checked before the work, written aside, then renamed.
+
+A file of JSON lines grows by whole lines.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
 from stvg_r1_hub.errors import OutputError
 
@@ -79,3 +84,51 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class LineWriter:
+    """Appends JSON lines to a file; each is on the disk before the next is asked for.
+
+    Use as a context manager.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, after taking off a line that was cut by a kill."""
+        self._path = path
+        _cut_unfinished_line(path)
+        self._file: TextIO = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> LineWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add one line.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"Cannot write {self._path}: {error.strerror}.") from error
+
+
+def _cut_unfinished_line(path: Path, block: int = 1 << 16) -> None:
+    if not path.is_file():
+        return
+    with path.open("rb+") as file:
+        stop = file.seek(0, os.SEEK_END)
+        while stop:
+            start = max(0, stop - block)
+            file.seek(start)
+            end_of_line = file.read(stop - start).rfind(b"\n")
+            if end_of_line >= 0:
+                file.truncate(start + end_of_line + 1)
+                return
+            stop = start
+        file.truncate(0)

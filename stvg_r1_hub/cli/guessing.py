@@ -10,13 +10,23 @@ from typing import Any, NoReturn
 
 
 class GuessingParser(argparse.ArgumentParser):
-    """Also makes each command complain about its own options, below its own usage."""
+    """Also makes each command complain about its own options, below its own usage.
+
+    Attributes:
+        later_words: the positional argument that takes words behind an option as well; argparse
+            ends one that may be empty at the first option.
+    """
+
+    later_words = ""
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """As argparse, but a command without commands of its own takes no unknown word."""
         found, unknown = super().parse_known_args(args, namespace)
+        if self.later_words and not any(word.startswith("-") for word in unknown):
+            getattr(found, self.later_words).extend(unknown)
+            unknown = []
         if unknown and self._subparsers is None:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown

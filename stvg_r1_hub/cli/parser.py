@@ -19,7 +19,8 @@ from stvg_r1_hub.errors import ConfigError, STVGError, first_line
 GROUND_EXAMPLES = """examples:
   stvg ground clip.mp4 "the person walking to the left" --out answer.mp4
   stvg ground clip.mp4 "the dog" "the red car" --json answers.json
-  stvg ground frames/ "the dog" --fps 25 --plot timeline.png"""
+  stvg ground frames/ "the dog" --fps 25 --plot timeline.png
+  stvg ground *.mp4 --query "the dog" --out answers/       (again: goes on where it stopped)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +73,7 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
-    from stvg_r1_hub.cli import commands
+    from stvg_r1_hub.cli import commands, grounding
     from stvg_r1_hub.evaluation.options import add_eval, passes_from_text
 
     parser = GuessingParser(
@@ -87,11 +88,25 @@ def _parser() -> argparse.ArgumentParser:
         epilog=GROUND_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ground.set_defaults(run=commands.ground)
+    ground.set_defaults(run=grounding.ground)
+    ground.later_words = "queries"
     _add_video(ground)
-    ground.add_argument("queries", nargs="+", metavar="query", help="what to look for")
+    ground.add_argument(
+        "queries", nargs="*", metavar="query", help="what to look for; with --query, more videos"
+    )
+    ground.add_argument(
+        "--query",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what to look for in every video that is named; may be given several times",
+    )
     _add_model(ground)
-    ground.add_argument("--out", help="overlay video to write (.mp4 or .gif)")
+    ground.add_argument(
+        "--out",
+        help="overlay video to write (.mp4 or .gif); of several videos, the folder for "
+        "results.jsonl, a line a video",
+    )
     ground.add_argument("--json", help="result to write as JSON; - prints it")
     ground.add_argument("--plot", help="timeline picture to write (.png)")
     ground.add_argument("--keyframes", help="keyframe strip to write (.png)")

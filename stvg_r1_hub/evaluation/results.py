@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError
 from stvg_r1_hub.evaluation.lines import Line
@@ -200,48 +198,9 @@ def read_outlines(folder: Path) -> list[Line]:
     ]
 
 
-class LineWriter:
-    """Appends lines to this process's file; each is on the disk before the next is asked."""
-
-    def __init__(self, folder: Path, rank: int, world_size: int) -> None:
-        """Open the file, after taking off a line that was cut."""
-        name = RESULTS_FILE if world_size == 1 else f"results.{rank}.jsonl"
-        self._path = folder / name
-        _cut_unfinished_line(self._path)
-        self._file: TextIO = self._path.open("a", encoding="utf-8")
-
-    def write(self, line: Line) -> None:
-        """Add one line.
-
-        Raises:
-            OutputError: the disk is full.
-        """
-        try:
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise OutputError(f"Cannot write {self._path}: {error.strerror}.") from error
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _cut_unfinished_line(path: Path, block: int = 1 << 16) -> None:
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        stop = file.seek(0, os.SEEK_END)
-        while stop:
-            start = max(0, stop - block)
-            file.seek(start)
-            end_of_line = file.read(stop - start).rfind(b"\n")
-            if end_of_line >= 0:
-                file.truncate(start + end_of_line + 1)
-                return
-            stop = start
-        file.truncate(0)
+def own_file(folder: Path, rank: int, count: int) -> Path:
+    """Where one of `count` processes writes its lines."""
+    return folder / (RESULTS_FILE if count == 1 else f"results.{rank}.jsonl")
 
 
 def merge_lines(folder: Path, order: Sequence[str]) -> None:

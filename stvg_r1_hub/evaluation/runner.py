@@ -22,14 +22,15 @@ from stvg_r1_hub.evaluation.benchmarks.sprites import render_missing
 from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip, group_by_video
 from stvg_r1_hub.evaluation.lines import Line, line_of
 from stvg_r1_hub.evaluation.results import (
-    LineWriter,
     RunSettings,
     iterate_lines,
     merge_lines,
+    own_file,
     start_or_resume,
 )
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.evaluation.summary import SCORE_NAMES
+from stvg_r1_hub.outputs import LineWriter
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,12 @@ def run(
             if line["sample_id"] in own:
                 bar.add(line)
         process.wait_for_all()
-        writer = LineWriter(out, process.rank, process.count)
-        try:
+        with LineWriter(own_file(out, process.rank, process.count)) as writer:
             for group in groups:
                 pending = [sample for sample in group if sample.sample_id not in done]
                 for line in lines_of_clip(evaluator, pending, [sample.query for sample in group]):
                     writer.write(line)
                     bar.add(line)
-        finally:
-            writer.close()
     process.wait_for_all()
     if process.rank == 0:
         merge_lines(out, [sample.sample_id for sample in samples])

@@ -13,7 +13,7 @@ from stvg_r1_hub.evaluation.prediction import Prediction
 from stvg_r1_hub.evaluation.reliability import abstention_of, calibration_of, cost_of
 from stvg_r1_hub.evaluation.report import write_report
 from stvg_r1_hub.evaluation.results import (
-    LineWriter,
+    RESULTS_FILE,
     RunSettings,
     digest_of,
     iterate_lines,
@@ -22,6 +22,7 @@ from stvg_r1_hub.evaluation.results import (
 )
 from stvg_r1_hub.evaluation.runner import run
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.outputs import LineWriter
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.sprites.clips import clip_scene, write_clip
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
@@ -86,10 +87,9 @@ def settings_of(samples, **other):
 def test_a_report_shows_what_a_model_tells_of_itself(tmp_path):
     lines = [line(i, right=i % 2 == 0, confidence=0.5, nothing=i == 3) for i in range(6)]
     start_or_resume(settings_of([], n_samples=6), tmp_path)
-    writer = LineWriter(tmp_path, 0, 1)
-    for one in lines:
-        writer.write(one)
-    writer.close()
+    with LineWriter(tmp_path / RESULTS_FILE) as writer:
+        for one in lines:
+            writer.write(one)
     page = write_report(tmp_path)
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert "Reliability" in text and "Expected calibration error: " in text
