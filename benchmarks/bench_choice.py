@@ -33,6 +33,7 @@ from stvg_r1_hub.sprites.backdrops import photographed, smooth, textured
 from stvg_r1_hub.sprites.clips import clip_scene, write_clip
 from stvg_r1_hub.structures import Pixels
 from stvg_r1_hub.tracking import FRAMES_TO_CHOOSE_BY, ChoosingTracker, load_tracker
+from stvg_r1_hub.tracking.choosing import Evidence, deciding_frames
 from stvg_r1_hub.video import VideoSource, open_video
 
 SEED = 9100
@@ -143,7 +144,11 @@ def main() -> None:
         for case in cases(options, Path(folder)):
             with case.source as source:
                 began = time.process_time()
-                chosen, said = tracker.choose(source.stream(source.spread(FRAMES_TO_CHOOSE_BY)))
+                evidence = Evidence(tracker)
+                wanted = deciding_frames(tracker.frames_wanted(source.info))
+                for frame in source.stream(wanted):
+                    evidence.look(frame.pixels)
+                chosen, said = evidence.verdict()
                 seconds.setdefault(case.kind, []).append(time.process_time() - began)
             right.setdefault(case.kind, []).append((chosen is tracker.own) == case.own)
             if not right[case.kind][-1]:

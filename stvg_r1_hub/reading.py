@@ -1,7 +1,7 @@
 """One decoding pass over a video: the tracker gets its frames, the sample is kept on the way.
 
-A thread decodes the next frames while the tracker looks at the last ones. Before it, a tracker that
-depends on the footage is shown a dozen frames.
+A thread decodes the next frames while the tracker looks at the last ones. Where the whole footage
+asks for another tracker than its beginning did, there is a second pass.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.structures import Frames, Progress, TimedFrame, Tracks
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tracking import (
-    FRAMES_TO_CHOOSE_BY,
-    ChoosingTracker,
+    ChoosingSession,
     GivenTracks,
     Tracker,
     check_tracker,
@@ -95,9 +94,8 @@ def _one_pass(
     """Feed the tracker, and the sample where there is one."""
     timings = {} if timings is None else timings
     with timed(timings, "track"):
-        chosen, why = _chosen(check_tracker(tracker), source, progress)
-        session = chosen.start(source.info, query)
-        tracked = {int(i) for i in chosen.frames_wanted(source.info)}
+        session = check_tracker(tracker).start(source.info, query)
+        tracked = {int(i) for i in tracker.frames_wanted(source.info)}
     sampled = set(sample.plan.frame_indices) if sample else set()
     wanted = sorted(sampled | tracked)
     with closing(_decoded_ahead(source.stream(wanted))) as frames:
@@ -115,11 +113,14 @@ def _one_pass(
                     session.update(frame)
     with timed(timings, "track"):
         tracks = session.finish()
+    if isinstance(session, ChoosingSession) and session.chosen is not session.begun_with:
+        why = tracks.warnings[0]
+        tracks = _one_pass(source, session.chosen, query, progress, timings)
+        return replace(tracks, warnings=(why, *tracks.warnings))
     return replace(
         tracks,
-        tracker=tracks.tracker or chosen.name,
-        class_names=tracks.class_names or tuple(chosen.class_names),
-        warnings=(*why, *tracks.warnings),
+        tracker=tracks.tracker or tracker.name,
+        class_names=tracks.class_names or tuple(tracker.class_names),
     )
 
 
@@ -133,21 +134,3 @@ def _decoded_ahead(frames: Iterator[TimedFrame]) -> Generator[TimedFrame, None, 
                 yield frame
         finally:
             decoder.shutdown(cancel_futures=True)
-
-
-def _chosen(
-    tracker: Tracker, source: VideoSource, progress: Progress | None
-) -> tuple[Tracker, tuple[str, ...]]:
-    """The tracker for this footage, and what is to be said about it."""
-    if not isinstance(tracker, ChoosingTracker):
-        return tracker, ()
-    total = len(tracker.frames_wanted(source.info))
-
-    def looked_at() -> Iterator[TimedFrame]:
-        for frame in source.stream(source.spread(FRAMES_TO_CHOOSE_BY)):
-            if progress is not None:
-                progress("decode/track", 0, total)
-            yield frame
-
-    chosen, why = tracker.choose(looked_at())
-    return chosen, (why,)

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.by_name import TRACKERS, load_tracker
-from stvg_r1_hub.tracking.choosing import FRAMES_TO_CHOOSE_BY, ChoosingTracker
+from stvg_r1_hub.tracking.choosing import (
+    FRAMES_TO_CHOOSE_BY,
+    ChoosingSession,
+    ChoosingTracker,
+)
 from stvg_r1_hub.tracking.detectors import OnnxDetector, TransformersDetector
 from stvg_r1_hub.tracking.interfaces import (
     Detector,
@@ -35,6 +39,7 @@ from stvg_r1_hub.tracking.ultralytics_open import UltralyticsOpenDetector
 __all__ = [
     "FRAMES_TO_CHOOSE_BY",
     "TRACKERS",
+    "ChoosingSession",
     "ChoosingTracker",
     "DetectionTracker",
     "Detector",

@@ -27,6 +27,7 @@ from stvg_r1_hub.tracking.score_scale import score_limits
 from stvg_r1_hub.tracking.stitching import Tracklet, stitch
 
 _BATCH = 8
+_HAIR_SECONDS = 1e-6
 _DOUBLE_IOU = 0.7
 """Two detections of confusable classes that overlap more are one object."""
 _LINK_IOU = 0.5
@@ -90,7 +91,7 @@ class DetectionTracker:
         self._weak, self.sure_score = score_limits(detector, config)
 
     def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
-        """Every k-th native frame, k as near as possible to the configured rate, and the last."""
+        """Native frames at the configured rate, see `frames_at`."""
         return frames_at(self._config.fps, info)
 
     def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> DetectionSession:
@@ -193,12 +194,16 @@ class DetectionSession:
 
 
 def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:
-    """Every k-th native frame, k as near as possible to so many a second, and the last."""
-    step = max(1, round(info.fps / fps))
-    wanted = list(range(0, info.n_frames, step))
-    if wanted[-1] != info.n_frames - 1:
-        wanted.append(info.n_frames - 1)
-    return wanted
+    """The native frames nearest to so many even instants a second, each once, and the last.
+
+    Every k-th frame would be 12.5 a second of a video of 25 where 10 are asked for.
+    """
+    times = info.frame_times
+    instants = np.arange(0.0, times[-1], 1 / fps)
+    between = (times[1:] + times[:-1]) / 2
+    # Of two frames that are equally near the later one, whatever rounding does to their times.
+    nearest = np.searchsorted(between, instants + _HAIR_SECONDS)
+    return [int(i) for i in np.unique([*nearest, len(times) - 1])]
 
 
 def visible_fraction(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

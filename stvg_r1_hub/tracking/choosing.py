@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,9 @@ from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.interfaces import TrackingSession
 
 FRAMES_TO_CHOOSE_BY = 12
-"""Frames of a video that are looked at, spread over it."""
+"""Frames of a video that decide, spread over it."""
+_FRAMES_TO_BEGIN_BY = 4
+"""So many, its first, say with which of the two to begin."""
 _COCO_EVERY = 4
 """COCO's detector takes several times as long, and looks at every so-manieth of them."""
 _SURE_OWN, _SURE_COCO = 0.65, 0.7
@@ -32,6 +34,9 @@ class ChoosingTracker:
     The own tracker is taken where its detector is sure of something in a sixth of the frames, and
     of no fewer things a frame than COCO's detector is sure of beside them. In any other case
     COCO's is taken, also where neither sees a thing.
+
+    A session begins with the one that the first frames ask for, so that a video is decoded once;
+    where the others decide against it, `ChoosingSession.chosen` is to be shown the video anew.
 
     Nothing of one video stays for the next: one of these serves many videos at once.
     """
@@ -52,26 +57,29 @@ class ChoosingTracker:
         """As both trackers want them."""
         return self.coco.frames_wanted(info)
 
-    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> TrackingSession:
-        """A session that decides by the beginning; who can read a video twice asks `choose`."""
-        return _UndecidedSession(self, info)
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> ChoosingSession:
+        """Begin a video; the query is not used."""
+        return ChoosingSession(self, info)
 
-    def choose(self, frames: Iterable[TimedFrame]) -> tuple[DetectionTracker, str]:
-        """The tracker for a video.
 
-        Args:
-            frames: `FRAMES_TO_CHOOSE_BY` of them or fewer, spread over the video; at most a third
-                of them is in memory at once.
+class Evidence:
+    """What both detectors see in some frames, and whose the video therefore is."""
 
-        Returns:
-            The tracker, and one sentence that says which it is and why.
-        """
-        own: list[Detections] = []
-        shown: list[tuple[Pixels, Detections]] = []
-        for number, frame in enumerate(frames):
-            own.append(_seen(self.own, frame.pixels, _SURE_OWN))
-            if number % _COCO_EVERY == 1:
-                shown.append((frame.pixels, own[-1]))
+    def __init__(self, tracker: ChoosingTracker) -> None:
+        """Begin with no frame."""
+        self.own, self.coco = tracker.own, tracker.coco
+        self._found: list[Detections] = []
+        self._shown: list[tuple[Pixels, Detections]] = []
+
+    def look(self, pixels: Pixels) -> None:
+        """Take one more frame `(H, W, 3)` uint8 RGB; a quarter of them is kept in memory."""
+        self._found.append(_seen(self.own, pixels, _SURE_OWN))
+        if len(self._found) % _COCO_EVERY == 2:
+            self._shown.append((pixels, self._found[-1]))
+
+    def verdict(self) -> tuple[DetectionTracker, str]:
+        """The tracker for these frames, and one sentence that says which it is and why."""
+        own, shown = self._found, self._shown
         n_sure = sum(len(found) > 0 for found in own)
         if n_sure == 0 or n_sure < _SURE_SHARE * len(own):
             return self.coco, (
@@ -94,41 +102,65 @@ class ChoosingTracker:
         return self.own, why
 
 
-class _UndecidedSession:
-    """Keeps the first frames until they say whose the video is."""
+class ChoosingSession:
+    """One video of a `ChoosingTracker`.
+
+    Attributes:
+        chosen: once it is finished, the tracker that the video asks for.
+        begun_with: the one that tracked it.
+    """
+
+    chosen: DetectionTracker
+    begun_with: DetectionTracker | None = None
 
     def __init__(self, tracker: ChoosingTracker, info: VideoInfo) -> None:
-        self._tracker = tracker
-        self._info = info
+        """Use `ChoosingTracker.start`."""
+        self._tracker, self._info = tracker, info
         self._first: list[TimedFrame] = []
-        self._chosen: tuple[DetectionTracker, str] | None = None
         self._session: TrackingSession
+        self._evidence = Evidence(tracker)
+        self._deciding = deciding_frames(tracker.frames_wanted(info))
 
     def update(self, frame: TimedFrame) -> None:
-        if self._chosen is not None:
+        """See the next frame."""
+        if frame.frame_index in self._deciding:
+            self._evidence.look(frame.pixels)
+        if self.begun_with is not None:
             self._session.update(frame)
             return
         self._first.append(frame)
-        if len(self._first) == FRAMES_TO_CHOOSE_BY:
-            self._decide()
+        if len(self._first) == _FRAMES_TO_BEGIN_BY:
+            self._begin()
 
-    def _decide(self) -> tuple[DetectionTracker, str]:
-        self._chosen = self._tracker.choose(self._first)
-        self._session = self._chosen[0].start(self._info)
+    def _begin(self) -> None:
+        beginning = Evidence(self._tracker)
+        for frame in self._first:
+            beginning.look(frame.pixels)
+        self.begun_with, _ = beginning.verdict()
+        self._session = self.begun_with.start(self._info)
         for frame in self._first:
             self._session.update(frame)
         self._first.clear()
-        return self._chosen
 
     def finish(self) -> Tracks:
-        chosen, why = self._chosen or self._decide()
+        """The tracks of `begun_with`, and why the video is `chosen`'s."""
+        if self.begun_with is None:
+            self._begin()
+        assert self.begun_with is not None
+        self.chosen, why = self._evidence.verdict()
         tracks = self._session.finish()
         return replace(
             tracks,
             warnings=(why, *tracks.warnings),
-            tracker=chosen.name,
-            class_names=chosen.class_names,
+            tracker=self.begun_with.name,
+            class_names=self.begun_with.class_names,
         )
+
+
+def deciding_frames(wanted: Sequence[int]) -> list[int]:
+    """Of these ascending frames the `FRAMES_TO_CHOOSE_BY` that decide, or all where fewer."""
+    parts = 2 * FRAMES_TO_CHOOSE_BY
+    return sorted({wanted[part * len(wanted) // parts] for part in range(1, parts, 2)})
 
 
 def _seen(tracker: DetectionTracker, pixels: Pixels, sure: float) -> Detections:

@@ -130,14 +130,6 @@ class FileSource(VideoSource):
             f"No frame of '{self._name}' could be decoded; convert or replace the file."
         )
 
-    def _starts(self) -> list[int]:
-        """Frames before which nothing needs to be decoded."""
-        if self._timeline.keys is None:
-            return []
-        both = zip(self._packets.pts, self._packets.starts, strict=True)
-        found = (self._timeline.index_of(pts) for pts, starts in both if starts)
-        return [index for index in found if index is not None]
-
     def _frames(self, wanted: list[int]) -> Iterator[tuple[int, Pixels]]:
         """Frames of the wanted indices, all of them, whatever the decoder does."""
         painter = Painter(self._shape, self)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,17 +80,6 @@ class VideoSource:
             if progress is not None:
                 progress("reading", done, len(wanted))
 
-    def spread(self, count: int) -> list[int]:
-        """Native frames spread evenly over the video, where possible those that decode quickly.
-
-        Args:
-            count: how many; a video with fewer frames gives all it has.
-        """
-        bounds = [i * self.info.n_frames // count for i in range(count + 1)]
-        parts = [range(first, stop) for first, stop in pairwise(bounds) if first < stop]
-        starts = self._starts()
-        return [next((i for i in starts if i in part), part[len(part) // 2]) for part in parts]
-
     def sample_pixels(self, frame: TimedFrame, plan: SamplingPlan) -> Pixels:
         """The pixels of a sampled frame as they should be kept until the sample is complete.
 
@@ -138,10 +126,6 @@ class VideoSource:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.info!r})"
-
-    def _starts(self) -> list[int]:
-        """Ascending frames that are quicker to get than others."""
-        return []
 
     def _frames(self, wanted: list[int]) -> Iterator[tuple[int, Pixels]]:
         raise NotImplementedError

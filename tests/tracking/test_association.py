@@ -69,14 +69,14 @@ def test_a_cut_never_carries_an_id_over() -> None:
     ]
 
 
-@pytest.mark.parametrize("native_fps", [10.0, 25.0, 30.0, 60.0])
+@pytest.mark.parametrize("native_fps", [10.0, 12.0, 15.0, 24.0, 25.0, 30000 / 1001, 30.0, 60.0])
 def test_native_frames_between_detections_are_filled_and_flagged(native_fps: float) -> None:
     n = int(3 * native_fps) + 1
     path = moving(range(n), (20, 80), (60 / native_fps, 0))
     tracks, tracker = track(World({RED: path}), info_of(n, native_fps))
     wanted = list(tracker.frames_wanted(info_of(n, native_fps)))
-    assert wanted[1] - wanted[0] == max(1, round(native_fps / 10))
-    assert wanted[-1] == n - 1
+    assert len(wanted) in (30, 31, 32), "ten a second, not the next rate that divides the video's"
+    assert np.ptp(np.diff(wanted[:-1])) <= 1 and wanted[-1] == n - 1
     (only,) = tracks.tracks
     assert only.frame_indices.tolist() == list(range(n))
     assert np.flatnonzero(~only.interpolated).tolist() == wanted

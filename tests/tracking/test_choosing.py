@@ -30,7 +30,6 @@ from stvg_r1_hub.video import open_video
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.media import write_clip
 from tests.tracking.test_detectors import write_detector
-from tests.tracking.worlds import tracked
 
 BUNDLE = load_bundle("tiny", weights=False)
 PICTURES = BUNDLED / "backgrounds"
@@ -64,8 +63,11 @@ def with_emoji(pixels: Pixels, *kinds: str, side: int = 80) -> Pixels:
 
 def choice(tracker: ChoosingTracker, frames: Sequence[Pixels]) -> tuple[str, str]:
     with open_video(list(frames), fps=10) as source:
-        chosen, message = tracker.choose(source.stream(source.spread(FRAMES_TO_CHOOSE_BY)))
-    return ("own" if chosen is tracker.own else "coco"), message
+        session = tracker.start(source.info)
+        for frame in source.stream(tracker.frames_wanted(source.info)):
+            session.update(frame)
+    tracks = session.finish()
+    return ("own" if session.chosen is tracker.own else "coco"), tracks.warnings[0]
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -145,14 +147,23 @@ def test_every_kind_of_video_is_looked_at(
     assert tracks.tracker == "detector" and "8 of 8 frames" in tracks.warnings[0]
 
 
-def test_who_has_only_a_stream_is_judged_by_its_beginning(tracker: ChoosingTracker) -> None:
-    with open_video(sprites("easy", 1), fps=10) as source:
-        stream = source.stream(tracker.frames_wanted(source.info))
-        tracks = tracked(tracker, stream, source.info)
-        assert tracks.tracker == "detector" and "own detector, because" in tracks.warnings[0]
-        assert (
-            len(tracks.tracks[0].frame_indices) > FRAMES_TO_CHOOSE_BY
-        )  # The frames looked at are not lost.
+@pytest.mark.parametrize("n_grey", [0, 30])
+def test_a_video_is_decoded_once_unless_it_belies_its_beginning(
+    tracker: ChoosingTracker, n_grey: int
+) -> None:
+    grey = [np.full((336, 336, 3), 128, np.uint8)] * n_grey
+    frames = [*grey, *sprites("easy", 1)]
+    steps: list[int] = []
+    with open_video(frames, fps=10) as source:
+        tracks = track_video(
+            source, tracker, progress=lambda stage, done, total: steps.append(done)
+        )
+    once = list(range(1, len(frames) + 1))
+    assert steps == once * (2 if n_grey else 1)
+    assert tracks.tracker == "detector" and "own detector, because" in tracks.warnings[0]
+    assert [s.startswith("Tracker: ") for s in tracks.warnings] == [True]
+    # The frames by which was chosen are not lost.
+    assert max(len(t.frame_indices) for t in tracks.tracks) > FRAMES_TO_CHOOSE_BY
 
 
 def test_looking_can_be_cancelled(tracker: ChoosingTracker) -> None:
@@ -165,7 +176,7 @@ def test_looking_can_be_cancelled(tracker: ChoosingTracker) -> None:
 
     with open_video(sprites("easy", 1), fps=10) as source, pytest.raises(Cancelled):
         track_video(source, tracker, progress=progress)
-    assert steps == [("decode/track", 0, len(sprites("easy", 1)))] * 3
+    assert steps == [("decode/track", done, len(sprites("easy", 1))) for done in (1, 2, 3)]
 
 
 def test_visitors_at_once_get_what_each_alone_gets(tracker: ChoosingTracker) -> None:

@@ -78,27 +78,6 @@ def test_stream_yields_each_wanted_frame_once_and_reports():
     assert list(source.stream([])) == []
 
 
-@pytest.mark.parametrize(
-    ("suffix", "codec", "options", "wanted"),
-    [
-        ("mp4", "libx264", {"g": "100"}, [0, 7, 12, 17]),  # One key frame.
-        ("mp4", "libx264", {"g": "8", "sc_threshold": "0"}, [0, 8, 12, 16]),
-        ("mp4", "libx264", {"g": "1"}, [0, 5, 10, 15]),
-        ("avi", "mpeg4", {"g": "8"}, [2, 7, 12, 17]),  # Its key frames are not believed.
-    ],
-)
-def test_frames_spread_over_a_video_are_those_quickly_had(tmp_path, suffix, codec, options, wanted):
-    path = write_clip(tmp_path / f"clip.{suffix}", 20, codec=codec, options={"bf": "0", **options})
-    with open_video(path) as source:
-        assert source.spread(4) == wanted
-        assert numbers(source, source.spread(4)) == wanted
-
-
-def test_frames_spread_over_a_short_video_are_all_it_has():
-    source = open_video([picture(i) for i in range(3)], fps=2)
-    assert source.spread(12) == [0, 1, 2] and source.spread(2) == [0, 2]
-
-
 def test_a_sample_is_filled_in_any_order_and_never_incomplete(clip):
     path = clip
     with open_video(path) as source:
