@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from train.data.samples import TrainingSample, as_frames
+from train.grpo.engine import Engine, EngineRollout
 from train.grpo.group import Group
 from train.grpo.objective import group_advantages, grpo_loss
 from train.grpo.policy import Policy, split_ragged
@@ -59,8 +61,13 @@ class GrpoObjective:
             config.max_completion_tokens, config.temperature, config.top_p, config.top_k,
             start.vision_token_ids,
         )  # fmt: skip
+        self.engine: Engine | None = None
+        if config.engine is not None:
+            self.engine = Engine(config.engine, _engine_folder(config, accelerator))
         self.rollout, self.greedy = (
-            Rollout(settings, start.eos_token_ids, share_prefix=config.share_prefix)
+            EngineRollout(settings, self.engine)
+            if self.engine is not None
+            else Rollout(settings, start.eos_token_ids, share_prefix=config.share_prefix)
             for settings in (sampled, replace(sampled, temperature=0.0))
         )
         self.ends = torch.tensor(start.eos_token_ids, device=accelerator.device)
@@ -118,6 +125,8 @@ class GrpoObjective:
             loss_type=config.loss_type,
             importance_sampling_level=config.importance_sampling_level,
             normalizer=group.normalizer,
+            sampler_logps=group.sampler_logps,
+            correction_cap=config.correction_cap,
         )
         if group.old_logps is None:
             group.old_logps = logps.detach()
@@ -148,14 +157,18 @@ class GrpoObjective:
         self.generating.eval()
         if self.whole is not None:
             self.whole.take_policy()
+        if self.engine is not None:
+            if self.accelerator.is_main_process:
+                self.engine.take_weights(self.generating)
+            self.accelerator.wait_for_everyone()
 
     def _asked(self, sample: TrainingSample, place: int) -> Asked:
         device = self.accelerator.device
-        inputs = self.builder.prompt_inputs(
-            sample.prompt, as_frames(sample.frames, sample.sample_fps)
-        ).to(device)
+        frames = as_frames(sample.frames, sample.sample_fps)
+        inputs = self.builder.prompt_inputs(sample.prompt, frames).to(device)
         generator = torch.Generator(device).manual_seed(_seed(self.config.seed, place))
-        return Asked(inputs, self.generating("encode", inputs), generator)
+        features = self.generating("encode", inputs)
+        return Asked(inputs, features, generator, sample.prompt, frames)
 
     def _group(self, sample: TrainingSample, prompt: Asked, drawn: Sequence[Tensor]) -> Group:
         config, device = self.config, self.accelerator.device
@@ -168,6 +181,10 @@ class GrpoObjective:
              for i in range(len(answers))],
             device=device,
         )  # fmt: skip
+        told = None
+        if prompt.sampler_logps:
+            flat = torch.cat(prompt.sampler_logps).to(device)
+            told = split_ragged(flat, completions)[0]
         return Group(
             sample=sample,
             inputs=inputs,
@@ -178,6 +195,7 @@ class GrpoObjective:
             totals=totals,
             advantages=group_advantages(totals, scale_by_std=config.scale_by_std),
             features=features if self.vision_frozen else None,
+            sampler_logps=told,
         )
 
     def _completions(
@@ -197,11 +215,11 @@ class GrpoObjective:
                 f"The reward 'mirror' needs the flipped clip of sample {sample.sample_id!r}; "
                 "prepare the data with --mirror."
             )
-        inputs = self.builder.prompt_inputs(
-            sample.mirrored_prompt, as_frames(sample.mirrored_frames, sample.sample_fps)
-        ).to(self.accelerator.device)
+        frames = as_frames(sample.mirrored_frames, sample.sample_fps)
+        inputs = self.builder.prompt_inputs(sample.mirrored_prompt, frames)
+        inputs = inputs.to(self.accelerator.device)
         features = self.generating("encode", inputs)
-        asked = Asked(inputs, features, generator)
+        asked = Asked(inputs, features, generator, sample.mirrored_prompt, frames)
         (ids,) = self.rollout.generate(self.generating, [asked], 1)
         text: str = self.processor.batch_decode(ids, skip_special_tokens=True)[0]
         return text
@@ -249,6 +267,11 @@ class GrpoObjective:
             shares = len(groups) * self.accelerator.num_processes
             for group in groups:
                 group.normalizer = max(total, 1.0) / shares
+
+
+def _engine_folder(config: TrainingConfig, accelerator: Accelerator) -> Path:
+    """Where an engine reads weights: as the config says, or in the run's own folder."""
+    return Path(config.engine_folder or Path(accelerator.project_dir) / "engine")
 
 
 def _seed(run_seed: int, place: int) -> int:

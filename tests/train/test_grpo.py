@@ -39,11 +39,15 @@ def test_ratio_is_cut_only_where_it_would_gain():
     assert (parts.clipped_low.item(), parts.clipped_high.item()) == (0.25, 0.25)
 
 
-def documented_loss(logps, old, reference, advantages, mask, *, name, level, most, batch_tokens):
+def documented_loss(
+    logps, old, reference, advantages, mask, *, name, level, most, batch_tokens, sampler, cap
+):
     """The formulas of trl's documentation, completion by completion in plain Python.
 
     https://huggingface.co/docs/trl/grpo_trainer ("Computing the loss", "Loss types") and, for the
     ratio of a sequence, equation 7 of GSPO (arXiv 2507.18071). trl's defaults: both clips 0.2.
+    With a sampler, "Truncated importance sampling" of the same page: the surrogate of a token, not
+    its KL, times min(pi_old / pi_sampler, C).
     """
     terms = []
     for i, advantage in enumerate(advantages):
@@ -57,7 +61,10 @@ def documented_loss(logps, old, reference, advantages, mask, *, name, level, mos
             cut = min(max(ratio, 1 - 0.2), 1 + 0.2)
             ahead = reference[i][t] - logps[i][t]
             kl = torch.exp(ahead) - ahead - 1
-            row.append(-(min(ratio * advantage, cut * advantage) - 0.04 * kl))
+            surrogate = min(ratio * advantage, cut * advantage)
+            if sampler is not None:
+                surrogate = surrogate * min(torch.exp(old[i][t] - sampler[i][t]), cap)
+            row.append(-(surrogate - 0.04 * kl))
         terms.append(row)
     if name == "grpo":
         return sum(sum(row) / max(len(row), 1) for row in terms) / len(terms)
@@ -66,16 +73,19 @@ def documented_loss(logps, old, reference, advantages, mask, *, name, level, mos
     return everything / {"bnpo": own, "dapo": batch_tokens, "dr_grpo": len(terms) * most}[name]
 
 
+@pytest.mark.parametrize("sampled", [False, True], ids=["by the policy", "by an engine"])
 @pytest.mark.parametrize("truncated", [False, True], ids=["all", "a truncated one masked"])
 @pytest.mark.parametrize("level", typing.get_args(RatioLevel))
 @pytest.mark.parametrize("name", typing.get_args(LossType))
-def test_losses_and_their_gradients_are_those_of_the_documentation(name, level, truncated):
+def test_losses_and_their_gradients_are_those_of_the_documentation(name, level, truncated, sampled):
     generator = torch.Generator().manual_seed(3)
     parts = [-torch.rand(4, 6, generator=generator, dtype=torch.float64) for _ in range(3)]
     mask = torch.arange(6) < torch.tensor([[6], [2], [4], [1]])
     if truncated:
         mask[0] = False
     advantages = torch.tensor([1.5, -0.5, -1.2, 0.2], dtype=torch.float64)
+    sampler = parts[1] + 2 * torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    sampler = sampler if sampled else None
     normalizer = {"dapo": 17.0, "dr_grpo": 4 * 50.0}.get(name)
 
     def gradient(loss, logps):
@@ -85,11 +95,12 @@ def test_losses_and_their_gradients_are_those_of_the_documentation(name, level, 
     ours, theirs = (parts[0].clone().requires_grad_() for _ in range(2))
     loss = grpo_loss(
         ours, advantages, mask, old_logps=parts[1], reference_logps=parts[2], loss_type=name,
-        importance_sampling_level=level, normalizer=normalizer,
+        importance_sampling_level=level, normalizer=normalizer, sampler_logps=sampler,
+        correction_cap=1.5,
     ).loss  # fmt: skip
     documented = documented_loss(
         theirs, parts[1], parts[2], advantages, mask.tolist(), name=name, level=level, most=50,
-        batch_tokens=17,
+        batch_tokens=17, sampler=sampler, cap=1.5,
     )  # fmt: skip
     (value, ours), (right, theirs) = gradient(loss, ours), gradient(documented, theirs)
     assert value == pytest.approx(right, rel=1e-12)

@@ -70,8 +70,10 @@ def serving(
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             seen.keys.append(self.headers.get("Authorization"))
-            seen.bodies.append({**body, "path": self.path})
-            if models is not None and body.get("model") not in models:
+            body["path"] = self.path
+            seen.bodies.append(body)
+            asked = self.path.endswith("/chat/completions")
+            if asked and models is not None and body.get("model") not in models:
                 self.send(404, {"error": f"The model {body.get('model')} does not exist."})
             else:
                 self.send(*reply(body))

@@ -35,6 +35,8 @@ class Group:
     old_logps: Tensor | None = None
     """Kept from the first update, for the next ones."""
     normalizer: float | None = None
+    sampler_logps: Tensor | None = None
+    """`(G, L)` as another engine tells them that drew the completions."""
 
     def counted_tokens(self, *, mask_truncated: bool) -> int:
         """How many tokens the loss is made of."""
@@ -69,6 +71,7 @@ class Group:
             "kl": parts.kl.item(),
             "clipped_low": parts.clipped_low.item(),
             "clipped_high": parts.clipped_high.item(),
+            "correction": parts.correction.item(),
         }
 
     def rows(self) -> list[dict[str, Any]]:

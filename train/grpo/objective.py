@@ -63,6 +63,8 @@ class LossParts:
     """Share of tokens of worse completions whose ratio was cut at `1 - clip_low`."""
     clipped_high: Tensor
     """Share of tokens of better completions whose ratio was cut at `1 + clip_high`."""
+    correction: Tensor
+    """Mean over tokens of the policy's probability by the sampler's, cut; 1 where they agree."""
 
 
 def grpo_loss(
@@ -78,12 +80,18 @@ def grpo_loss(
     loss_type: LossType = "grpo",
     importance_sampling_level: RatioLevel = "token",
     normalizer: float | None = None,
+    sampler_logps: Tensor | None = None,
+    correction_cap: float = 2.0,
 ) -> LossParts:
     """Clipped policy-gradient loss with a KL penalty.
 
     A token's loss is `-min(ratio * A, clip(ratio) * A) + beta * KL`, its ratio
     `exp(logp - old_logp)`. In the first update after a rollout the ratio is 1: the clip does
     nothing, as in the official run, which does not update twice.
+
+    Where another engine drew the tokens, its probabilities are a little different ones. Then the
+    gain is multiplied by `min(exp(old_logp - sampler_logp), cap)`, truncated importance sampling as
+    in trl (`vllm_importance_sampling_correction`, token by token).
 
     Args:
         logps: `(G, L)` log-probability of each generated token under the policy.
@@ -101,12 +109,15 @@ def grpo_loss(
         importance_sampling_level: `"sequence"` gives all tokens of a completion the ratio
             `exp(mean(logp - old_logp))`.
         normalizer: required for `"dapo"` and `"dr_grpo"`.
+        sampler_logps: `(G, L)` as the engine that drew the tokens tells them; None: the policy did.
+        correction_cap: the most by which a token's gain is multiplied for that.
 
     Raises:
         ValueError: such a loss without a normalizer, or an unknown loss or level.
     """
     weights = mask.to(logps.dtype)
-    log_ratio = logps - (logps.detach() if old_logps is None else old_logps)
+    old = logps.detach() if old_logps is None else old_logps
+    log_ratio = logps - old
     if importance_sampling_level == "sequence":
         log_ratio = _row_means(log_ratio, weights).unsqueeze(1).expand_as(logps)
     elif importance_sampling_level != "token":
@@ -117,12 +128,16 @@ def grpo_loss(
     ratio = torch.exp(log_ratio)
     gain = advantages.unsqueeze(1)
     per_token = -torch.minimum(ratio * gain, ratio.clamp(1 - clip_low, 1 + clip_high) * gain)
-    kl = logps.new_zeros(())
+    count = weights.sum().clamp(min=1)
+    kl, correction = logps.new_zeros(()), logps.new_ones(())
+    if sampler_logps is not None:
+        corrections = torch.exp(old - sampler_logps).clamp(max=correction_cap)
+        per_token = per_token * corrections
+        correction = (corrections * weights).sum() / count
     if reference_logps is not None:
         penalty = per_token_kl(logps, reference_logps)
         per_token = per_token + beta * penalty
         kl = _row_means(penalty.detach(), weights).mean()
-    count = weights.sum().clamp(min=1)
     if loss_type == "grpo":
         loss = _row_means(per_token, weights).mean()
     elif loss_type == "bnpo":
@@ -135,7 +150,7 @@ def grpo_loss(
         raise ValueError(f"loss_type must be grpo, bnpo, dapo or dr_grpo, got {loss_type!r}")
     low = ((ratio < 1 - clip_low) & (gain < 0) & mask).sum() / count
     high = ((ratio > 1 + clip_high) & (gain > 0) & mask).sum() / count
-    return LossParts(loss, kl, low, high)
+    return LossParts(loss, kl, low, high, correction)
 
 
 def _row_means(values: Tensor, weights: Tensor) -> Tensor:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from stvg_r1_hub.errors import STVGError
+from stvg_r1_hub.structures import Frames
 from stvg_r1_hub.vlm.inputs import PromptInputs
 from train.grpo.policy import PREFIX, may_attend
 
@@ -50,6 +51,11 @@ class Asked:
     """`(V, hidden)` visual tokens of its clip."""
     generator: torch.Generator
     """Random numbers of its completions alone; the same state gives the same completions."""
+    text: str = ""
+    """What `inputs` say beside the clip; it and the frames are what another engine is sent."""
+    frames: Frames | None = None
+    sampler_logps: list[Tensor] = field(default_factory=list)
+    """`(L_i,)` of each completion, left here by an engine that is not the policy itself."""
 
 
 class Rollout:

@@ -24,9 +24,9 @@ STATE, WEIGHTS = "training_state.json", "trained_weights.safetensors"
 MAY_DIFFER = {
     "max_steps", "epochs", "save_every", "keep_checkpoints", "trackers", "table_every",
     "validate_every", "validation_samples", "merge_adapter", "gpu_memory_gb",
-    "gradient_checkpointing",
+    "gradient_checkpointing", "engine", "engine_folder",
 }  # fmt: skip
-"""Fields that a resumed run may change: they alter how long it runs and what it shows."""
+"""Fields that a resumed run may change: they alter how long it runs, what it shows, and where."""
 
 
 @contextmanager

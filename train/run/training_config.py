@@ -59,6 +59,16 @@ class TrainingConfig:
     share_prefix: bool = True
     """One copy of prompt and video a group; False repeats them, as the official trainer does."""
 
+    engine: str | None = None
+    """Address of a vLLM server that draws the completions, such as `http://localhost:8000/v1`, see
+    `train/grpo/engine.py`; left out, each process draws its own."""
+    engine_folder: str | None = None
+    """Where the engine reads each step's weights, under the same path as here; best in memory. Left
+    out, `engine` in the run's folder."""
+    correction_cap: float = 2.0
+    """The most by which a token's gain is multiplied where the engine's probability of it is below
+    the policy's."""
+
     # Rewards
     rewards: dict[str, float] = field(default_factory=lambda: dict(REWARD_SETS["official"]))
     """Weight of each reward of `train.rewards.REWARDS`, or the name of one of its `REWARD_SETS`;
@@ -126,7 +136,14 @@ class TrainingConfig:
             "validation_samples", "processes", "lora_rank",
         ):  # fmt: skip
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        for name in ("temperature", "learning_rate", "max_grad_norm", "epochs", "gpu_memory_gb"):
+        for name in (
+            "temperature",
+            "correction_cap",
+            "learning_rate",
+            "max_grad_norm",
+            "epochs",
+            "gpu_memory_gb",
+        ):
             _require(getattr(self, name) > 0, f"{name} must be above 0", getattr(self, name))
         for name in ("beta", "clip_low", "clip_high", "weight_decay", "warmup_steps", "top_k"):
             _require(getattr(self, name) >= 0, f"{name} must be 0 or above", getattr(self, name))
@@ -176,6 +193,18 @@ class TrainingConfig:
             self.sharding == "none" or self.processes > 1 or self.sharding == "full-offload",
             "sharding over a single process saves nothing; set processes or sharding: none",
             self.sharding,
+        )
+        _require(
+            self.engine is None or self.engine.startswith(("http://", "https://")),
+            "engine must be the address of a vLLM server, such as http://localhost:8000/v1, or "
+            "be left out to draw completions in this process",
+            self.engine,
+        )
+        _require(
+            self.engine is None or self.temperature == 1,
+            "engine needs temperature: 1, because vLLM tells log-probabilities before it divides "
+            "by the temperature; temperature",
+            self.temperature,
         )
         if self.max_steps is not None:
             _require(

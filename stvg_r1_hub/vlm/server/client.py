@@ -39,6 +39,7 @@ class Client:
         self.url = url
         base = url.split("?")[0].rstrip("/").removesuffix("/chat/completions").rstrip("/")
         self._base = base if re.search(r"/v\d", parts.path) else f"{base}/v1"
+        self._root = re.sub(r"/v\d[^/]*$", "", self._base)
         self._query = f"?{parts.query}" if parts.query else ""
         self._token = token
         self._timeout_seconds = timeout_seconds
@@ -53,7 +54,7 @@ class Client:
         Raises:
             ModelError: nobody answers.
         """
-        base = re.sub(r"/v\d[^/]*$", "", self._base) if path.startswith("/../") else self._base
+        base = self._root if path.startswith("/../") else self._base
         answer = self._try("GET", base + path.removeprefix("/.."), None)
         try:
             return answer.json() if answer.status_code == 200 else None
@@ -88,6 +89,19 @@ class Client:
         if not isinstance(values, dict) or not values.get("choices"):
             raise self.nonsense(answer.text)
         return values
+
+    def command(self, path: str, body: dict[str, Any]) -> None:
+        """Tell the server to do something below its root, such as `/collective_rpc` of vLLM.
+
+        Raises:
+            ModelError: it is down, or does not do it.
+        """
+        answer = self._try("POST", self._root + path, body)
+        if answer.status_code >= 400:
+            said = " ".join(answer.text.split())[:120]
+            raise ModelError(
+                f"The server {self.url} did not do {path} (HTTP {answer.status_code}: {said})."
+            )
 
     def nonsense(self, got: str) -> ModelError:
         """What to raise for an answer that is none."""
