@@ -9,7 +9,7 @@ from typing import Any, overload
 from stvg_r1_hub.confidence import alternatives_of, confidence_of
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
-from stvg_r1_hub.looking import Looker, Said, Seen
+from stvg_r1_hub.looking import Looker, Response, Seen
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
@@ -228,24 +228,24 @@ class Clip:
         What was read from the notes is exact already; a question about time alone has one look.
         """
         first = [
-            Said(text, self._read(prompt, text))
+            Response(text, self._read(prompt, text))
             for text, prompt in zip(texts, prompts, strict=True)
         ]
-        seen = [Seen(said.text, said.answer, frozenset()) for said in first]
+        seen = [Seen(response.text, response.answer, frozenset()) for response in first]
         again = [
             i
-            for i, (said, prompt) in enumerate(zip(first, prompts, strict=True))
-            if prompt.needs_objects and not (self.config.reads_notes and BY_NOTES in said.text)
+            for i, (response, prompt) in enumerate(zip(first, prompts, strict=True))
+            if prompt.needs_objects and not (self.config.reads_notes and BY_NOTES in response.text)
         ]
         if self.passes == 1 or not again or not len(self.tracks):
             return seen
 
-        def ask(marked: MarkedFrames, queries: Sequence[str]) -> list[Said]:
+        def ask(marked: MarkedFrames, queries: Sequence[str]) -> list[Response]:
             asked = [build_prompt(q, self.prompt_id) for q in queries]
             look = replace(self, marked=marked, timings={})
             answers = look.ask(asked)
             return [
-                Said(t, look._read(prompt, t)) for t, prompt in zip(answers, asked, strict=True)
+                Response(t, look._read(prompt, t)) for t, prompt in zip(answers, asked, strict=True)
             ]
 
         looker = Looker(

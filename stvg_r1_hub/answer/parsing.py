@@ -120,8 +120,8 @@ def parse_time_answer(text: str, *, strict: bool = False) -> Answer:
                 notes = [note for note in [*forgiven, *notes] if note != "no time label"]
                 return answered(start, end, ", ".join(dict.fromkeys(notes)) or "strict")
             if not _STRICT_TIMES.search(region):
-                said = SAYS_NOTHING if says_nothing(region) else "the answer names no time range:"
-                problem = f"{said} {_excerpt(region)!r}"
+                reason = SAYS_NOTHING if says_nothing(region) else "the answer names no time range:"
+                problem = f"{reason} {_excerpt(region)!r}"
                 return Answer((), None, None, reasoning, "lenient", problem)
             text = region
     found = list(_STRICT_TIMES.finditer(text))

@@ -76,9 +76,9 @@ def check_server(url: str, model: str) -> Iterator[tuple[str, str, bool]]:
         except STVGError as error:
             yield way, f"no: {error}", False
             continue
-        reads, said = _verdict(results)
+        reads, remark = _verdict(results)
         taken = f"takes {vlm.taken}; " if way == "auto" else ""
-        yield way, taken + said, reads
+        yield way, taken + remark, reads
 
 
 def _verdict(results: list[GroundingResult]) -> tuple[bool, str]:

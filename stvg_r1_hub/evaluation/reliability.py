@@ -39,11 +39,11 @@ def calibration_of(lines: Sequence[Line], task: str) -> Calibration | None:
 
     Source: "On Calibration of Modern Neural Networks" (arXiv 1706.04599).
     """
-    told = [line for line in lines if line["answer"].get("confidence") is not None]
-    if not told:
+    rated = [line for line in lines if line["answer"].get("confidence") is not None]
+    if not rated:
         return None
-    confidence = np.array([line["answer"]["confidence"] for line in told])
-    right = np.array([is_right(line, task) for line in told])
+    confidence = np.array([line["answer"]["confidence"] for line in rated])
+    right = np.array([is_right(line, task) for line in rated])
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
     bins = [
         (i / BINS, (i + 1) / BINS, int(inside.sum()), float(confidence[inside].mean()),
@@ -51,7 +51,7 @@ def calibration_of(lines: Sequence[Line], task: str) -> Calibration | None:
         for i in range(BINS)
         if (inside := places == i).any()
     ]  # fmt: skip
-    error = sum(n * abs(stated - share) for _, _, n, stated, share in bins) / len(told)
+    error = sum(n * abs(stated - share) for _, _, n, stated, share in bins) / len(rated)
     gap = confidence[right][:, None] - confidence[~right]
     auroc = float(((gap > 0) + (gap == 0) / 2).mean()) if gap.size else None
     return Calibration(error, tuple(bins), auroc)

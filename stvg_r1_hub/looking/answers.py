@@ -11,7 +11,7 @@ from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, Range
 
 
 @dataclass(frozen=True)
-class Said:
+class Response:
     """A model's text about what it was shown, and how it reads there."""
 
     text: str
@@ -27,9 +27,9 @@ class Said:
         """How sure the model was of the object, 0..1; None where it does not say."""
         return confidence_of(self.text, self.answer.object_ids)
 
-    def in_video(self, view: View) -> Said:
+    def in_video(self, view: View) -> Response:
         """The same with the video's own times and IDs."""
-        return Said(view.text_in_video(self.text), view.in_video(self.answer))
+        return Response(view.text_in_video(self.text), view.in_video(self.answer))
 
 
 @dataclass(frozen=True)
@@ -47,39 +47,39 @@ class Seen:
     """What the looks leave of the model's confidence: less than 1 where they disagree."""
 
 
-def range_of(said: Said) -> Range:
+def range_of(response: Response) -> Range:
     """The answered time range; an empty one where there is none."""
-    return said.answer.start_seconds or 0.0, said.answer.end_seconds or 0.0
+    return response.answer.start_seconds or 0.0, response.answer.end_seconds or 0.0
 
 
-def objects_of(said: Said) -> str:
+def objects_of(response: Response) -> str:
     """The answered objects, for a sentence."""
-    ids = ", ".join(map(str, said.answer.object_ids))
-    problem = said.answer.problem or ""
+    ids = ", ".join(map(str, response.answer.object_ids))
+    problem = response.answer.problem or ""
     if ids and not problem:
         return f"object {ids}"
     return "nothing" if problem.startswith(SAYS_NOTHING) else "no object"
 
 
-def surest(moments: Sequence[Said]) -> list[Said]:
+def surest(moments: Sequence[Response]) -> list[Response]:
     """Answers by confidence, the surest first."""
-    return sorted(moments, key=lambda said: -(said.confidence or 0.0))
+    return sorted(moments, key=lambda response: -(response.confidence or 0.0))
 
 
-def agreement_of(one: Said, other: Said) -> float:
+def agreement_of(one: Response, other: Response) -> float:
     """Overlap of two answered ranges, 0..1."""
     (a, b), (c, d) = range_of(one), range_of(other)
     union = max(b, d) - min(a, c)
     return max(0.0, min(b, d) - max(a, c)) / union if union > 0 else 0.0
 
 
-def joined(found: Sequence[Said]) -> list[Said]:
+def joined(found: Sequence[Response]) -> list[Response]:
     """Answers of windows, those about the same object in ranges that overlap as one."""
-    wholes: list[Said] = []
-    for said in found:
-        start, end = range_of(said)
+    wholes: list[Response] = []
+    for response in found:
+        start, end = range_of(response)
         for k, other in enumerate(wholes):
-            same = other.answer.object_ids == said.answer.object_ids
+            same = other.answer.object_ids == response.answer.object_ids
             if same and range_of(other)[0] <= end and start <= range_of(other)[1]:
                 answer = replace(
                     other.answer,
@@ -87,8 +87,8 @@ def joined(found: Sequence[Said]) -> list[Said]:
                     end_seconds=max(end, range_of(other)[1]),
                     ranges=(),
                 )
-                wholes[k] = replace(surest((other, said))[0], answer=answer)
+                wholes[k] = replace(surest((other, response))[0], answer=answer)
                 break
         else:
-            wholes.append(said)
+            wholes.append(response)
     return wholes

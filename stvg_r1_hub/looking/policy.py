@@ -21,7 +21,7 @@ from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.looking import stretches
 from stvg_r1_hub.looking.answers import (
-    Said,
+    Response,
     Seen,
     agreement_of,
     joined,
@@ -58,7 +58,7 @@ class _Asked:
     """A query on its way through the looks."""
 
     query: str
-    best: Said
+    best: Response
     shown: frozenset[int]
     looks: list[Look]
     warnings: list[str]
@@ -75,7 +75,7 @@ class _Asked:
         self.trust = DISAGREED
 
 
-Asker = Callable[[MarkedFrames, Sequence[str]], list[Said]]
+Ask = Callable[[MarkedFrames, Sequence[str]], list[Response]]
 """Marked frames and queries in, an answer a query out, in the frames' own clock and numbers."""
 
 
@@ -87,7 +87,7 @@ class Looker:
         source: VideoSource,
         tracks: Tracks,
         config: STVGConfig,
-        ask: Asker,
+        ask: Ask,
         named: Callable[[str], frozenset[int]],
         *,
         passes: Passes,
@@ -118,7 +118,7 @@ class Looker:
         self._duration = source.info.duration_seconds
 
     def look_again(
-        self, marked: MarkedFrames, queries: Sequence[str], first: Sequence[Said]
+        self, marked: MarkedFrames, queries: Sequence[str], first: Sequence[Response]
     ) -> list[Seen]:
         """Further looks about some queries.
 
@@ -129,10 +129,10 @@ class Looker:
         """
         whole = View(Stretch(marked.frames, 0.0, self._duration), marked)
         asked = []
-        for query, said in zip(queries, first, strict=True):
-            said = said.in_video(whole)
-            one = _Asked(query, said, frozenset(), [], [])
-            self._note(one, "whole", whole, said, "the first answer")
+        for query, response in zip(queries, first, strict=True):
+            response = response.in_video(whole)
+            one = _Asked(query, response, frozenset(), [], [])
+            self._note(one, "whole", whole, response, "the first answer")
             asked.append(one)
         if stretches.is_long(marked.frames.sample_fps, self._config.sampling):
             self._look_by_window(asked)
@@ -147,7 +147,7 @@ class Looker:
         """Ask every window, then look again at the moments that were found."""
         named = {one.query: self._named(one.query) for one in asked}
         parts = self._windows_worth_asking(named)
-        found: dict[str, list[Said]] = {one.query: [] for one in asked}
+        found: dict[str, list[Response]] = {one.query: [] for one in asked}
         for done, (start, end) in enumerate(parts):
             self._tell(done, len(parts))
             stretch = read_stretch(self._source, self._config.sampling, start, end)
@@ -159,12 +159,14 @@ class Looker:
                     continue
                 view = self._view(stretch, ids)
                 queries = [one.query for one in wanted]
-                for one, said in zip(wanted, self._asked_in(view, queries), strict=True):
+                for one, response in zip(wanted, self._asked_in(view, queries), strict=True):
                     meant = set(ids) & (named[one.query] or set(ids))
-                    fits = said.names_object and set(said.answer.object_ids) <= meant
-                    self._note(one, "window", view, said, "a moment" if fits else "nothing here")
+                    fits = response.names_object and set(response.answer.object_ids) <= meant
+                    self._note(
+                        one, "window", view, response, "a moment" if fits else "nothing here"
+                    )
                     if fits:
-                        found[one.query].append(said)
+                        found[one.query].append(response)
         for one in asked:
             self._choose_moment(one, joined(found[one.query]), len(parts))
 
@@ -181,13 +183,13 @@ class Looker:
         parts = sorted((p for p in worth if worth[p]), key=lambda p: -worth[p])
         return sorted(parts[: self._max_windows])
 
-    def _choose_moment(self, one: _Asked, moments: list[Said], n_windows: int) -> None:
+    def _choose_moment(self, one: _Asked, moments: list[Response], n_windows: int) -> None:
         """Look again at the moments that the windows found; the best one stands.
 
         A moment counts by the share of it in which its object is in view: who answers across a cut
         or beyond where the object leaves has mistaken it.
         """
-        moments = [said for said in moments if self._in_view(said) >= IN_VIEW]
+        moments = [response for response in moments if self._in_view(response) >= IN_VIEW]
         if not moments:
             if not one.best.names_object:
                 one.warnings.append(
@@ -196,13 +198,13 @@ class Looker:
             return
         length = self._config.sampling.window_seconds
         checked = []
-        for said in surest(moments)[:CHECKED]:
-            start, end = range_of(said)
+        for response in surest(moments)[:CHECKED]:
+            start, end = range_of(response)
             part = stretches.around(start, end, self._duration, length)
-            again = self._again(one, "window", said, part, self._config)
-            agreement = 0.0 if again is None else agreement_of(said, again)
-            sure = (said.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)
-            checked.append((agreement > 0, (agreement + sure) * self._in_view(said), said))
+            again = self._again(one, "window", response, part, self._config)
+            agreement = 0.0 if again is None else agreement_of(response, again)
+            sure = (response.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)
+            checked.append((agreement > 0, (agreement + sure) * self._in_view(response), response))
         agrees, _, best = max(checked, key=lambda moment: moment[:2])
         if not agrees:
             one.doubt("No second look at a window agrees with the first.")
@@ -213,10 +215,10 @@ class Looker:
             )
         one.best = best
 
-    def _in_view(self, said: Said) -> float:
+    def _in_view(self, response: Response) -> float:
         """Share of the answered range in which the answered objects are seen, 0..1."""
-        frames = frames_in_range(self._tracks.frame_times, *range_of(said))
-        tracks = [self._tracks.get(i) for i in said.answer.object_ids]
+        frames = frames_in_range(self._tracks.frame_times, *range_of(response))
+        tracks = [self._tracks.get(i) for i in response.answer.object_ids]
         shares = [
             float(np.diff(t.frame_indices.searchsorted([frames.start, frames.stop]))[0])
             for t in tracks
@@ -240,16 +242,16 @@ class Looker:
 
     def _tournament(
         self, one: _Asked, whole: Stretch, candidates: list[int]
-    ) -> tuple[Said | None, View]:
+    ) -> tuple[Response | None, View]:
         """Groups of as many as the model can read are asked, and the winners meet."""
         while True:
             winners = []
             for ids in _groups(candidates, self._limit):
                 view = self._view(whole, ids)
-                (said,) = self._asked_in(view, [one.query])
-                fits = said.names_object and set(said.answer.object_ids) <= set(ids)
-                winners += [said] if fits else []
-                self._note(one, "group", view, said, "a candidate" if fits else "none of them")
+                (response,) = self._asked_in(view, [one.query])
+                fits = response.names_object and set(response.answer.object_ids) <= set(ids)
+                winners += [response] if fits else []
+                self._note(one, "group", view, response, "a candidate" if fits else "none of them")
             names = list(dict.fromkeys(i for s in winners for i in s.answer.object_ids))
             if len(candidates) <= self._limit or len(names) <= 1 or len(names) >= len(candidates):
                 return (winners[0] if winners else None), view
@@ -280,24 +282,28 @@ class Looker:
         self,
         one: _Asked,
         kind: str,
-        said: Said,
+        response: Response,
         part: tuple[float, float],
         config: STVGConfig,
-    ) -> Said | None:
+    ) -> Response | None:
         """What a second look at a stretch says, when it names the same objects."""
         ids = self._presence.ranked(*part)[: self._limit]
-        ids += [i for i in said.answer.object_ids if i not in ids]
+        ids += [i for i in response.answer.object_ids if i not in ids]
         stretch = read_stretch(self._source, config.sampling, *part)
-        if stretch is None or not set(said.answer.object_ids) <= set(self._tracks.object_ids):
+        if stretch is None or not set(response.answer.object_ids) <= set(self._tracks.object_ids):
             return None
         view = self._view(stretch, ids[-self._limit :])
         (again,) = self._asked_in(view, [one.query])
-        agrees = again.names_object and set(again.answer.object_ids) == set(said.answer.object_ids)
+        agrees = again.names_object and set(again.answer.object_ids) == set(
+            response.answer.object_ids
+        )
         has_length = agrees and range_of(again)[0] < range_of(again)[1]
         if has_length:
             outcome = "agrees on the object" + "; its range stands" * (kind == "closer")
         else:
-            outcome = f"names {objects_of(again)} instead of {objects_of(said)}; the first stands"
+            outcome = (
+                f"names {objects_of(again)} instead of {objects_of(response)}; the first stands"
+            )
             if kind == "closer":
                 one.doubt(f"A second look at {part[0]:.2f} to {part[1]:.2f} s {outcome}.")
         self._note(one, kind, view, again, outcome)
@@ -306,11 +312,11 @@ class Looker:
     def _view(self, stretch: Stretch, ids: Sequence[int]) -> View:
         return view_of(stretch, self._tracks, ids, self._config.marker, self._limit)
 
-    def _asked_in(self, view: View, queries: Sequence[str]) -> list[Said]:
+    def _asked_in(self, view: View, queries: Sequence[str]) -> list[Response]:
         """Answers about a view, in the video's clock and numbers."""
-        return [said.in_video(view) for said in self._ask(view.marked, queries)]
+        return [response.in_video(view) for response in self._ask(view.marked, queries)]
 
-    def _note(self, one: _Asked, kind: str, view: View, said: Said, outcome: str) -> None:
+    def _note(self, one: _Asked, kind: str, view: View, response: Response, outcome: str) -> None:
         shown = view.marked.visible_ids
         one.shown |= shown
         one.looks.append(
@@ -320,9 +326,9 @@ class Looker:
                 end_seconds=view.stretch.end_seconds,
                 sample_fps=view.marked.frames.sample_fps,
                 shown_ids=tuple(sorted(shown)),
-                object_ids=said.answer.object_ids,
-                range_seconds=range_of(said) if said.answer.is_valid else None,
-                text=str(said.text),
+                object_ids=response.answer.object_ids,
+                range_seconds=range_of(response) if response.answer.is_valid else None,
+                text=str(response.text),
                 outcome=outcome,
             )
         )

@@ -27,10 +27,10 @@ def draw_cast(
     """
     n = int(rng.integers(spec.n_objects[0], spec.n_objects[1] + 1))
     size = float(rng.uniform(*spec.sizes))
-    tint = question.looks if question.looks in TINTS else ""
-    if question.looks == "big":
+    tint = question.appearance if question.appearance in TINTS else ""
+    if question.appearance == "big":
         size = spec.sizes[1]
-    elif question.looks == "small":
+    elif question.appearance == "small":
         size = spec.sizes[0] * 0.9
     elif not tint and rng.random() < spec.tinted and form != "attribute":
         tint = str(rng.choice(list(TINTS)))
@@ -45,7 +45,7 @@ def draw_cast(
         ]
         if rng.random() < 0.5:
             cast.reverse()
-    if question.looks or question.side:
+    if question.appearance or question.side:
         cast.append(_twin(rng, spec, question, duration))
     if question.other:
         cast.append(
@@ -70,8 +70,12 @@ def _twin(rng: np.random.Generator, spec: Level, question: Question, duration: f
     """Another object of the same kind that does the same, but looks or stands otherwise."""
     low, high = spec.sizes
     sizes = {"big": (low, high / BIGGER * 0.95), "small": (low * 0.9 * BIGGER * 1.05, high)}
-    size = float(rng.uniform(*sizes.get(question.looks, spec.sizes)))
-    tints = ["", *(t for t in TINTS if t != question.looks)] if question.looks in TINTS else [""]
+    size = float(rng.uniform(*sizes.get(question.appearance, spec.sizes)))
+    tints = (
+        ["", *(t for t in TINTS if t != question.appearance)]
+        if question.appearance in TINTS
+        else [""]
+    )
     events = _draw_events(rng, spec, duration, question.action)
     return Role(question.kind, str(rng.choice(tints)), size, events)
 

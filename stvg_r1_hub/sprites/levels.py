@@ -108,7 +108,7 @@ def _draw_question(rng: np.random.Generator, spec: Level, form: str) -> Question
     kind, action = str(rng.choice(spec.kinds)), str(rng.choice(spec.actions))
     other = str(rng.choice([k for k in spec.kinds if k != kind]))
     if form == "attribute":
-        return Question(kind, action, looks=str(rng.choice([*TINTS, "big", "small"])))
+        return Question(kind, action, appearance=str(rng.choice([*TINTS, "big", "small"])))
     if form == "relation":
         # What comes or goes has no side to be on.
         actions = [a for a in spec.actions if a not in ("enter", "leave")]
@@ -129,7 +129,7 @@ def _opposite(question: Question) -> Question:
 def _reads_otherwise(question: Question, objects: list[SceneObject], form: str) -> bool:
     """Whether the words are empty or mislead: looks that single out nothing, a twin that rests."""
     if form == "attribute":
-        plain = replace(question, looks="")
+        plain = replace(question, appearance="")
         return len(plain.answers(objects, 0.0)) < 2
     if form == "relation":
         # Each twin must stand clearly on the other side all the while.

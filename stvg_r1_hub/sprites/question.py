@@ -122,12 +122,12 @@ REST_WORDINGS = (
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: an object by kind and looks, and one of its actions."""
+    """What is asked: an object by kind and appearance, and one of its actions."""
 
     kind: str
     action: str
     """Name of the action; empty asks for the one that does nothing throughout."""
-    looks: str = ""
+    appearance: str = ""
     """A tint's name, `"big"`, `"small"`, or empty."""
     side: str = ""
     """`"left"` or `"right"` of the only object of kind `other`; or empty."""
@@ -143,7 +143,7 @@ class Question:
             return "rest"
         return (
             "relation" if self.side else "sequence" if self.order
-            else "attribute" if self.looks else "plain"
+            else "attribute" if self.appearance else "plain"
         )  # fmt: skip
 
     def answers(
@@ -152,7 +152,7 @@ class Question:
         """Every object and `[start, end)` in seconds that the words describe."""
         found = []
         for thing in objects:
-            if thing.kind != self.kind or not self._looks_so(thing, objects):
+            if thing.kind != self.kind or not self._appears_so(thing, objects):
                 continue
             if not self.action:
                 if not thing.events:
@@ -163,11 +163,11 @@ class Question:
                     found.append((thing, event.start_seconds, event.end_seconds))
         return found
 
-    def _looks_so(self, thing: SceneObject, objects: Sequence[SceneObject]) -> bool:
-        if self.looks not in ("big", "small"):
-            return not self.looks or thing.tint == self.looks
+    def _appears_so(self, thing: SceneObject, objects: Sequence[SceneObject]) -> bool:
+        if self.appearance not in ("big", "small"):
+            return not self.appearance or thing.tint == self.appearance
         others = [o.size for o in objects if o.kind == thing.kind and o is not thing]
-        if self.looks == "big":
+        if self.appearance == "big":
             return bool(others) and thing.size >= BIGGER * max(others)
         return bool(others) and thing.size * BIGGER <= min(others)
 
@@ -224,4 +224,4 @@ class Question:
         noun = self.kind
         if rng.random() < 0.25:
             noun = OTHER_NAMES.get(noun, noun)
-        return f"{self.looks} {noun}" if self.looks else noun
+        return f"{self.appearance} {noun}" if self.appearance else noun

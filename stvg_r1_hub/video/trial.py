@@ -68,7 +68,7 @@ class Trials:
         with self._turns:
             child = self._take()
             try:
-                said, complaint = child.communicate(os.fspath(path), self._limit_seconds)
+                output, complaint = child.communicate(os.fspath(path), self._limit_seconds)
             except subprocess.TimeoutExpired:
                 raise VideoError(
                     f"'{Path(path).name}' cannot be read within {self._limit_seconds:g} s; convert "
@@ -79,7 +79,7 @@ class Trials:
                 child.wait()
                 self.stand_ready()
         # One that is killed while it writes leaves half a line.
-        lines = [json.loads(line) for line in said.splitlines() if line.endswith("}")]
+        lines = [json.loads(line) for line in output.splitlines() if line.endswith("}")]
         if lines and "refused" in lines[-1]:
             raise VideoError(lines[-1]["refused"])
         if len(lines) < 2:

@@ -43,7 +43,7 @@ class Seen:
     """The upload."""
     marked: Path
     """What the language model saw."""
-    said: tuple[str, ...]
+    messages: tuple[str, ...]
     """What is to be known of all answers alike."""
     remarks: str
     objects: str
@@ -100,14 +100,14 @@ def see(clip: Clip, video: Path, folder: Path, notes: tuple[str, ...]) -> Seen:
     _write_marked(folder / MARKED, clip.marked, info.duration_seconds)
     save_tracks(tracks, folder / TRACKS)
     thin = thin_sample(clip.marked.frames, info)
-    said = tuple(dict.fromkeys([*notes, *thin, *clip.source.warnings, *tracks.warnings]))
+    messages = tuple(dict.fromkeys([*notes, *thin, *clip.source.warnings, *tracks.warnings]))
     noted = clip.marked.notes
     return Seen(
         folder=folder,
         video=video,
         marked=folder / MARKED,
-        said=said,
-        remarks=markup.remarks(said),
+        messages=messages,
+        remarks=markup.remarks(messages),
         objects=objects.object_list(
             tracks, () if noted is None else noted.lines, objects.thumbnails(clip.marked, tracks)
         ),
@@ -140,7 +140,7 @@ def show(
     if result.found:
         result.save_video(overlay, progress=progress)
     values = result.to_dict()
-    values["warnings"] = list(dict.fromkeys([*seen.said, by_hand, *values["warnings"]]))
+    values["warnings"] = list(dict.fromkeys([*seen.messages, by_hand, *values["warnings"]]))
     values["warnings"] = [sentence for sentence in values["warnings"] if sentence]
     if by_hand:
         values["corrected"] = True
@@ -154,7 +154,7 @@ def show(
     return Answered(
         number=number,
         summary=markup.short_answer(result),
-        card=markup.answer_card(result, elsewhere=seen.said, asks=seen.asks, by_hand=by_hand),
+        card=markup.answer_card(result, elsewhere=seen.messages, asks=seen.asks, by_hand=by_hand),
         timeline=markup.timeline(tracks, result.tube, info),
         keyframes=markup.keyframes(_keyframes(result, source)),
         reasoning=markup.reasoning(result),

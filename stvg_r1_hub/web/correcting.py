@@ -75,8 +75,8 @@ def correct(seen: Seen, answer: Answered, object_id: int) -> Answered:
             notes=tuple(map(str, values["notes"])),
         )
         before = ", ".join(map(str, values["object_ids"])) or "nothing"
-        said = f"Corrected by hand: object {object_id} instead of {before}, {why}."
-        made = show(result, source, seen, answer.number, by_hand=said)
+        note = f"Corrected by hand: object {object_id} instead of {before}, {why}."
+        made = show(result, source, seen, answer.number, by_hand=note)
     sample = seen.folder / f"training-sample-{answer.number}-object-{object_id}.zip"
     write_sample(sample, seen, made, duration)
     return replace(made, before=original, sample=sample if sample.is_file() else None)

@@ -21,7 +21,7 @@ from stvg_r1_hub.structures import Progress
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web.answers import Answered, Seen, own_copy, see, show
 from stvg_r1_hub.web.correcting import keep_sample
-from stvg_r1_hub.web.jobs import Line, free_memory_returned
+from stvg_r1_hub.web.jobs import WaitingLine, free_memory_returned
 from stvg_r1_hub.web.limits import Limits, check_video
 from stvg_r1_hub.web.models import ModelRegistry, Settings
 
@@ -62,7 +62,7 @@ class Grounder:
         self.registry = registry
         self.limits = limits
         self.folder = folder
-        self.line = Line(at_once, most_waiting)
+        self.line = WaitingLine(at_once, most_waiting)
         self._one_by_one = one_by_one
         self._examples: dict[tuple[bytes, tuple[str, ...], Settings], Asked] = {}
 

@@ -107,7 +107,7 @@ def free_memory_returned() -> Iterator[None]:
             _MALLOC_TRIM(0)
 
 
-class Line:
+class WaitingLine:
     """First come, first served: so many at work, so many waiting, the others sent away."""
 
     def __init__(self, at_once: int, most_waiting: int) -> None:

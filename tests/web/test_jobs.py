@@ -7,7 +7,7 @@ import pytest
 
 from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.web import jobs
-from stvg_r1_hub.web.jobs import Line, Step, in_background
+from stvg_r1_hub.web.jobs import Step, WaitingLine, in_background
 
 
 def finish(steps):
@@ -59,7 +59,7 @@ def test_closing_stops_the_work():
 
 
 def test_line_is_first_come_first_served():
-    line, order, told = Line(at_once=1, most_waiting=5), [], []
+    line, order, told = WaitingLine(at_once=1, most_waiting=5), [], []
     all_know_their_place = threading.Event()
 
     def visit(name):
@@ -87,7 +87,7 @@ def test_line_is_first_come_first_served():
 
 def test_nobody_is_overtaken_or_forgotten():
     """Who waits behind n others is next after n turns: no order but the line's, no lost wake-up."""
-    line, turns, waits = Line(at_once=1, most_waiting=9), [], []
+    line, turns, waits = WaitingLine(at_once=1, most_waiting=9), [], []
 
     def visit():
         for _ in range(20):
@@ -110,7 +110,7 @@ def test_nobody_is_overtaken_or_forgotten():
 
 
 def test_line_works_on_several_at_once():
-    line, barrier = Line(at_once=2, most_waiting=0), threading.Barrier(2)
+    line, barrier = WaitingLine(at_once=2, most_waiting=0), threading.Barrier(2)
 
     def visit():
         with line.turn(lambda *unused: None):
@@ -125,7 +125,7 @@ def test_line_works_on_several_at_once():
 
 
 def test_full_line_sends_away_and_leaving_frees_the_place():
-    line = Line(at_once=1, most_waiting=0)
+    line = WaitingLine(at_once=1, most_waiting=0)
     with line.turn(lambda *unused: None), pytest.raises(STVGError, match="Too many visitors"):
         with line.turn(lambda *unused: None):
             pass
@@ -134,7 +134,7 @@ def test_full_line_sends_away_and_leaving_frees_the_place():
 
 
 def test_who_gives_up_leaves_the_line():
-    line = Line(at_once=1, most_waiting=3)
+    line = WaitingLine(at_once=1, most_waiting=3)
 
     def give_up(stage, done, total):
         raise Cancelled("enough")

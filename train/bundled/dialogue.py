@@ -52,13 +52,15 @@ def question_dialogue(
         prompt_id: of the bundle's config.
     """
     question = scene.question
-    looks = _asked_looks(question.looks)
-    asked = f" {_noun(question.kind, question.looks)}{ASKED} {canonical(question.action)}{ASKED}"
+    appearance = _asked_appearance(question.appearance)
+    asked = (
+        f" {_noun(question.kind, question.appearance)}{ASKED} {canonical(question.action)}{ASKED}"
+    )
     if question.side:
         asked += f" {question.side} of {question.other}"
     if question.order:
         asked += f" {question.order} {question.other} {canonical(question.other_action)}"
-    parts = [f"{asked}.", *_listing(scene, numbers, looks, question)]
+    parts = [f"{asked}.", *_listing(scene, numbers, appearance, question)]
     parts += _resolution(scene, numbers, question)
     if scene.target_id is None or scene.answer_range is None:
         answer = f"Target ID: {NOTHING}"
@@ -70,27 +72,27 @@ def question_dialogue(
 
 
 def dense_dialogue(
-    scene: Scene, numbers: dict[int, int], grid_steps: int, prompt_id: str, looks: str = ""
+    scene: Scene, numbers: dict[int, int], grid_steps: int, prompt_id: str, appearance: str = ""
 ) -> Dialogue:
-    """The list of all objects alone; `looks` is `""`, `"tint"` or `"size"`."""
-    text = f"<think>{' '.join(_listing(scene, numbers, looks, None))}</think>"
-    return Dialogue(build_prompt(EVERYTHING[looks], prompt_id), text, grid_steps)
+    """The list of all objects alone; `appearance` is `""`, `"tint"` or `"size"`."""
+    text = f"<think>{' '.join(_listing(scene, numbers, appearance, None))}</think>"
+    return Dialogue(build_prompt(EVERYTHING[appearance], prompt_id), text, grid_steps)
 
 
-def _asked_looks(looks: str) -> str:
-    return "tint" if looks in TINTS else "size" if looks else ""
+def _asked_appearance(appearance: str) -> str:
+    return "tint" if appearance in TINTS else "size" if appearance else ""
 
 
-def _noun(kind: str, looks: str) -> str:
-    return f"{looks} {kind}" if looks else kind
+def _noun(kind: str, appearance: str) -> str:
+    return f"{appearance} {kind}" if appearance else kind
 
 
-def _looks(thing: SceneObject, objects: Sequence[SceneObject], looks: str) -> str:
+def _appearance(thing: SceneObject, objects: Sequence[SceneObject], appearance: str) -> str:
     """What a listing says of an object's looks: its tint, or its size among its kind."""
-    if looks == "tint":
+    if appearance == "tint":
         return thing.tint
     others = [o.size for o in objects if o.kind == thing.kind and o is not thing]
-    if looks == "size" and others:
+    if appearance == "size" and others:
         if thing.size >= BIGGER * max(others):
             return "big"
         if thing.size * BIGGER <= min(others):
@@ -99,13 +101,13 @@ def _looks(thing: SceneObject, objects: Sequence[SceneObject], looks: str) -> st
 
 
 def _listing(
-    scene: Scene, numbers: dict[int, int], looks: str, question: Question | None
+    scene: Scene, numbers: dict[int, int], appearance: str, question: Question | None
 ) -> list[str]:
     parts = []
     for thing in sorted(scene.objects, key=lambda o: numbers[o.object_id]):
-        seen = _looks(thing, scene.objects, looks)
+        seen = _appearance(thing, scene.objects, appearance)
         is_kind = (
-            question is not None and thing.kind == question.kind and seen == question.looks
+            question is not None and thing.kind == question.kind and seen == question.appearance
         )  # fmt: skip
         events = []
         for event in thing.events:

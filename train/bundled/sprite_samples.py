@@ -69,8 +69,8 @@ def draw_sample(
     labels = _token_labels(scene, times, numbers, size)
     prompt_id = bundle_config(size).prompt_id
     if dense:
-        looks = "" if level == "easy" else str(rng.choice(("", "", "tint", "size")))
-        dialogue = dense_dialogue(scene, numbers, len(labels), prompt_id, looks)
+        appearance = "" if level == "easy" else str(rng.choice(("", "", "tint", "size")))
+        dialogue = dense_dialogue(scene, numbers, len(labels), prompt_id, appearance)
     else:
         dialogue = question_dialogue(scene, numbers, len(labels), prompt_id)
     return Sample(frames, labels, dialogue, numbers)

@@ -76,6 +76,6 @@ def most_probable(start: StartModel, samples: list[TrainingSample]) -> list[str]
 
 def _scores(text: str, sample: TrainingSample) -> tuple[float, ...]:
     """Whether nothing is right, then the ID, the tIoU and the vIoU of an answer."""
-    said = Completion(text)
-    named = (REWARDS[name](said, sample.truth) for name in ("id", "tiou", "box_iou"))
+    completion = Completion(text)
+    named = (REWARDS[name](completion, sample.truth) for name in ("id", "tiou", "box_iou"))
     return float(sample.truth.is_nothing), *named

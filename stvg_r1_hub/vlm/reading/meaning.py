@@ -47,12 +47,12 @@ class Meaning:
 
     def words(self) -> list[str]:
         """What was understood, word by word, for people."""
-        said = [*self.nouns[:1], *self.colours, self.where and f"place: {self.where}"]
-        said += [*self.motion, self.rank, self.order]
+        words = [*self.nouns[:1], *self.colours, self.where and f"place: {self.where}"]
+        words += [*self.motion, self.rank, self.order]
         if self.relation is not None:
             name, other = self.relation
-            said.append(f"{name} ({', '.join(other.words()) or 'anything'})")
-        return [word for word in said if word]
+            words.append(f"{name} ({', '.join(other.words()) or 'anything'})")
+        return [word for word in words if word]
 
     def to_dict(self) -> dict[str, Any]:
         """The parts that say something, as JSON values."""

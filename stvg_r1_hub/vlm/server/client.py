@@ -135,8 +135,8 @@ class Client:
                 ) from error
             except _transport_errors() as error:
                 slow = "timeout" in type(error).__name__.lower()
-                said = " ".join(str(error).split()) or type(error).__name__
-                problem = f"no answer in {self._timeout_seconds:g} s" if slow else said
+                reason = " ".join(str(error).split()) or type(error).__name__
+                problem = f"no answer in {self._timeout_seconds:g} s" if slow else reason
                 cause = error
                 continue
             if answer.status_code not in _TRY_AGAIN:

@@ -66,7 +66,7 @@ def as_frames(frames: Frames) -> SentClip:
     """
     ticks = np.rint(frames.times_seconds * _CLOCK).astype(int).tolist()
     length = max(round(len(frames) * _CLOCK / frames.sample_fps), len(frames))
-    told = {
+    timing = {
         "num_frames": -1,
         "fps": _CLOCK,
         "frames_indices": ticks,
@@ -79,7 +79,7 @@ def as_frames(frames: Frames) -> SentClip:
         "frames",
         [_part("video_url", f"data:video/jpeg;base64,{pictures}")],
         {
-            "media_io_kwargs": {"video": told},
+            "media_io_kwargs": {"video": timing},
             "mm_processor_kwargs": {"do_sample_frames": False, "do_resize": False},
         },
         _tokens(frames) // 2,
@@ -99,11 +99,11 @@ def as_full_size_video(frames: Frames) -> SentClip:
     as_it_is = {"fps": frames.sample_fps, "do_sample_frames": False}
     height, width = (side - side % 2 for side in frames.pixels.shape[1:3])
     sent = _video(frames, frames.pixels[:, :height, :width], "yuv420p", as_it_is)
-    said = (
+    message = (
         "The server refused a video with a colour for every pixel; it was sent one of full size "
         "and resized it in its own way, so that the numbers are a little paler than in training."
     )
-    return replace(sent, warnings=(said,))
+    return replace(sent, warnings=(message,))
 
 
 def as_images(frames: Frames, *, model: str = "", most: int = MOST_IMAGES) -> SentClip:
@@ -114,16 +114,18 @@ def as_images(frames: Frames, *, model: str = "", most: int = MOST_IMAGES) -> Se
         model: its name there; some were trained with a spelling of time of their own.
         most: images that are sent; of more frames these are taken evenly.
     """
-    said = []
+    messages = []
     chosen = np.arange(len(frames))
     if len(frames) > most:
         chosen = np.rint(np.linspace(0, len(frames) - 1, most)).astype(int)
-        said.append(f"The server was sent {most} of the {len(frames)} sampled frames, as images.")
+        messages.append(
+            f"The server was sent {most} of the {len(frames)} sampled frames, as images."
+        )
     height, width = frames.model_height, frames.model_width
     if height * width > MOST_IMAGE_PIXELS:
         scale = sqrt(MOST_IMAGE_PIXELS / (height * width))
         height, width = round(height * scale), round(width * scale)
-        said.append(
+        messages.append(
             f"The server was sent images of {width}x{height} instead of "
             f"{frames.model_width}x{frames.model_height}."
         )
@@ -143,7 +145,7 @@ def as_images(frames: Frames, *, model: str = "", most: int = MOST_IMAGES) -> Se
         least_tokens=len(chosen) * each,
         n_frames=len(chosen),
         frame_times=frames.times_seconds[chosen],
-        warnings=tuple(said),
+        warnings=tuple(messages),
     )
 
 

@@ -39,8 +39,8 @@ def look(client: Client) -> Server:
     entries = [e for e in entries or () if isinstance(e, dict) and isinstance(e.get("id"), str)]
     owners = {_OWNERS.get(str(entry.get("owned_by")), "") for entry in entries}
     software = owners.pop() if len(owners) == 1 else ""
-    told = client.get("/../version") if software in ("", "vllm") else None
-    version = str(told.get("version", "")) if isinstance(told, dict) else ""
+    described = client.get("/../version") if software in ("", "vllm") else None
+    version = str(described.get("version", "")) if isinstance(described, dict) else ""
     return Server(software, version, tuple(entry["id"] for entry in entries))
 
 
