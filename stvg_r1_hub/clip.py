@@ -10,6 +10,7 @@ from stvg_r1_hub.confidence import alternatives_of, confidence_of
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
 from stvg_r1_hub.looking import Looker, Response, Seen
+from stvg_r1_hub.progress_bars import told
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
@@ -78,17 +79,23 @@ class Clip:
     _messages: list[str] = field(default_factory=list, init=False)
 
     @overload
-    def ground(self, query: str, *, progress: Progress | None = None) -> GroundingResult: ...
+    def ground(self, query: str, *, progress: Progress | bool = True) -> GroundingResult: ...
 
     @overload
     def ground(
-        self, query: list[str] | tuple[str, ...], *, progress: Progress | None = None
+        self, query: list[str] | tuple[str, ...], *, progress: Progress | bool = True
     ) -> list[GroundingResult]: ...
 
     def ground(
-        self, query: str | list[str] | tuple[str, ...], *, progress: Progress | None = None
+        self, query: str | list[str] | tuple[str, ...], *, progress: Progress | bool = True
     ) -> GroundingResult | list[GroundingResult]:
         """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
+        with told(progress) as tell:
+            return self._ground(query, tell)
+
+    def _ground(
+        self, query: str | list[str] | tuple[str, ...], progress: Progress | None
+    ) -> GroundingResult | list[GroundingResult]:
         measured = () if self.marked.notes is None else self.marked.notes.lines
         prompts = [
             build_prompt(text, self.prompt_id, notes=measured) for text in clean_queries(query)

@@ -26,6 +26,7 @@ from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub import saving
 from stvg_r1_hub.looking import check_passes, drawn_numbers
 from stvg_r1_hub.notes import take_notes
+from stvg_r1_hub.progress_bars import told
 from stvg_r1_hub.prompting import clean_queries
 from stvg_r1_hub.reading import read_once, track_video
 from stvg_r1_hub.result import GroundingResult
@@ -266,7 +267,7 @@ class STVGPipeline:
         max_objects: int | None = None,
         passes: int | str = 1,
         max_windows: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool = True,
     ) -> GroundingResult: ...
 
     @overload
@@ -281,7 +282,7 @@ class STVGPipeline:
         max_objects: int | None = None,
         passes: int | str = 1,
         max_windows: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool = True,
     ) -> list[GroundingResult]: ...
 
     def __call__(
@@ -295,7 +296,7 @@ class STVGPipeline:
         max_objects: int | None = None,
         passes: int | str = 1,
         max_windows: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool = True,
     ) -> GroundingResult | list[GroundingResult]:
         """Find where and when in the video is what the query describes.
 
@@ -313,8 +314,10 @@ class STVGPipeline:
                 `"auto"` asks long videos by window, and looks once at others.
             max_windows: the most windows of a long video that are asked, with passes other than
                 1; None asks all.
-            progress: called as `progress(stage, done, total)` with the stages `"decode/track"`,
-                `"encode"`, `"answer"` and `"look"`; raise `errors.Cancelled` in it to stop.
+            progress: True shows bars where a person looks on, in a terminal or a notebook; False
+                never does; a function is called as `progress(stage, done, total)` with the stages
+                `"decode/track"`, `"encode"`, `"answer"` and `"look"`; raise `errors.Cancelled` in
+                it to stop.
 
         Returns:
             One result a query, in their order.
@@ -352,7 +355,7 @@ class STVGPipeline:
         max_objects: int | None = None,
         passes: int | str = 1,
         max_windows: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool = True,
     ) -> Iterator[Clip]:
         """Track a video once and keep it for many questions.
 
@@ -384,14 +387,15 @@ class STVGPipeline:
         started = time.perf_counter()
         with opened(video, fps=fps) as source:
             timings = {"open": time.perf_counter() - started}
-            frames, tracks = read_once(
-                source,
-                self.config.sampling,
-                self.tracker if markers else None,
-                query=query,
-                progress=progress,
-                timings=timings,
-            )
+            with told(progress) as tell:
+                frames, tracks = read_once(
+                    source,
+                    self.config.sampling,
+                    self.tracker if markers else None,
+                    query=query,
+                    progress=tell,
+                    timings=timings,
+                )
             limit = self._max_numbers(tracks)
             if passes == 1:
                 tracks = shown = self._considered(tracks, max_objects)
@@ -474,10 +478,11 @@ class STVGPipeline:
         video: VideoInput,
         *,
         query: str | Sequence[str] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool = True,
     ) -> Tracks:
         """Find the objects of a video without asking the language model."""
-        tracks = track_video(video, self.tracker, query=query, progress=progress)
+        with told(progress) as tell:
+            tracks = track_video(video, self.tracker, query=query, progress=tell)
         return self._considered(tracks)
 
     def mark(self, frames: Frames, tracks: Tracks) -> MarkedFrames:

@@ -1,9 +1,18 @@
-"""Progress callback that shows one bar a stage on stderr, and nothing when that is no terminal."""
+"""One bar a stage on stderr, in a terminal or a notebook; nothing in a pipe or a log."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
+
+from stvg_r1_hub.structures import Progress
+
+
+def told(progress: Progress | bool) -> AbstractContextManager[Progress | None]:
+    """What is called with the progress of work: bars for True, nothing for False."""
+    return ProgressBars() if progress is True else nullcontext(progress or None)
 
 
 class ProgressBars:
@@ -31,7 +40,7 @@ class ProgressBars:
 
             self._finish()
             self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, disable=None, leave=False)
+            self._bar = tqdm(total=total, desc=stage, disable=_disable(), leave=False)
         if total is not None:
             self._bar.total = total
         self._bar.update(done - self._bar.n)
@@ -40,3 +49,10 @@ class ProgressBars:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _disable() -> bool | None:
+    """None leaves it to tqdm, which takes a notebook for a pipe."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return False if hasattr(shell, "kernel") else None

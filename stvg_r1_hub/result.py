@@ -12,6 +12,7 @@ from stvg_r1_hub import exports
 from stvg_r1_hub.errors import ConfigError, VideoError
 from stvg_r1_hub.geometry import ranges_text, union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
+from stvg_r1_hub.progress_bars import told
 from stvg_r1_hub.structures import (
     RLE,
     Alternative,
@@ -238,15 +239,19 @@ class GroundingResult:
         assert self.tracks is not None
         return self.tracks
 
-    def save_video(self, path: str | Path, *, progress: Progress | None = None) -> None:
+    def save_video(self, path: str | Path, *, progress: Progress | bool = True) -> None:
         """Write the video with the answer drawn: real timing, sound kept, `.mp4` or `.gif`.
+
+        Args:
+            path: of the file.
+            progress: as of `STVGPipeline.__call__`.
 
         Raises:
             OutputError: the file cannot be written.
             VideoError: the video that was grounded is gone.
         """
         path = check_output(path, VIDEO_SUFFIXES)
-        with opened(self.video) as source:
+        with opened(self.video) as source, told(progress) as tell:
             pictures_drawn = overlay.draw_answer(
                 source.stream(),
                 source.info,
@@ -254,7 +259,7 @@ class GroundingResult:
                 query=self.query,
                 class_names=self._class_names(),
             )
-            _write(path, source, pictures_drawn, progress)
+            _write(path, source, pictures_drawn, tell)
 
     def keyframes(self, path: str | Path | None = None) -> Pixels:
         """About six frames in a row, those in the answered range framed.

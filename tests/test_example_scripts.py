@@ -57,6 +57,8 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs for cell in cells), "clear the outputs before committing"
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = "".join(output.get("text", "") for output in cells[0].outputs)
+    assert "decode/track" in said, "a notebook shows bars"
     assert "<svg" in cells[0].outputs[-1].data["text/html"]
     shown = [output for cell in cells for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in shown) == 2

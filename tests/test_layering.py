@@ -39,16 +39,16 @@ STAGES: dict[str, set[str]] = {
 # The rooms that put stages together, each with what it may import besides the base.
 ASSEMBLING: dict[str, set[str]] = {
     "reading": {"video", "tracking"},
-    "result": {"video", "visual", "exports"},
+    "result": {"video", "visual", "exports", "progress_bars"},
     "looking": {"video", "marking", "track_selection", "confidence"},
     "clip": {
         *{"looking", "result", "video", "prompting", "tube", "confidence", "smaller_sample"},
-        "vlm",
+        *{"vlm", "progress_bars"},
     },
     "by_name": {"hub", "tracking", "segmentation", "prompting", "vlm"},
     "pipeline": {
         *{"by_name", "reading", "looking", "result", "clip", "hub", "tracking", "segmentation"},
-        *{"notes", "marking", "prompting", "track_selection", "video", "vlm"},
+        *{"notes", "marking", "prompting", "track_selection", "video", "vlm", "progress_bars"},
     },
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},

@@ -72,7 +72,7 @@ def check_server(url: str, model: str) -> Iterator[tuple[str, str, bool]]:
         pipeline = STVGPipeline.from_pretrained(model, vlm=vlm, tracker=GivenTracks(tracks))
         try:
             with open_video(pixels, fps=_FPS) as source:
-                results = pipeline(list(QUESTIONS), source)
+                results = pipeline(list(QUESTIONS), source, progress=False)
         except STVGError as error:
             yield way, f"no: {error}", False
             continue

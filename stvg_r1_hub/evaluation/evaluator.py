@@ -116,7 +116,12 @@ class Evaluator:
             pipeline = self._with_given_tracks(sample, whole, shown)
             masks = markers and self.task == "mask"
             with pipeline.open(
-                shown, query=queries, masks=masks, markers=markers, passes=self.passes
+                shown,
+                query=queries,
+                masks=masks,
+                markers=markers,
+                passes=self.passes,
+                progress=False,
             ) as clip:
                 # Masks are made of the whole clip, not of the answered range.
                 yield OpenClip(self, replace(clip, masks=False), shown, tuple(notes))
@@ -178,7 +183,7 @@ class OpenClip:
         if self._evaluator.answers == "boxes":
             reply = self._ask_for_boxes(sample)
         else:
-            reply = self._as_reply(self._clip.ground(sample.query))
+            reply = self._as_reply(self._clip.ground(sample.query, progress=False))
         self._asked = True
         return reply
 

@@ -138,7 +138,7 @@ def show(
     name = f"{number}-object-{result.object_ids[0]}" if by_hand else str(number)
     overlay, text = seen.folder / f"answer-{name}.mp4", seen.folder / f"answer-{name}.json"
     if result.found:
-        result.save_video(overlay, progress=progress)
+        result.save_video(overlay, progress=progress or False)
     values = result.to_dict()
     values["warnings"] = list(dict.fromkeys([*seen.messages, by_hand, *values["warnings"]]))
     values["warnings"] = [sentence for sentence in values["warnings"] if sentence]
