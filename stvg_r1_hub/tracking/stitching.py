@@ -23,7 +23,9 @@ from stvg_r1_hub.geometry import box_iou
 GAP_LEVELS_SECONDS = (0.35, 1.0, 2.0, 4.0)
 """Longest time without a detection that a join may bridge, one round of joining each."""
 _LEVEL_STEPS = 3.2
-"""The first round bridges at least this many detection steps, however slow they are."""
+"""Each of these rounds bridges at least this many detection steps, however slow they are."""
+_NEAR_STEPS = 2.2
+"""A round before them bridges so many: pieces of one detection get a speed before they go far."""
 _OVERLAP_SECONDS = 1.0
 """Two pieces of one object may overlap in time this long: one of them is then a double."""
 _CROSSING_IOU = 0.25
@@ -32,7 +34,7 @@ _CROSSING_PAUSE = 3
 # The cost of a join: squared deviations over twice their variance, summed. Object size is the
 # square root of the box area, so all spreads are relative and no video size enters.
 _MAX_COST = 4.5
-_POSITION_SPREAD = 0.15
+_POSITION_SPREAD = 0.2
 _SPEED_SPREAD = 0.45
 """Object sizes a second by which a prediction may go wrong."""
 _SIZE_SPREAD = 0.28
@@ -100,8 +102,8 @@ def stitch(
         Objects ordered by first frame, then by left edge.
     """
     current = split_at_crossings(tracklets)
-    for gap in GAP_LEVELS_SECONDS:
-        gap = max(gap, _LEVEL_STEPS * step_seconds)
+    far = (max(gap, _LEVEL_STEPS * step_seconds) for gap in GAP_LEVELS_SECONDS)
+    for gap in (_NEAR_STEPS * step_seconds, *far):
         current = _join_once(current, gap, width, height, step_seconds)
     return _in_order(current)
 

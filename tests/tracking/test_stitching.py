@@ -1,5 +1,7 @@
 """Joining pieces, cutting at crossings, smoothing, doubles, appearance and cuts of the film."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -45,6 +47,18 @@ def stitched(*pieces: Tracklet) -> list[list[int]]:
 
 def test_a_gap_on_the_same_course_is_joined() -> None:
     assert stitched(piece(range(20), 100), piece(range(30, 50), 160)) == [[0, 49]]
+
+
+def test_with_slow_detections_speed_is_known_before_a_gap_is_bridged() -> None:
+    # Twice a second. One walks on unseen for two frames; another, alike, appears where it was seen last.
+    walks = [(frame, 100 + 30 * frame) for frame in (0, 1, 4, 5, 6, 7)]
+    stands = [(frame, 130) for frame in range(4, 10)]
+    pieces = [
+        replace(piece(range(frame, frame + 1), left), times=np.array([frame / 2]))
+        for frame, left in walks + stands
+    ]
+    objects = stitch(pieces, width=640, height=480, step_seconds=0.5)
+    assert [t.frames.tolist() for t in objects] == [[f for f, _ in w] for w in (walks, stands)]
 
 
 @pytest.mark.parametrize(
