@@ -33,48 +33,56 @@ class LoadedParts:
     warnings: tuple[str, ...]
 
 
-def load_by_name(
-    id_or_path: str | Path,
-    access: hub.HubAccess,
-    placement: Placement,
-    *,
-    tracker: str | Path | Tracker,
-    classes: str | Sequence[str] | None,
-    segmenter: str | Path | Segmenter,
-    vlm: VLM | None,
-    prompt_id: str | None,
-) -> LoadedParts:
-    """Find and load everything; see `STVGPipeline.from_pretrained`."""
-    bundle = hub.load_bundle(id_or_path, access, weights=vlm is None)
-    config, messages = bundle.config, list(bundle.warnings)
-    if prompt_id is not None and prompt_id != config.prompt_id:
-        build_prompt("", prompt_id)
-        messages.append(
-            f"The prompt {prompt_id!r} is used; the model is made for {config.prompt_id!r}."
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a pipeline is loaded from, now or again; see `STVGPipeline.from_pretrained`."""
+
+    id_or_path: str | Path
+    access: hub.HubAccess
+    tracker: str | Path | Tracker
+    classes: str | Sequence[str] | None
+    segmenter: str | Path | Segmenter
+    vlm: VLM | None
+    prompt_id: str | None
+
+    def load(self, placement: Placement) -> LoadedParts:
+        """Find and load everything."""
+        bundle = hub.load_bundle(self.id_or_path, self.access, weights=self.vlm is None)
+        config, messages = bundle.config, list(bundle.warnings)
+        if self.prompt_id is not None and self.prompt_id != config.prompt_id:
+            build_prompt("", self.prompt_id)
+            messages.append(
+                f"The prompt {self.prompt_id!r} is used; the model is made for "
+                f"{config.prompt_id!r}."
+            )
+            config = replace(config, prompt_id=self.prompt_id)
+        others = self.access.elsewhere()
+        segmenter = functools.cache(
+            functools.partial(
+                load_segmenter, self.segmenter, device=placement.device, access=others
+            )
         )
-        config = replace(config, prompt_id=prompt_id)
-    make_segmenter = functools.cache(
-        functools.partial(
-            load_segmenter, segmenter, device=placement.device, access=access.elsewhere()
+        tracker, choice = load_tracker(
+            self.tracker,
+            config=config.tracking.of_classes(self.classes),
+            bundle=bundle.detector_home,
+            device=placement.device,
+            access=others,
+            segmenter=segmenter,
         )
-    )
-    tracker, choice = load_tracker(
-        tracker,
-        config=config.tracking.of_classes(classes),
-        bundle=bundle.detector_home,
-        device=placement.device,
-        access=access.elsewhere(),
-        segmenter=make_segmenter,
-    )
-    own, remarks = (vlm, ()) if vlm is not None else _own_model(bundle, config, placement)
-    return LoadedParts(
-        config,
-        tracker,
-        own,
-        make_segmenter if isinstance(segmenter, str | Path) else segmenter,
-        bundle if vlm is None else None,
-        (*messages, *remarks, *filter(None, [choice])),
-    )
+        vlm, remarks = _own_model(bundle, config, placement) if self.vlm is None else (self.vlm, ())
+        return LoadedParts(
+            config,
+            tracker,
+            vlm,
+            segmenter if isinstance(self.segmenter, str | Path) else self.segmenter,
+            bundle if self.vlm is None else None,
+            (*messages, *remarks, *filter(None, [choice])),
+        )
+
+    def from_cache(self) -> Recipe:
+        """The same on this machine, without network and without a token that others may read."""
+        return replace(self, access=replace(self.access, token=None, local_files_only=True))
 
 
 def _own_model(

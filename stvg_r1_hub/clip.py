@@ -10,7 +10,7 @@ from stvg_r1_hub.confidence import alternatives_of, confidence_of
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
 from stvg_r1_hub.looking import Looker, Response, Seen
-from stvg_r1_hub.progress_bars import told
+from stvg_r1_hub.progress_bars import callback_of
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.smaller_sample import halve_sample
@@ -90,8 +90,8 @@ class Clip:
         self, query: str | list[str] | tuple[str, ...], *, progress: Progress | bool = True
     ) -> GroundingResult | list[GroundingResult]:
         """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
-        with told(progress) as tell:
-            return self._ground(query, tell)
+        with callback_of(progress) as callback:
+            return self._ground(query, callback)
 
     def _ground(
         self, query: str | list[str] | tuple[str, ...], progress: Progress | None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from stvg_r1_hub import hub, marking
-from stvg_r1_hub.by_name import load_by_name
+from stvg_r1_hub.by_name import Recipe
 from stvg_r1_hub.clip import Clip, MaskMaker
 from stvg_r1_hub.config import STVGConfig, TrackingConfig
 from stvg_r1_hub.device import pick_device
@@ -26,7 +26,7 @@ from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.hub import saving
 from stvg_r1_hub.looking import check_passes, drawn_numbers
 from stvg_r1_hub.notes import take_notes
-from stvg_r1_hub.progress_bars import told
+from stvg_r1_hub.progress_bars import callback_of
 from stvg_r1_hub.prompting import clean_queries
 from stvg_r1_hub.reading import read_once, track_video
 from stvg_r1_hub.result import GroundingResult
@@ -83,6 +83,9 @@ class STVGPipeline:
         self._mask_maker: MaskMaker | None = None
         self._bundle = bundle
         self.device = ""
+        self._recipe: Recipe | None = None
+        self._placement = Placement()
+        self._as_loaded: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         model = type(self.vlm).__name__ if self._bundle is None else self._bundle.name
@@ -165,27 +168,79 @@ class STVGPipeline:
             TrackerError: the tracker is.
             ConfigError: a setting that is not allowed.
         """
-        device = pick_device(device)
-        loaded = load_by_name(
-            id_or_path,
-            hub.HubAccess(token, cache_dir, local_files_only, revision),
-            Placement(device, device_map, dtype, attn_implementation, quantization),
-            tracker=tracker,
-            classes=classes,
-            segmenter=segmenter,
-            vlm=vlm,
-            prompt_id=prompt_id,
+        access = hub.HubAccess(token, cache_dir, local_files_only, revision)
+        return cls._of(
+            Recipe(id_or_path, access, tracker, classes, segmenter, vlm, prompt_id),
+            Placement(pick_device(device), device_map, dtype, attn_implementation, quantization),
         )
+
+    @classmethod
+    def _of(cls, recipe: Recipe, placement: Placement) -> STVGPipeline:
+        parts = recipe.load(placement)
         pipeline = cls(
-            loaded.config,
-            loaded.tracker,
-            loaded.vlm,
-            segmenter=loaded.segmenter,
-            bundle=loaded.bundle,
-            warnings=loaded.warnings,
+            parts.config,
+            parts.tracker,
+            parts.vlm,
+            segmenter=parts.segmenter,
+            bundle=parts.bundle,
+            warnings=parts.warnings,
         )
-        pipeline.device = device
+        pipeline.device = placement.device
+        pipeline._recipe, pipeline._placement = recipe, placement
+        pipeline._as_loaded = dict(vars(pipeline))
         return pipeline
+
+    def to(self, device: str) -> STVGPipeline:
+        """Move to another device: what was loaded by name is loaded there, as suits the device.
+
+        Parts that were given by hand stay where they are.
+
+        Args:
+            device: as in `from_pretrained`.
+
+        Returns:
+            This pipeline.
+
+        Raises:
+            ConfigError: a device that is not there, or a pipeline put together by hand.
+        """
+        device = pick_device(device)
+        if self._recipe is None:
+            raise ConfigError(
+                "This pipeline was put together by hand; load its parts on the device, and put "
+                "these together."
+            )
+        if device != self.device:
+            placement = replace(self._placement, device=device, device_map=None)
+            moved = self._of(self._recipe, placement)
+            vars(self).update(vars(moved) | self._changed())
+        return self
+
+    def _changed(self) -> dict[str, Any]:
+        """What is not as it was loaded."""
+        now, before = vars(self), self._as_loaded
+        return {
+            name: value
+            for name, value in now.items()
+            if name != "_as_loaded" and not (name in before and value is before[name])
+        }
+
+    def __copy__(self) -> STVGPipeline:
+        """Another that shares everything that is loaded."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was loaded by name: that is read again, from this machine's cache."""
+        recipe = None if self._recipe is None else self._recipe.from_cache()
+        return {**self._changed(), "_recipe": recipe, "_placement": self._placement}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self)["_as_loaded"] = {}
+        if state["_recipe"] is not None:
+            vars(self).update(vars(self._of(state["_recipe"], state["_placement"])))
+        vars(self).update(state)
 
     def save_pretrained(self, folder: str | Path, *, results: str | Path | None = None) -> None:
         """Write the model, its detector, its settings and a model card into a folder.
@@ -387,13 +442,13 @@ class STVGPipeline:
         started = time.perf_counter()
         with opened(video, fps=fps) as source:
             timings = {"open": time.perf_counter() - started}
-            with told(progress) as tell:
+            with callback_of(progress) as callback:
                 frames, tracks = read_once(
                     source,
                     self.config.sampling,
                     self.tracker if markers else None,
                     query=query,
-                    progress=tell,
+                    progress=callback,
                     timings=timings,
                 )
             limit = self._max_numbers(tracks)
@@ -481,8 +536,8 @@ class STVGPipeline:
         progress: Progress | bool = True,
     ) -> Tracks:
         """Find the objects of a video without asking the language model."""
-        with told(progress) as tell:
-            tracks = track_video(video, self.tracker, query=query, progress=tell)
+        with callback_of(progress) as callback:
+            tracks = track_video(video, self.tracker, query=query, progress=callback)
         return self._considered(tracks)
 
     def mark(self, frames: Frames, tracks: Tracks) -> MarkedFrames:

@@ -10,7 +10,7 @@ from typing import Any
 from stvg_r1_hub.structures import Progress
 
 
-def told(progress: Progress | bool) -> AbstractContextManager[Progress | None]:
+def callback_of(progress: Progress | bool) -> AbstractContextManager[Progress | None]:
     """What is called with the progress of work: bars for True, nothing for False."""
     return ProgressBars() if progress is True else nullcontext(progress or None)
 

@@ -12,7 +12,7 @@ from stvg_r1_hub import exports
 from stvg_r1_hub.errors import ConfigError, VideoError
 from stvg_r1_hub.geometry import ranges_text, union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
-from stvg_r1_hub.progress_bars import told
+from stvg_r1_hub.progress_bars import callback_of
 from stvg_r1_hub.structures import (
     RLE,
     Alternative,
@@ -251,7 +251,7 @@ class GroundingResult:
             VideoError: the video that was grounded is gone.
         """
         path = check_output(path, VIDEO_SUFFIXES)
-        with opened(self.video) as source, told(progress) as tell:
+        with opened(self.video) as source, callback_of(progress) as callback:
             pictures_drawn = overlay.draw_answer(
                 source.stream(),
                 source.info,
@@ -259,7 +259,7 @@ class GroundingResult:
                 query=self.query,
                 class_names=self._class_names(),
             )
-            _write(path, source, pictures_drawn, tell)
+            _write(path, source, pictures_drawn, callback)
 
     def keyframes(self, path: str | Path | None = None) -> Pixels:
         """About six frames in a row, those in the answered range framed.

@@ -79,6 +79,7 @@ class OnnxDetector:
         import onnxruntime
 
         folder = Path(folder)
+        self._opened_as = {"folder": folder, "device": device, "threads": threads}
         settings = _read_settings(folder)
         self.class_names = tuple(settings["class_names"])
         self._input_size = (int(settings["input_size"][0]), int(settings["input_size"][1]))
@@ -103,6 +104,12 @@ class OnnxDetector:
                 f"ONNX Runtime cannot load {folder / _WEIGHTS}: {first_line(error)}"
             ) from error
         self._fixed_batch = self._check_network(folder)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._opened_as  # A session cannot be copied; it is opened again.
+
+    def __setstate__(self, opened_as: dict[str, Any]) -> None:
+        vars(self).update(vars(OnnxDetector(**opened_as)))
 
     def _check_network(self, folder: Path) -> bool:
         """Whether the batch size is fixed to 1; refuses a network of another form."""

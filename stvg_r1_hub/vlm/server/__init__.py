@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,12 @@ class ServerVLM:
         self._most_images = MOST_IMAGES
         self._taken: str | None = None
         self._settling = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_settling": None}  # A lock cannot be copied.
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _settling=threading.Lock())
 
     @classmethod
     def from_environment(cls, url: str, *, input: str = "auto") -> ServerVLM:  # noqa: A002
