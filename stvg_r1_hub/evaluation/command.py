@@ -14,7 +14,7 @@ from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.outputs import check_output
 
 if TYPE_CHECKING:
-    from stvg_r1_hub.evaluation.samples import Annotations
+    from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
     from stvg_r1_hub.pipeline import STVGPipeline
 
 PERSON = "person"
@@ -96,40 +96,22 @@ def _run(
     base: int,
     hub_benchmark: tuple[str, str] = ("", ""),
 ) -> int:
-    from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
     from stvg_r1_hub.evaluation.evaluator import Evaluator
     from stvg_r1_hub.evaluation.report import write_report
-    from stvg_r1_hub.evaluation.results import RunSettings, digest_of, read_outlines, save_set_aside
+    from stvg_r1_hub.evaluation.results import (
+        RunSettings,
+        digest_of,
+        read_outlines,
+        save_set_aside,
+    )
     from stvg_r1_hub.evaluation.runner import run, this_process
     from stvg_r1_hub.evaluation.summary import summary_of
-    from stvg_r1_hub.pipeline import STVGPipeline
 
-    if options.json not in (None, "-"):
-        check_output(options.json)
-    from stvg_r1_hub.vlm.server import ServerVLM
-
-    if options.max_samples is not None and options.max_samples < 1:
-        raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
+    _check(options)
     samples = annotations.samples[: options.max_samples]
-    if options.tracks is not None and not options.tracks.is_dir():
-        raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
     process = this_process()
-    given = getattr(options, "true_tracks", False)
-    classes = _classes(options, name, tracks_are_given=given or options.tracks is not None)
-    options.model = options.model or ("zero-shot" if options.server else "tiny")
-    served = (
-        ServerVLM.from_environment(options.server, input=options.server_input)
-        if options.server
-        else None
-    )
-    pipeline = STVGPipeline.from_pretrained(
-        options.model,
-        revision=options.revision,
-        vlm=served,
-        tracker=true_tracker(samples[0]) if given else options.tracker,
-        classes=classes,
-        device=process.device or options.device,
-    )
+    classes = _classes(options, name)
+    pipeline = _pipeline(options, samples[0], classes, process.device)
     if process.rank == 0:
         _say(*pipeline.warnings, *annotations.warnings())
     evaluator = Evaluator(
@@ -138,7 +120,7 @@ def _run(
         benchmark=name,
         answers=options.answers,
         tracks=options.tracks,
-        true_tracks=given,
+        true_tracks=_true_tracks(options),
         seed=options.seed,
         passes=options.passes,
         renders=name.startswith("sprites-"),
@@ -167,8 +149,42 @@ def _run(
     return 0
 
 
-def _classes(options: argparse.Namespace, name: str, *, tracks_are_given: bool) -> str | None:
+def _check(options: argparse.Namespace) -> None:
+    if options.json not in (None, "-"):
+        check_output(options.json)
+    if options.max_samples is not None and options.max_samples < 1:
+        raise ConfigError(f"Got --max-samples {options.max_samples}; at least 1 is needed.")
+    if options.tracks is not None and not options.tracks.is_dir():
+        raise ConfigError(f"There is no folder of prepared tracks {options.tracks}.")
+
+
+def _pipeline(
+    options: argparse.Namespace, first: AnnotatedSample, classes: str | None, device: str | None
+) -> STVGPipeline:
+    """What is asked: a model of its own, or one on a server with its settings."""
+    from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
+    from stvg_r1_hub.pipeline import STVGPipeline
+    from stvg_r1_hub.vlm.server import ServerVLM
+
+    url = options.server
+    options.model = options.model or ("zero-shot" if url else "tiny")
+    return STVGPipeline.from_pretrained(
+        options.model,
+        revision=options.revision,
+        vlm=ServerVLM.from_environment(url, input=options.server_input) if url else None,
+        tracker=true_tracker(first) if _true_tracks(options) else options.tracker,
+        classes=classes,
+        device=device or options.device,
+    )
+
+
+def _true_tracks(options: argparse.Namespace) -> bool:
+    return getattr(options, "true_tracks", False)
+
+
+def _classes(options: argparse.Namespace, name: str) -> str | None:
     """The classes that are tracked; None leaves it to the model's settings."""
+    tracks_are_given = _true_tracks(options) or options.tracks is not None
     if options.classes is not None and tracks_are_given:
         raise ConfigError(
             f"Got --classes {options.classes} with tracks that are given, of which all objects "

@@ -43,57 +43,30 @@ class Reply:
     """`seen` (of the video) and `written`, as far as they are known."""
 
 
-def group_by_video(samples: Sequence[AnnotatedSample]) -> list[list[AnnotatedSample]]:
-    """Samples that show the same part of the same file together, in order of first mention."""
-    groups: dict[object, list[AnnotatedSample]] = {}
-    for sample in samples:
-        key = (sample.video, sample.clip_seconds, sample.image_folder_fps)
-        groups.setdefault(key, []).append(sample)
-    return list(groups.values())
-
-
+@dataclass(eq=False)
 class Evaluator:
     """Asks a pipeline about the samples of one clip after the other."""
 
-    def __init__(
-        self,
-        pipeline: STVGPipeline,
-        task: str,
-        *,
-        benchmark: str = "",
-        answers: str = "ids",
-        tracks: Path | None = None,
-        true_tracks: bool = False,
-        seed: int = 0,
-        passes: int | str = 1,
-        renders: bool = False,
-        submission: Path | None = None,
-    ) -> None:
-        """Prepare to ask.
-
-        Args:
-            pipeline: the model with its tracker.
-            task: `"tube"`, `"time"` or `"mask"`.
-            benchmark: its name, which decides by which protocols answers are scored.
-            answers: one of `ANSWERS`.
-            tracks: folder of prepared tracks: `<sample id>.json`, `<video name>.json`, or a folder
-                of official mask files of one of these names.
-            true_tracks: the true tracks instead; the samples are sprite-world clips.
-            seed: of the model's sampling, mixed with each sample's id.
-            passes: looks at each clip, as `STVGPipeline.__call__` takes it.
-            renders: the videos are sprite-world clips that are made when they are asked about.
-            submission: folder to write MeViS' submission into.
-        """
-        self.pipeline = pipeline
-        self.task = task
-        self.benchmark = benchmark
-        self.answers = answers
-        self.tracks = tracks
-        self.true_tracks = true_tracks
-        self.seed = seed
-        self.passes = passes
-        self.renders = renders
-        self.submission = submission
+    pipeline: STVGPipeline
+    task: str
+    """`"tube"`, `"time"` or `"mask"`."""
+    benchmark: str = ""
+    """Its name, which decides by which protocols answers are scored."""
+    answers: str = "ids"
+    """One of `ANSWERS`."""
+    tracks: Path | None = None
+    """Folder of prepared tracks: `<sample id>.json`, `<video name>.json`, or a folder of official
+    mask files of one of these names."""
+    true_tracks: bool = False
+    """The true tracks instead; the samples are sprite-world clips."""
+    seed: int = 0
+    """Of the model's sampling, mixed with each sample's id."""
+    passes: int | str = 1
+    """Looks at each clip, as `STVGPipeline.__call__` takes it."""
+    renders: bool = False
+    """The videos are sprite-world clips that are made when they are asked about."""
+    submission: Path | None = None
+    """Folder to write MeViS' submission into."""
 
     @contextmanager
     def open(self, sample: AnnotatedSample, queries: Sequence[str]) -> Iterator[OpenClip]:
@@ -158,22 +131,15 @@ def prepared_tracks(folder: Path, sample: AnnotatedSample) -> Path:
     )
 
 
+@dataclass(eq=False)
 class OpenClip:
-    """A clip that is ready for the questions of its group."""
+    """A clip that is ready for the questions of its group; see `Evaluator.open`."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        clip: Clip,
-        shown: VideoSource,
-        notes: tuple[str, ...],
-    ) -> None:
-        """Use `Evaluator.open`."""
-        self._evaluator = evaluator
-        self._clip = clip
-        self._shown = shown
-        self._notes = notes
-        self._asked = False
+    _evaluator: Evaluator
+    _clip: Clip
+    _shown: VideoSource
+    _notes: tuple[str, ...]
+    _asked: bool = False
 
     def ask(self, sample: AnnotatedSample) -> Reply:
         """The model's answer to one sample; the same however often and in whatever order asked."""

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from stvg_r1_hub.errors import Cancelled, OutputError, STVGError
 from stvg_r1_hub.evaluation.benchmarks.mevis import save_submission
 from stvg_r1_hub.evaluation.benchmarks.sprites import render_missing
-from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip, group_by_video
+from stvg_r1_hub.evaluation.evaluator import Evaluator, OpenClip
 from stvg_r1_hub.evaluation.lines import Line, line_of
 from stvg_r1_hub.evaluation.results import (
     RunSettings,
@@ -28,7 +28,7 @@ from stvg_r1_hub.evaluation.results import (
     own_file,
     start_or_resume,
 )
-from stvg_r1_hub.evaluation.samples import AnnotatedSample
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, group_by_video
 from stvg_r1_hub.evaluation.summary import SCORE_NAMES
 from stvg_r1_hub.outputs import LineWriter
 

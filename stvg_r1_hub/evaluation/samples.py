@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,3 +217,12 @@ class Annotations:
             *messages,
             *(["..."] if len(self.set_aside) > most else []),
         ]
+
+
+def group_by_video(samples: Sequence[AnnotatedSample]) -> list[list[AnnotatedSample]]:
+    """Samples that show the same part of the same file together, in order of first mention."""
+    groups: dict[object, list[AnnotatedSample]] = {}
+    for sample in samples:
+        key = (sample.video, sample.clip_seconds, sample.image_folder_fps)
+        groups.setdefault(key, []).append(sample)
+    return list(groups.values())

@@ -24,66 +24,25 @@ class Verb(NamedTuple):
     past: str
 
 
+_FORMS = {  # of third person, gerund, past
+    "walk": "walks/walking/walked, strolls/strolling/strolled, "
+    "moves sideways/moving sideways/moved sideways",
+    "jump": "jumps/jumping/jumped, hops/hopping/hopped, bounces/bouncing/bounced",
+    "spin": "spins/spinning/spun, rotates/rotating/rotated, twirls/twirling/twirled",
+    "grow": "grows/growing/grew, gets bigger/getting bigger/got bigger, swells/swelling/swelled",
+    "shake": "shakes/shaking/shook, trembles/trembling/trembled, wobbles/wobbling/wobbled",
+    "shrink": "shrinks/shrinking/shrank, gets smaller/getting smaller/got smaller",
+    "rise": "rises/rising/rose, floats up/floating up/floated up, climbs/climbing/climbed",
+    "sink": "sinks/sinking/sank, drops/dropping/dropped, goes down/going down/went down",
+    "circle": "circles/circling/circled, loops around/looping around/looped around",
+    "fade": "fades/fading/faded, turns transparent/turning transparent/turned transparent",
+    "flip": "flips/flipping/flipped, turns around/turning around/turned around",
+    "enter": "enters/entering/entered, comes in/coming in/came in",
+    "leave": "leaves/leaving/left, goes away/going away/went away",
+}
 VERBS: dict[str, tuple[Verb, ...]] = {
-    "walk": (
-        Verb("walks", "walking", "walked"),
-        Verb("strolls", "strolling", "strolled"),
-        Verb("moves sideways", "moving sideways", "moved sideways"),
-    ),
-    "jump": (
-        Verb("jumps", "jumping", "jumped"),
-        Verb("hops", "hopping", "hopped"),
-        Verb("bounces", "bouncing", "bounced"),
-    ),
-    "spin": (
-        Verb("spins", "spinning", "spun"),
-        Verb("rotates", "rotating", "rotated"),
-        Verb("twirls", "twirling", "twirled"),
-    ),
-    "grow": (
-        Verb("grows", "growing", "grew"),
-        Verb("gets bigger", "getting bigger", "got bigger"),
-        Verb("swells", "swelling", "swelled"),
-    ),
-    "shake": (
-        Verb("shakes", "shaking", "shook"),
-        Verb("trembles", "trembling", "trembled"),
-        Verb("wobbles", "wobbling", "wobbled"),
-    ),
-    "shrink": (
-        Verb("shrinks", "shrinking", "shrank"),
-        Verb("gets smaller", "getting smaller", "got smaller"),
-    ),
-    "rise": (
-        Verb("rises", "rising", "rose"),
-        Verb("floats up", "floating up", "floated up"),
-        Verb("climbs", "climbing", "climbed"),
-    ),
-    "sink": (
-        Verb("sinks", "sinking", "sank"),
-        Verb("drops", "dropping", "dropped"),
-        Verb("goes down", "going down", "went down"),
-    ),
-    "circle": (
-        Verb("circles", "circling", "circled"),
-        Verb("loops around", "looping around", "looped around"),
-    ),
-    "fade": (
-        Verb("fades", "fading", "faded"),
-        Verb("turns transparent", "turning transparent", "turned transparent"),
-    ),
-    "flip": (
-        Verb("flips", "flipping", "flipped"),
-        Verb("turns around", "turning around", "turned around"),
-    ),
-    "enter": (
-        Verb("enters", "entering", "entered"),
-        Verb("comes in", "coming in", "came in"),
-    ),
-    "leave": (
-        Verb("leaves", "leaving", "left"),
-        Verb("goes away", "going away", "went away"),
-    ),
+    action: tuple(Verb(*forms.split("/")) for forms in listed.split(", "))
+    for action, listed in _FORMS.items()
 }
 """Wordings of each action; the first is how listings name it."""
 OTHER_NAMES = {

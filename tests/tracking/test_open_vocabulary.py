@@ -10,7 +10,7 @@ from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.tracking import OpenVocabularyTracker, TransformersOpenDetector, load_tracker
-from stvg_r1_hub.tracking.query_nouns import query_nouns
+from stvg_r1_hub.tracking.open_vocabulary import query_nouns
 from tests.media import write_clip
 from tests.tiny_detectors import save_grounding_dino, save_owlv2
 

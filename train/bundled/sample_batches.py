@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,45 +15,31 @@ from train.bundled.collate import Collator
 from train.bundled.sprite_samples import draw_dialogue, draw_sample
 
 
+@dataclass(eq=False, kw_only=True)
 class SampleBatches(IterableDataset[dict[str, Tensor]]):
     """Endless batches: clips of equal duration, and dialogues without a clip.
 
     Worker w of n yields every n-th batch.
-
-    Args:
-        seed: of the stage.
-        batch_size: clips a batch.
-        levels: share of each level.
-        durations: of clips, in seconds; one is drawn for a batch.
-        dense_share: of clips that are listed instead of asked about.
-        grid_steps: frame pairs kept of each clip; 0 keeps all.
-        n_dialogues: questions without a clip a batch.
-        collate: makes tensors of them, for one size of the model.
-        start: number of the first batch.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        batch_size: int,
-        levels: dict[str, float],
-        durations: tuple[float, ...],
-        dense_share: float,
-        grid_steps: int = 0,
-        n_dialogues: int = 0,
-        collate: Collator,
-        start: int = 0,
-    ) -> None:
-        self.seed = seed
-        self.batch_size = batch_size
-        self.levels = levels
-        self.durations = durations
-        self.dense_share = dense_share
-        self.grid_steps = grid_steps
-        self.n_dialogues = n_dialogues
-        self.collate = collate
-        self.start = start
+    seed: int
+    """Of the stage."""
+    batch_size: int
+    """Clips a batch."""
+    levels: dict[str, float]
+    """Share of each level."""
+    durations: tuple[float, ...]
+    """Of clips, in seconds; one is drawn for a batch."""
+    dense_share: float
+    """Of clips that are listed instead of asked about."""
+    grid_steps: int = 0
+    """Frame pairs kept of each clip; 0 keeps all."""
+    n_dialogues: int = 0
+    """Questions without a clip a batch."""
+    collate: Collator
+    """Makes tensors of them, for one size of the model."""
+    start: int = 0
+    """Number of the first batch."""
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = torch.utils.data.get_worker_info()

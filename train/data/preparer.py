@@ -18,7 +18,7 @@ import numpy as np
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError, STVGError, first_line
 from stvg_r1_hub.evaluation.metrics import best_track
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, SetAside
+from stvg_r1_hub.evaluation.samples import AnnotatedSample, SetAside, group_by_video
 from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.marking import mark_frames
@@ -108,41 +108,25 @@ class Work:
 
 def divide(samples: Sequence[AnnotatedSample]) -> list[Work]:
     """Sentences about the same part of the same video together, in order of first mention."""
-    groups: dict[object, list[AnnotatedSample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.video, sample.clip_seconds), []).append(sample)
     return [
         Work(f"{i:06d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', group[0].video.stem)[:80]}", tuple(group))
-        for i, group in enumerate(groups.values())
+        for i, group in enumerate(group_by_video(samples))
     ]
 
 
+@dataclass(eq=False)
 class Preparer:
     """Makes the samples of one clip after the other."""
 
-    def __init__(
-        self,
-        preparation: Preparation,
-        config: STVGConfig,
-        tracker: Tracker | None,
-        out: Path,
-        *,
-        tracks: Path | None = None,
-    ) -> None:
-        """Take how it is done, and where to.
-
-        Args:
-            preparation: the settings.
-            config: sampling, marker style and prompt of the checkpoint to train.
-            tracker: finds the objects; None where `tracks` has them.
-            out: the prepared folder.
-            tracks: folder with `<video>.json` or official mask folders of the videos' names.
-        """
-        self.preparation = preparation
-        self.config = config
-        self.tracker = tracker
-        self.out = out
-        self.tracks = tracks
+    preparation: Preparation
+    config: STVGConfig
+    """Sampling, marker style and prompt of the checkpoint to train."""
+    tracker: Tracker | None
+    """Finds the objects; None where `tracks` has them."""
+    out: Path
+    """The prepared folder."""
+    tracks: Path | None = None
+    """Folder with `<video>.json` or official mask folders of the videos' names."""
 
     def prepare(self, work: Work) -> None:
         """Make one clip's folder, or note why it cannot be made.

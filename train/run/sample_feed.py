@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from stvg_r1_hub.config import STVGConfig
@@ -16,18 +17,16 @@ from train.run.training_config import TrainingConfig
 _log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class SampleFeed:
     """The share of one process in an endless shuffled reading."""
 
-    def __init__(
-        self, samples: SampleSource, config: TrainingConfig, *, rank: int, processes: int
-    ) -> None:
-        self.samples = samples
-        self.config = config
-        self.rank = rank
-        self.processes = processes
-        self.unreadable = 0
-        """Samples that could not be read so far."""
+    samples: SampleSource
+    config: TrainingConfig
+    rank: int
+    processes: int
+    unreadable: int = 0
+    """Samples that could not be read so far."""
 
     def read(self, step: int) -> tuple[list[TrainingSample], list[int]]:
         """The samples of a step, with their places in the endless reading.
