@@ -24,7 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.segmentation import Segmenter, TransformersSam2, masks_of_tube
 from stvg_r1_hub.structures import Answer, Pixels, Tracks, Tube, VideoInfo
-from stvg_r1_hub.tracking import GivenTracks, Tracker
+from stvg_r1_hub.tracking import ChoosingTracker, GivenTracks, Tracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import VideoSource, open_video, write_video
@@ -154,16 +154,21 @@ def ask_once(
     started = CLOCK()
     read_once(source, pipeline.config.sampling, FramesOnly(tracker))
     timings = {"decode": CLOCK() - started}
-    parts = [n for n in ("detector", "_detector") if hasattr(tracker, n)]
-    detector = TimedDetector(getattr(tracker, parts[0]) if parts else None)
-    follower = TimedSegmenter(tracker._segmenter) if isinstance(tracker, PaperTracker) else None
-    with replaced(tracker, {**dict.fromkeys(parts, detector), "_segmenter": follower}):
+    owners = [tracker.own, tracker.coco] if isinstance(tracker, ChoosingTracker) else [tracker]
+    found = [(o, n) for o in owners for n in ("detector", "_detector") if hasattr(o, n)]
+    detectors = [TimedDetector(getattr(owner, name)) for owner, name in found]
+    follower = TimedSegmenter(tracker.segmenter) if isinstance(tracker, PaperTracker) else None
+    with ExitStack() as stack:
+        for (owner, name), detector in zip(found, detectors, strict=True):
+            stack.enter_context(replaced(owner, {name: detector}))
+        stack.enter_context(replaced(tracker, {"segmenter": follower} if follower else {}))
         started = CLOCK()
         frames, tracks = pipeline.read(source, query=query)
         whole = CLOCK() - started
-    timings["track"] = whole - timings["decode"] - detector.seconds
-    if parts:
-        timings["detect"] = detector.seconds
+    detecting = sum(detector.seconds for detector in detectors)
+    timings["track"] = whole - timings["decode"] - detecting
+    if detectors:
+        timings["detect"] = detecting
     if follower is not None:
         timings["track"] -= follower.seconds
         timings["follow"] = follower.seconds
@@ -210,11 +215,11 @@ def ask_once(
 
 @contextmanager
 def replaced(thing: Any, others: Mapping[str, Any]) -> Iterator[None]:
-    """Attributes of a thing, replaced for a while; None leaves one as it is."""
-    kept = {name: getattr(thing, name) for name, other in others.items() if other is not None}
+    """Attributes of a thing, replaced for a while."""
+    kept = {name: getattr(thing, name) for name in others}
     try:
-        for name in kept:
-            setattr(thing, name, others[name])
+        for name, other in others.items():
+            setattr(thing, name, other)
         yield
     finally:
         for name, own in kept.items():

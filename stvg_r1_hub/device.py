@@ -1,8 +1,14 @@
-"""Where the models run."""
+"""Where the models run, and how precisely."""
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING, Any
+
 from stvg_r1_hub.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def pick_device(device: str) -> str:
@@ -26,3 +32,27 @@ def pick_device(device: str) -> str:
     if (kind == "cuda" and (wanted.index or 0) >= count) or (kind == "mps" and not has_mps):
         raise ConfigError(f"Got device {device!r}, which is not there; use 'auto' or 'cpu'.")
     return device
+
+
+def half_precision(device: Any, dtype: torch.dtype | None = None) -> Any:
+    """A context in which a CUDA device multiplies in 16 bits; elsewhere nothing changes.
+
+    Args:
+        device: a torch device or its name.
+        dtype: None is float16, whose boxes are eight times as exact as bfloat16's.
+    """
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return contextlib.nullcontext()
+    return torch.autocast("cuda", dtype=dtype or torch.float16)
+
+
+def device_of(module: Any) -> torch.device:
+    """Where a module computes, also where accelerate brings its weights there only for that."""
+    import torch
+
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    places = (getattr(hook, "execution_device", None) for hook in hooks)
+    found = next((place for place in places if place is not None), None)
+    return next(module.parameters()).device if found is None else torch.device(found)

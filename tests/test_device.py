@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stvg_r1_hub.device import pick_device
+from stvg_r1_hub.device import half_precision, pick_device
 from stvg_r1_hub.errors import ConfigError
 
 
@@ -19,3 +19,11 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     for name in ("cuda:1", "toaster"):
         with pytest.raises(ConfigError, match=name):
             pick_device(name)
+
+
+def test_only_a_cuda_device_computes_in_half_precision() -> None:
+    with half_precision("cpu"):
+        assert not torch.is_autocast_enabled("cpu")
+    of_detectors, of_masks = half_precision("cuda:0"), half_precision("cuda", torch.bfloat16)
+    assert (of_detectors.device, of_detectors.fast_dtype) == ("cuda", torch.float16)
+    assert of_masks.fast_dtype == torch.bfloat16

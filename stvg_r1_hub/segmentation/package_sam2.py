@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stvg_r1_hub.device import half_precision
 from stvg_r1_hub.errors import ModelError, first_line, require_package
 from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.mask_session import Mask
@@ -201,8 +202,7 @@ class _Session:
         """bfloat16 on a CUDA device, as the official pipeline runs it."""
         import torch
 
-        on_cuda = self._predictor.device.type == "cuda"
-        return torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_cuda)
+        return half_precision(self._predictor.device, torch.bfloat16)
 
 
 def _binary(logits: Any) -> Mask:

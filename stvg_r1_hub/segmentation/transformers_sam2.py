@@ -86,6 +86,7 @@ class TransformersSam2:
             model: Any = getattr(transformers, of_model).from_pretrained(
                 folder,
                 use_safetensors=True,
+                device_map=device,
                 dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -93,7 +94,7 @@ class TransformersSam2:
                 f"Cannot load SAM 2 from {name}: {first_line(error)}; give a folder or Hub id of a "
                 "SAM 2, EdgeTAM or SAM 3 video model, such as 'facebook/sam2.1-hiera-small'."
             ) from error
-        return cls(model.to(device), processor, name=name)
+        return cls(model, processor, name=name)
 
     def open(self, height: int, width: int, n_frames: int) -> _Session:
         """A session for one video of at most `n_frames` frames of this size."""

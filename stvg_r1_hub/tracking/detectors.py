@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stvg_r1_hub.device import half_precision
 from stvg_r1_hub.errors import TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.structures import Detections, Pixels
@@ -203,8 +204,8 @@ class TransformersDetector:
         try:
             load_processor: Any = AutoImageProcessor.from_pretrained
             self._processor = load_processor(folder, trust_remote_code=False)
-            model = AutoModelForObjectDetection.from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False
+            model: Any = AutoModelForObjectDetection.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, device_map=device
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(
@@ -212,7 +213,7 @@ class TransformersDetector:
                 f"{first_line(error)}; give a folder or Hub id with config.json, "
                 "preprocessor_config.json and model.safetensors"
             ) from error
-        self._model = model.to(device).eval()
+        self._model = model.eval()
         self._device = device
         self._batch_size = batch_size
         self.sure_score = SURE_SCORES.get(model.config.model_type, USUAL_SURE)
@@ -241,10 +242,10 @@ class TransformersDetector:
         sizes = [frame.shape[:2] for frame in frames]
         # Resized where the model is: on a CPU that takes longer than the network on a GPU.
         inputs = self._processor(images=list(frames), return_tensors="pt", device=self._device)
-        with torch.inference_mode():
+        with torch.inference_mode(), half_precision(self._device):
             outputs = self._model(**inputs.to(self._device))
         results = self._processor.post_process_object_detection(
-            outputs, threshold=self._score_threshold, target_sizes=sizes
+            in_full(outputs), threshold=self._score_threshold, target_sizes=sizes
         )
         found = []
         for (height, width), result in zip(sizes, results, strict=True):
@@ -253,6 +254,12 @@ class TransformersDetector:
             )
             found.append(postprocess(boxes, scores, labels.astype(np.int64), height, width, 0.7))
         return found
+
+
+def in_full(outputs: Any) -> Any:
+    """A transformers detector's outputs in float32: 16 bits do not tell pixels above 2048 apart."""
+    outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
+    return outputs
 
 
 def postprocess(

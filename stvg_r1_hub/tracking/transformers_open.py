@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stvg_r1_hub.device import half_precision
 from stvg_r1_hub.errors import TrackerError, first_line
 from stvg_r1_hub.structures import Detections, Pixels
-from stvg_r1_hub.tracking.detectors import postprocess
+from stvg_r1_hub.tracking.detectors import in_full, postprocess
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 OPEN_MODEL = "IDEA-Research/grounding-dino-tiny"
@@ -49,15 +50,15 @@ class TransformersOpenDetector:
 
         try:
             self._processor: Any = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
-            model = AutoModelForZeroShotObjectDetection.from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False
+            model: Any = AutoModelForZeroShotObjectDetection.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, device_map=device
             )
         except (OSError, ValueError, ImportError, KeyError) as error:
             raise TrackerError(
                 f"Cannot load an open-vocabulary detector from {str(folder)!r}: "
                 f"{first_line(error)}; give a folder or Hub id of one such as {OPEN_MODEL}"
             ) from error
-        self._model: Any = model.to(device).eval()
+        self._model = model.eval()
         self._sure_score = SURE_SCORES.get(model.config.model_type, USUAL_SURE)
         self._score_threshold = (
             weak_score(self._sure_score) if score_threshold is None else score_threshold
@@ -103,8 +104,8 @@ class _NamedThings:
         listed = list(words)
         inputs = self._processor(images=frame, text=[listed], return_tensors="pt", padding=True)
         inputs = inputs.to(self._model.device)
-        with torch.inference_mode():
-            outputs = self._model(**inputs)
+        with torch.inference_mode(), half_precision(self._model.device):
+            outputs = in_full(self._model(**inputs))
         (result,) = self._processor.post_process_grounded_object_detection(
             outputs,
             # A word counts for a box from the same score on as the box itself, else it has no name.

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import torch
 
 _ANSWER_END, _THOUGHT_START, _THOUGHT_END = "</answer>", "<think>", "</think>"
-_TOKENS_UNTIL_COMPILING_PAYS = 2000
+TOKENS_UNTIL_COMPILING_PAYS = 2000
+"""A guess: the last line of `benchmarks.gpu_report` measures it on a GPU."""
 _GROUPED = "grouped_sdpa"
 _NO_MEMORY = ("out of memory", "can't allocate memory")
 _log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class Decoder:
     def _compiling_pays(self) -> bool:
         one_device = len(set(getattr(self.model, "hf_device_map", {}).values())) < 2
         plain = one_device and getattr(self.model, "hf_quantizer", None) is None
-        enough = self._n_generated >= _TOKENS_UNTIL_COMPILING_PAYS
+        enough = self._n_generated >= TOKENS_UNTIL_COMPILING_PAYS
         return enough and plain and self.model.device.type == "cuda"
 
     def _ended(self, ids: torch.Tensor) -> torch.Tensor:

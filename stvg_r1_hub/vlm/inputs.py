@@ -20,7 +20,7 @@ import numpy as np
 from stvg_r1_hub.structures import Frames
 from stvg_r1_hub.vlm.positions import mrope_positions
 from stvg_r1_hub.vlm.processing import VIDEO_PAD, VISION_END, VISION_START, chat_text
-from stvg_r1_hub.vlm.resizing import model_frames
+from stvg_r1_hub.vlm.resizing import resized, resized_on
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +107,7 @@ class InputBuilder:
         position_rule: str,
         *,
         rope_index: Callable[..., Any] | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         """Take what the inputs depend on; see `of` for a loaded model.
 
@@ -116,23 +117,38 @@ class InputBuilder:
             position_rule: as in `STVGConfig`.
             rope_index: the model's own `get_rope_index`, which every rule but
                 `"transformers-4.50"` asks.
+            device: where frames are resized and cut into patches.
         """
         self.processor = processor
         self.config = model_config
         self.position_rule = position_rule
         self._rope_index = rope_index
+        self._device = device
 
     @classmethod
-    def of(cls, model: Any, processor: Any, position_rule: str) -> InputBuilder:
+    def of(
+        cls,
+        model: Any,
+        processor: Any,
+        position_rule: str,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> InputBuilder:
         """For a loaded transformers model without adapters around it."""
-        return cls(processor, model.config, position_rule, rope_index=model.model.get_rope_index)
+        rope_index = model.model.get_rope_index
+        return cls(processor, model.config, position_rule, rope_index=rope_index, device=device)
 
     def video(self, frames: Frames) -> VideoInputs:
         """Patches of the sample, at the size and with the values of the official code."""
         import torch
 
+        size = (frames.model_height, frames.model_width)
+        if torch.device(self._device).type == "cuda":
+            pixels = resized_on(frames.pixels, *size, self._device)
+        else:
+            pixels = torch.from_numpy(resized(frames.pixels, *size))
         inputs = self.processor.video_processor(
-            [torch.from_numpy(model_frames(frames)).permute(0, 3, 1, 2)],
+            [pixels.permute(0, 3, 1, 2)],
             do_resize=False,
             do_sample_frames=False,
             cap_pixels_per_frame=False,

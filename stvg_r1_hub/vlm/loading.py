@@ -197,8 +197,6 @@ def load_model(
     device, device_map = placement.device, placement.device_map
     torch_dtype = _torch_dtype(placement.dtype, device_map is not None or device != "cpu")
     quantized = _quantization(placement.quantization, torch_dtype)
-    if quantized is not None and device_map is None:
-        device_map = {"": device}
     with _without_table():
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             str(folder),
@@ -207,7 +205,8 @@ def load_model(
             dtype=torch_dtype,
             attn_implementation=placement.attn_implementation
             or _attention(torch_dtype, device, device_map),
-            device_map=device_map,
+            # With a map weights go from the file to the device, without being held in between.
+            device_map=device_map or {"": device},
             output_loading_info=True,
             # None would take away what a quantized checkpoint says of itself.
             **({} if quantized is None else {"quantization_config": quantized}),
@@ -232,7 +231,7 @@ def load_model(
         # Quantized weights cannot take it in, whether we quantized them or they came so.
         model, more = with_adapter(model, adapter, str(folder), merge=not is_quantized)
         messages += more
-    return model if device_map is not None or is_quantized else model.to(device), messages
+    return model, messages
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.config import STVGConfig
+from stvg_r1_hub.device import device_of
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.decoding import Decoder, is_shortage
@@ -78,7 +79,9 @@ class LocalVLM:
         self.model = model.eval()
         self.processor = processor
         self.config = config
-        self.inputs = InputBuilder.of(model, processor, config.position_rule)
+        self.inputs = InputBuilder.of(
+            model, processor, config.position_rule, device=device_of(model.model.visual)
+        )
         self._decoder = Decoder(model, processor.tokenizer, static_cache)
         use_packed_attention(self.model.model.visual)
         use_product_for_patches(self.model.model.visual)
@@ -140,8 +143,8 @@ class LocalVLM:
         visual = self.model.model.visual
         with self._within_memory(), torch.inference_mode():
             output = self.model.model.get_video_features(
-                clip.pixel_values.to(visual.device),
-                torch.tensor([clip.grid.thw], device=visual.device),
+                clip.pixel_values.to(device_of(visual)),
+                torch.tensor([clip.grid.thw], device=device_of(visual)),
                 **grid_inputs(visual, clip.grid.thw),
             )
         return EncodedVideo(
@@ -194,7 +197,7 @@ class LocalVLM:
         """
         batch = padded([self.inputs.tokens(prompt, video.grid) for prompt in prompts], "left")
         embed = self.model.get_input_embeddings()
-        device = embed.weight.device
+        device = device_of(embed)
         ids = batch.input_ids.to(device)
         inputs: dict[str, Any] = {
             "input_ids": ids,

@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from stvg_r1_hub.device import device_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -62,7 +64,7 @@ def grid_inputs(visual: Any, grid_thw: tuple[int, int, int]) -> dict[str, Any]:
     window = getattr(visual, "window_size", None)
     return dict(
         _grid_inputs(
-            grid_thw, visual.spatial_merge_size, window, visual.config.patch_size, visual.device
+            grid_thw, visual.spatial_merge_size, window, visual.config.patch_size, device_of(visual)
         )
     )
 

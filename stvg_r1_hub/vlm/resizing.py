@@ -64,6 +64,31 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     return out
 
 
+def resized_on(pixels: Pixels, height: int, width: int, device: torch.device | str) -> torch.Tensor:
+    """The same as `resized`, computed and kept on a device, a frame at a time.
+
+    Returns:
+        `(T, height, width, 3)` uint8.
+    """
+    import torch
+
+    n_frames, full_height, full_width, _ = pixels.shape
+    if (full_height, full_width) == (height, width):
+        return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    across, down = (
+        tuple(part.to(device) for part in _weights(*sizes))
+        for sizes in ((full_width, width), (full_height, height))
+    )
+    out = torch.empty(n_frames, height, width, 3, dtype=torch.uint8, device=device)
+    for frame, small in zip(pixels, out, strict=True):
+        there = torch.from_numpy(np.ascontiguousarray(frame)).to(device)
+        columns = there.transpose(0, 1).float().reshape(full_width, -1)
+        narrow = _sums(columns, across).view(width, full_height, 3).transpose(0, 1)
+        low = _sums(narrow.reshape(full_height, -1), down)
+        small.copy_(low.round_().clamp_(0, 255).view(small.shape))
+    return out
+
+
 def _sums(lines: torch.Tensor, weights: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """`(n, ...)` lines of pixels to `(m, ...)`, each the weighted sum of some neighbours."""
     from torch.nn.functional import embedding_bag

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
@@ -186,6 +187,11 @@ def test_a_transformers_folder_detects(yolos: Path) -> None:
         assert set(seen.class_ids.tolist()) <= {0, 1}
     alone = detector.detect(frames[1:2])[0]
     assert np.allclose(alone.boxes, found[1].boxes, atol=1e-2)
+    # As a CUDA device does it.
+    with torch.autocast("cpu", dtype=torch.float16):
+        (half,) = detector.detect(frames[1:2])
+    assert np.abs(half.boxes - alone.boxes).max() < 0.5
+    assert np.abs(half.scores - alone.scores).max() < 0.01
     strict = TransformersDetector(yolos, score_threshold=0.999)
     assert len(strict.detect(frames)[0]) == 0
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import TrackerError
@@ -69,6 +70,10 @@ def test_many_words_are_looked_for_in_several_passes(folder: Path) -> None:
     words = ["fish", *(f"{a}{b}" for a in "abcde" for b in "vwxyz"), "dog"]
     (found,) = detector.looking_for(words).detect([frame])
     assert len(found) > 0 and found.class_ids.max() < len(words) == 27
+    with torch.autocast("cpu", dtype=torch.float16):  # As a CUDA device does it.
+        (half,) = detector.looking_for(words).detect([frame])
+    assert abs(len(half) - len(found)) <= 0.1 * len(found)
+    assert abs(float(half.scores.max() - found.scores.max())) < 0.01
     (last,) = detector.looking_for(words[24:]).detect([frame])
     assert set((last.class_ids + 24).tolist()) & set(found.class_ids.tolist()), "also the last"
 

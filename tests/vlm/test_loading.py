@@ -14,7 +14,7 @@ import torch
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError, ModelError, OutOfMemoryError
-from stvg_r1_hub.vlm.loading import Placement
+from stvg_r1_hub.vlm.loading import Placement, load_model
 from stvg_r1_hub.vlm.local import LocalVLM
 from tests.tiny_checkpoints import build_model, noise_clip, save_checkpoint
 
@@ -189,6 +189,23 @@ def test_bfloat16_and_device_map(base: Path) -> None:
     vlm = load(base, dtype="bfloat16", device_map="cpu")
     assert vlm.model.dtype == torch.bfloat16
     assert torch.cosine_similarity(logits(vlm), logits(load(base)), dim=0) > 0.95
+
+
+def test_weights_go_straight_to_the_device(base: Path) -> None:
+    model, _ = load_model(base, Placement(device="meta"), adapter=None)
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("elsewhere", ["model.visual", "model.language_model", "lm_head"])
+def test_a_model_in_several_places_answers_as_in_one(base: Path, elsewhere: str) -> None:
+    whole = dict.fromkeys(("model.visual", "model.language_model", "lm_head"), "cpu")
+    vlm = load(base, dtype="float32", device_map={**whole, elsewhere: "disk"})
+    assert "meta" in {weight.device.type for weight in vlm.model.parameters()}
+    assert torch.allclose(logits(vlm), logits(load(base)), atol=1e-4)
+    answers = [
+        m.generate([PROMPT], m.encode(noise_clip()), max_new_tokens=4) for m in (vlm, load(base))
+    ]
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize(

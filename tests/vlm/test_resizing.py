@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from stvg_r1_hub.vlm.resizing import resized
+from stvg_r1_hub.vlm.resizing import resized, resized_on
 
 OFFICIAL = {
     ((720, 1280), (196, 364)): "c1102813cbd49af31f448fbbaf14ec241898252289625ffc5b39336a8dc52c78",
@@ -29,6 +29,8 @@ def test_noise_is_resized_to_the_last_bit_as_officially(
     got = resized(noise(*size), *wanted)
     assert got.shape == (2, *wanted, 3) and got.dtype == np.uint8
     assert hashlib.sha256(got.tobytes()).hexdigest() == OFFICIAL[size, wanted]
+    as_on_a_gpu = resized_on(noise(*size), *wanted, "cpu")
+    assert np.array_equal(as_on_a_gpu.numpy(), got)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,7 @@ def test_any_size_is_what_torch_computes_in_float32(
 def test_frames_of_the_right_size_stay_as_they_are() -> None:
     frames = noise(28, 56)
     assert np.array_equal(resized(frames, 28, 56), frames)
+    assert np.array_equal(resized_on(frames, 28, 56, "cpu").numpy(), frames)
     assert np.array_equal(resized(frames[:, :, ::-1], 28, 56), frames[:, :, ::-1])
     mirrored = resized(frames[:, :, ::-1], 56, 84)
     assert np.abs(mirrored[:, :, ::-1].astype(int) - resized(frames, 56, 84)).max() <= 1
