@@ -18,6 +18,7 @@ from stvg_r1_hub.structures import (
     Alternative,
     Answer,
     MarkedFrames,
+    Notes,
     Progress,
     Prompt,
     Tracks,
@@ -25,7 +26,7 @@ from stvg_r1_hub.structures import (
 )
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tube import build_tube
-from stvg_r1_hub.video import VideoInput, VideoSource, thin_sample
+from stvg_r1_hub.video import PartSource, VideoInput, VideoSource, thin_sample
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.reader import BY_NOTES
 from stvg_r1_hub.vlm.reading.lexicon import classes_of
@@ -75,6 +76,9 @@ class Clip:
     """What was opened, for results that read it again."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds spent so far in each stage."""
+    part: PartSource | None = None
+    """The source, where that is a part of a video whose times results shall have; everything
+    else here counts from the part's start."""
     _encoded: Any = field(default=None, init=False)
     _messages: list[str] = field(default_factory=list, init=False)
 
@@ -194,6 +198,7 @@ class Clip:
             self.tracks,
             visible_ids=None if visible is None else visible | shown_ids,
             duration_seconds=self.source.info.duration_seconds,
+            offset_seconds=0.0 if self.part is None else self.part.offset_seconds,
             masks=masks,
             needs_objects=needs_objects,
         )
@@ -343,7 +348,7 @@ class Clip:
                 tube = self.fill_masks(tube, timings=timings)
         sure = confidence_of(seen.text, tube.object_ids if tube else ())
         served = getattr(self.vlm, "model", None)
-        return GroundingResult(
+        result = GroundingResult(
             query=query,
             tube=tube,
             raw_text=seen.text,
@@ -360,3 +365,19 @@ class Clip:
             alternatives=alternatives,
             looks=seen.looks,
         )
+        return result if self.part is None else _in_whole(result, self.part, self.marked.notes)
+
+
+def _in_whole(result: GroundingResult, part: PartSource, notes: Notes | None) -> GroundingResult:
+    """A result about a part of a video, in frames and seconds of the whole."""
+    return replace(
+        result,
+        tube=None if result.tube is None else part.in_whole(result.tube),
+        answer=None if result.answer is None else part.in_whole(result.answer),
+        tracks=part.in_whole(result.tracks),
+        alternatives=tuple(map(part.in_whole, result.alternatives)),
+        looks=tuple(map(part.in_whole, result.looks)),
+        notes=() if notes is None else part.in_whole(notes).lines,
+        info=part.whole.info,
+        part=part.range_seconds,
+    )

@@ -34,8 +34,8 @@ from stvg_r1_hub.segmentation import Segmenter, masks_of_tube
 from stvg_r1_hub.structures import Frames, MarkedFrames, Progress, Tracks, Tube
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
-from stvg_r1_hub.tracking import PrecomputedTracks, Tracker
-from stvg_r1_hub.video import VideoInput, VideoSource, opened
+from stvg_r1_hub.tracking import GivenTracks, PrecomputedTracks, Tracker, WholeVideoTracks
+from stvg_r1_hub.video import PartSource, VideoInput, VideoSource, opened
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.loading import Placement
 from stvg_r1_hub.vlm.reader import NotesReader
@@ -317,6 +317,8 @@ class STVGPipeline:
         video: VideoInput,
         *,
         fps: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -332,6 +334,8 @@ class STVGPipeline:
         video: VideoInput,
         *,
         fps: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -346,6 +350,8 @@ class STVGPipeline:
         video: VideoInput,
         *,
         fps: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -360,6 +366,9 @@ class STVGPipeline:
             video: a path, bytes, a binary file, frames as an array, a torch tensor or a list, or
                 a `VideoSource`; see `video.open_video`.
             fps: frames per second of an array, a list or a folder of pictures; None for the rest.
+            start: seconds; what comes before is neither decoded nor tracked, and the model sees a
+                video that begins here. Results keep the times of the whole video.
+            end: seconds; the same for what comes after.
             masks: also return masks, those of the tracks or of the segmenter, which is given the
                 boxes of the answered objects alone.
             markers: draw the numbers and ask for an object. False asks for the time alone:
@@ -379,7 +388,8 @@ class STVGPipeline:
 
         Raises:
             QueryError: a query without usable text.
-            VideoError: the video cannot be used.
+            VideoError: the video cannot be used, or fewer than two frames lie between `start` and
+                `end`.
             TrackerError: tracks that do not fit the video.
             ModelError: `masks=True` with neither masks in the tracks nor a segmenter.
             OutOfMemoryError: also with half the frames at half the pixels memory ran out.
@@ -389,6 +399,8 @@ class STVGPipeline:
             video,
             query=query,
             fps=fps,
+            start=start,
+            end=end,
             masks=masks,
             markers=markers,
             max_objects=max_objects,
@@ -405,6 +417,8 @@ class STVGPipeline:
         *,
         query: str | Sequence[str] | None = None,
         fps: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
         masks: bool = False,
         markers: bool = True,
         max_objects: int | None = None,
@@ -419,6 +433,8 @@ class STVGPipeline:
             query: all that will be asked, one text or several, for trackers that look for what is
                 named; others ignore it.
             fps: see `__call__`.
+            start: see `__call__`.
+            end: see `__call__`.
             masks: see `__call__`.
             markers: see `__call__`.
             max_objects: see `__call__`.
@@ -440,13 +456,15 @@ class STVGPipeline:
                 "object; leave one of them at its default."
             )
         started = time.perf_counter()
-        with opened(video, fps=fps) as source:
+        with opened(video, fps=fps) as whole:
+            part = None if start is None and end is None else PartSource(whole, start, end)
+            source = part or whole
             timings = {"open": time.perf_counter() - started}
             with callback_of(progress) as callback:
                 frames, tracks = read_once(
                     source,
                     self.config.sampling,
-                    self.tracker if markers else None,
+                    self._tracker_of(part) if markers else None,
                     query=query,
                     progress=callback,
                     timings=timings,
@@ -483,9 +501,16 @@ class STVGPipeline:
                 max_numbers=limit,
                 max_windows=max_windows,
                 model_name="" if self._bundle is None else self._bundle.name,
-                video=video if fps is None else source,
+                video=video if fps is None else whole,
                 timings=timings,
+                part=part,
             )
+
+    def _tracker_of(self, part: PartSource | None) -> Tracker:
+        """The tracker; tracks that are given belong to the whole video."""
+        if part is None or not isinstance(self.tracker, GivenTracks | PrecomputedTracks):
+            return self.tracker
+        return WholeVideoTracks(self.tracker, part.whole.info, part.first_frame)
 
     def _considered(self, tracks: Tracks, max_objects: int | None = None) -> Tracks:
         """No more objects than the model can tell apart, and than are asked for."""

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stvg_r1_hub import exports
-from stvg_r1_hub.errors import ConfigError, VideoError
-from stvg_r1_hub.geometry import ranges_text, union_of_masks
+from stvg_r1_hub.errors import ConfigError, OutputError, VideoError
+from stvg_r1_hub.geometry import frames_in_range, ranges_text, union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
 from stvg_r1_hub.progress_bars import callback_of
 from stvg_r1_hub.structures import (
@@ -69,6 +71,9 @@ class GroundingResult:
     """The other objects that it might have meant, most likely first, at most five."""
     looks: tuple[Look, ...] = field(default=(), repr=False)
     """What each look at the video saw and changed; empty where it was looked at once."""
+    part: Range | None = None
+    """All of the video that was looked at, where that is a part; what the model says in words
+    (`reasoning`, `raw_text`) counts from its start, everything else from the video's."""
 
     @property
     def found(self) -> bool:
@@ -163,6 +168,7 @@ class GroundingResult:
         values: dict[str, Any] = {
             "query": self.query,
             "video": None if self.info is None else _video_values(self.info),
+            "part": None if self.part is None else _range_values(self.part),
             "model": self.model,
             "server_input": self.server_input,
             "tracker": self.tracks.tracker if self.tracks else "",
@@ -171,7 +177,7 @@ class GroundingResult:
             "objects": self._objects(),
             "start_seconds": self.start_seconds,
             "end_seconds": self.end_seconds,
-            "ranges": [{"start_seconds": start, "end_seconds": end} for start, end in self.ranges],
+            "ranges": [_range_values(given) for given in self.ranges],
             "confidence": None if self.confidence is None else round(self.confidence, 4),
             "alternatives": [asdict(other) for other in self.alternatives],
             "boxes": [_box_values(box) for box in self.boxes],
@@ -239,27 +245,51 @@ class GroundingResult:
         assert self.tracks is not None
         return self.tracks
 
-    def save_video(self, path: str | Path, *, progress: Progress | bool = True) -> None:
+    def save_video(
+        self,
+        path: str | Path,
+        *,
+        boxes: bool = True,
+        trails: bool = False,
+        blur: bool = False,
+        only_moment: bool = False,
+        progress: Progress | bool = True,
+    ) -> None:
         """Write the video with the answer drawn: real timing, sound kept, `.mp4` or `.gif`.
+
+        Of a video of which a part was looked at, that part.
 
         Args:
             path: of the file.
+            boxes: draw boxes or masks, labels and the strip at the bottom; False leaves these out.
+            trails: draw the way that the object has come in the last seconds.
+            blur: put everything else out of focus as long as the answer lasts.
+            only_moment: write the answered time alone, from its first moment to its last.
             progress: as of `STVGPipeline.__call__`.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the file cannot be written, or there is no moment in it.
             VideoError: the video that was grounded is gone.
         """
         path = check_output(path, VIDEO_SUFFIXES)
+        shown = self.part
+        if only_moment:
+            if self.tube is None:
+                raise OutputError("Got only_moment=True, but nothing was found: leave it out.")
+            shown = self.tube.start_seconds, self.tube.end_seconds
         with opened(self.video) as source, callback_of(progress) as callback:
-            pictures_drawn = overlay.draw_answer(
-                source.stream(),
+            frames = range(source.info.n_frames)
+            if shown is not None:
+                frames = frames_in_range(source.info.frame_times, *shown)
+            drawn = overlay.draw_answer(
+                source.stream(frames),
                 source.info,
                 self.tube,
                 query=self.query,
                 class_names=self._class_names(),
+                style=overlay.DrawStyle(boxes=boxes, trails=trails, blur=blur),
             )
-            _write(path, source, pictures_drawn, callback)
+            _write(path, source, drawn, callback, frames)
 
     def keyframes(self, path: str | Path | None = None) -> Pixels:
         """About six frames in a row, those in the answered range framed.
@@ -277,7 +307,8 @@ class GroundingResult:
         if path is not None:
             path = check_output(path, PICTURE_SUFFIXES)
         with opened(self.video) as source:
-            frames = list(source.stream(pictures.keyframe_indices(source.info, self.tube)))
+            chosen = pictures.keyframe_indices(source.info, self.tube, part=self.part)
+            frames = list(source.stream(chosen))
         strip = pictures.keyframe_strip(
             frames, self.tube, query=self.query, class_names=self._class_names()
         )
@@ -317,7 +348,9 @@ class GroundingResult:
         drawn, warnings = [], list(self.warnings)
         try:
             with opened(self.video) as source:
-                chosen = pictures.keyframe_indices(source.info, self.tube, _SHOWN_FRAMES)
+                chosen = pictures.keyframe_indices(
+                    source.info, self.tube, _SHOWN_FRAMES, part=self.part
+                )
                 for frame in source.stream(chosen):
                     drawn.append(pictures.tile_of(frame, self.tube, self._class_names()))
         except VideoError as error:
@@ -344,6 +377,11 @@ def _box_values(box: Box) -> dict[str, Any]:
         "xyxy": [round(v, 2) for v in box.xyxy],
         "interpolated": box.interpolated,
     }
+
+
+def _range_values(given: Range) -> dict[str, float]:
+    start, end = given
+    return {"start_seconds": start, "end_seconds": end}
 
 
 def _video_values(info: VideoInfo) -> dict[str, Any]:
@@ -397,14 +435,23 @@ def write_png(picture: Pixels, path: str | Path) -> None:
 
 
 def _write(
-    path: Path, source: VideoSource, drawn: Iterator[Pixels], progress: Progress | None
+    path: Path,
+    source: VideoSource,
+    drawn: Iterator[Pixels],
+    progress: Progress | None,
+    frames: range | None = None,
 ) -> None:
+    """Write drawn frames, all or some in a row, at their own times."""
     info = source.info
+    frames = range(info.n_frames) if frames is None else frames
+    times = np.append(info.frame_times, info.duration_seconds)
+    first = float(times[frames.start])
     write_video(
         path,
         drawn,
-        info.frame_times.tolist(),
-        duration_seconds=info.duration_seconds,
+        (times[frames.start : frames.stop] - first).tolist(),
+        duration_seconds=float(times[frames.stop]) - first,
         audio_from=source,
+        audio_start_seconds=first,
         progress=progress,
     )

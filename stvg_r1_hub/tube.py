@@ -20,6 +20,7 @@ def build_tube(
     duration_seconds: float | None = None,
     masks: bool = True,
     needs_objects: bool = True,
+    offset_seconds: float = 0.0,
 ) -> Tube:
     """Boxes of the answered objects in every native frame of the answered time ranges.
 
@@ -33,6 +34,7 @@ def build_tube(
             one before it.
         masks: give the boxes the masks of their tracks, where these have any.
         needs_objects: False for an answer about time alone: the tube is its time range.
+        offset_seconds: added to the times that the warnings tell, where this video is a part.
 
     Returns:
         The tube. Its time range is cut to the video, its `object_ids` are those that exist and
@@ -45,14 +47,16 @@ def build_tube(
         return Tube((), 0.0, 0.0, (), warnings=(f"{what}: {answer.remark or reason + '.'}",))
     warnings = [answer.remark] if answer.remark else []
     chosen = _chosen_tracks(answer.object_ids, tracks, visible_ids, warnings)
-    ranges = _clip(answer.ranges or ((start, end),), tracks, duration_seconds, warnings)
+    ranges = _clip(
+        answer.ranges or ((start, end),), tracks, duration_seconds, warnings, offset_seconds
+    )
     start, end = ranges[0][0], ranges[-1][1]
     if not needs_objects:
         return Tube((), start, end, (), warnings=tuple(warnings), ranges=ranges)
     frames = [frames_in_range(tracks.frame_times, *given) for given in ranges]
     count = sum(map(len, frames))
     if not count:
-        warnings.append(f"No frame of the video lies in {ranges_text(ranges)}.")
+        warnings.append(f"No frame of the video lies in {_text(ranges, offset_seconds)}.")
 
     found: list[Box] = []
     for track in chosen:
@@ -110,7 +114,11 @@ def _short(object_id: int) -> str:
 
 
 def _clip(
-    ranges: tuple[Range, ...], tracks: Tracks, duration: float | None, warnings: list[str]
+    ranges: tuple[Range, ...],
+    tracks: Tracks,
+    duration: float | None,
+    warnings: list[str],
+    offset: float,
 ) -> tuple[Range, ...]:
     """The time ranges within the video, at least one."""
     times, answered_end = tracks.frame_times, max(map(max, ranges))
@@ -120,11 +128,15 @@ def _clip(
         video_end = max(video_end, answered_end)
     if min(map(min, ranges)) < 0 or answered_end > video_end + _ANSWER_PRECISION_SECONDS:
         warnings.append(
-            f"The answered time range {ranges_text(ranges)} reaches beyond the video "
-            f"(0 to {video_end:.2f} s) and is cut."
+            f"The answered time range {_text(ranges, offset)} reaches beyond the video "
+            f"({offset:.4g} to {offset + video_end:.2f} s) and is cut."
         )
     cut = [(min(max(a, 0.0), video_end), min(max(b, 0.0), video_end)) for a, b in ranges]
     return joined_ranges(cut) or (cut[0],)
+
+
+def _text(ranges: tuple[Range, ...], offset: float) -> str:
+    return ranges_text([(start + offset, end + offset) for start, end in ranges])
 
 
 def _boxes_of(track: Track, frames: range, tracks: Tracks, masks: bool) -> list[Box]:

@@ -514,6 +514,7 @@ def test_json_has_exactly_the_promised_keys(clip: Path, tmp_path: Path) -> None:
     assert list(values) == [
         "query",
         "video",
+        "part",
         "model",
         "server_input",
         "tracker",

@@ -90,12 +90,13 @@ def _ground_one(options: argparse.Namespace) -> int:
     plots = numbered(options.plot, PICTURE_SUFFIXES, options, several)
     strips = numbered(options.keyframes, PICTURE_SUFFIXES, options, several)
     check_outputs(options, *outs, *plots, *strips)
-    from stvg_r1_hub.video import open_video, plan_for, thin_sample
+    from stvg_r1_hub.video import PartSource, open_video, plan_for, thin_sample
 
     opened = open_video(video_of(options), fps=options.fps, allow_url=options.allow_url)
     with opened as source, ProgressBars() as progress:
+        info = PartSource(source, options.start, options.end).info  # Said before a model is loaded.
         pipeline = _load(options)
-        thin = thin_sample(plan_for(source.info, pipeline.config.sampling), source.info)
+        thin = thin_sample(plan_for(info, pipeline.config.sampling), info)
         say(*thin, *pipeline.warnings)
         results = _ask(pipeline, source, options, progress)
         outs = [
@@ -205,6 +206,8 @@ def _ask(
     results: list[GroundingResult] = pipeline(
         options.queries,
         source,
+        start=options.start,
+        end=options.end,
         masks=options.masks,
         markers=not options.time_only,
         max_objects=options.max_objects,

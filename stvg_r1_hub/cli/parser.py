@@ -102,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         help="what to look for in every video that is named; may be given several times",
     )
     _add_model(ground)
+    for name, what in (("--start", "before"), ("--end", "after")):
+        ground.add_argument(
+            name,
+            type=float,
+            metavar="SECONDS",
+            help=f"look at nothing {what} this moment; results keep the times of the whole video",
+        )
     ground.add_argument(
         "--out",
         help="overlay video to write (.mp4 or .gif); of several videos, the folder for "

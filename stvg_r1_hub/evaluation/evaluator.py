@@ -15,7 +15,7 @@ from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.benchmarks.sprites import true_tracker
 from stvg_r1_hub.evaluation.prediction import Prediction, prediction_of
 from stvg_r1_hub.evaluation.samples import AnnotatedSample
-from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
+from stvg_r1_hub.evaluation.window import WindowSource
 from stvg_r1_hub.evaluation.written_tube import parse_written_tube
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.prompting import build_prompt, clean_query
@@ -23,7 +23,7 @@ from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import RLE
 from stvg_r1_hub.tracking import Tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder
-from stvg_r1_hub.tracking.precomputed import PrecomputedTracks
+from stvg_r1_hub.tracking.precomputed import PrecomputedTracks, WholeVideoTracks
 from stvg_r1_hub.video import VideoSource, open_video
 
 ANSWERS = ("ids", "boxes")

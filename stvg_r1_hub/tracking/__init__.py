@@ -28,6 +28,7 @@ from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import (
     GivenTracks,
     PrecomputedTracks,
+    WholeVideoTracks,
     load_tracks,
     save_tracks,
     tracks_to_dict,
@@ -55,6 +56,7 @@ __all__ = [
     "TransformersOpenDetector",
     "UltralyticsDetector",
     "UltralyticsOpenDetector",
+    "WholeVideoTracks",
     "check_tracker",
     "is_official_folder",
     "load_tracker",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.outputs import replacing
 from stvg_r1_hub.structures import RLE, TimedFrame, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.file_checks import need, read_json, read_mask
+from stvg_r1_hub.tracking.interfaces import Tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder, read_official
 
 
@@ -79,6 +81,38 @@ class PrecomputedTracks:
         """
         read = read_official if self._path.is_dir() else _read_compact
         return GivenTracks(read(self._path, info), name=self.name)
+
+
+class WholeVideoTracks:
+    """A tracker that knows the whole video, asked about a part of it."""
+
+    def __init__(self, tracker: Tracker, whole: VideoInfo, first_frame: int) -> None:
+        """Wrap a tracker that needs no pixels, such as precomputed tracks."""
+        self.name, self.class_names = tracker.name, tracker.class_names
+        self._tracker = tracker
+        self._whole = whole
+        self._first = first_frame
+
+    def frames_wanted(self, info: VideoInfo) -> Sequence[int]:
+        """No pixel is needed."""
+        return ()
+
+    def start(self, info: VideoInfo, query: str | Sequence[str] | None = None) -> GivenTracks:
+        """The tracks, cut to the part and counted from its first frame."""
+        tracks = self._tracker.start(self._whole, query).finish()
+        cut = (_cut(track, self._first, info.n_frames) for track in tracks.tracks)
+        kept = tuple(track for track in cut if track is not None)
+        return GivenTracks(replace(tracks, frame_times=info.frame_times, tracks=kept))
+
+
+def _cut(track: Track, first: int, n_frames: int) -> Track | None:
+    inside = np.flatnonzero(
+        (track.frame_indices >= first) & (track.frame_indices < first + n_frames)
+    )
+    if not len(inside):
+        return None
+    cut = track.at(inside)
+    return replace(cut, frame_indices=cut.frame_indices - first)
 
 
 def tracks_to_dict(tracks: Tracks) -> dict[str, Any]:

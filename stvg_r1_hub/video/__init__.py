@@ -5,11 +5,13 @@ sample that the language model sees (`plan_for`); `SampleBuffer` puts that sampl
 """
 
 from stvg_r1_hub.video.opening import SampleBuffer, VideoInput, open_video, opened, read_frames
+from stvg_r1_hub.video.part import PartSource
 from stvg_r1_hub.video.sampling import part_of, plan_for, plan_sampling, thin_sample
 from stvg_r1_hub.video.source import VideoSource
 from stvg_r1_hub.video.writing import write_video
 
 __all__ = [
+    "PartSource",
     "SampleBuffer",
     "VideoInput",
     "VideoSource",

@@ -41,6 +41,7 @@ def write_video(
     *,
     duration_seconds: float,
     audio_from: VideoSource | None = None,
+    audio_start_seconds: float = 0.0,
     rate_factor: int = 20,
     progress: Progress | None = None,
 ) -> None:
@@ -58,6 +59,7 @@ def write_video(
         times_seconds: start of every frame, strictly ascending from 0.
         duration_seconds: end of the last frame.
         audio_from: the video whose sound to keep.
+        audio_start_seconds: where in that video the written one starts.
         rate_factor: libx264's, 0..51; larger ones make smaller files of lower quality.
         progress: called as `progress("writing", done, total)` after every frame.
 
@@ -75,7 +77,8 @@ def write_video(
             if target.suffix.lower() == ".gif":
                 _write_gif(part, timed, duration_seconds)
             else:
-                _write_mp4(part, timed, duration_seconds, audio_from, rate_factor)
+                sound = audio_from, audio_start_seconds
+                _write_mp4(part, timed, duration_seconds, sound, rate_factor)
     except av.FFmpegError as error:
         raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from error
 
@@ -114,7 +117,7 @@ def _write_mp4(
     part: Path,
     timed: Iterator[tuple[Pixels, float]],
     duration: float,
-    audio_from: VideoSource | None,
+    audio: tuple[VideoSource | None, float],
     rate_factor: int,
 ) -> None:
     import av
@@ -137,7 +140,7 @@ def _write_mp4(
         stream.codec_context.color_primaries = _BT709
         stream.codec_context.color_trc = _BT709
         stream.codec_context.color_range = ColorRange.MPEG
-        sound = _Sound.of(audio_from, output, duration)
+        sound = _Sound.of(*audio, output, duration)
         pictures = _Pictures(output)
         for rgb, seconds in chain([first], timed):
             if sound is not None:
@@ -220,7 +223,9 @@ class _Pictures:
 class _Sound:
     """Copies or re-encodes the source's sound, keeping pace with the pictures."""
 
-    def __init__(self, source: VideoSource, output: OutputContainer, duration: float) -> None:
+    def __init__(
+        self, source: VideoSource, start: float, output: OutputContainer, duration: float
+    ) -> None:
         import av
 
         container = source.open_container()
@@ -229,7 +234,7 @@ class _Sound:
         self._source = source
         self._output = output
         self._duration = duration
-        self._start = source.start_seconds
+        self._start = source.start_seconds + start
         template = next(s for s in container.streams.audio if s.codec_context is not None)
         self._packets = container.demux(template)
         self._copied = template.codec_context.codec.canonical_name in _COPIED_AUDIO
@@ -250,14 +255,14 @@ class _Sound:
 
     @classmethod
     def of(
-        cls, source: VideoSource | None, output: OutputContainer, duration: float
+        cls, source: VideoSource | None, start: float, output: OutputContainer, duration: float
     ) -> _Sound | None:
         if source is None or not source.info.has_audio:
             return None
         import av
 
         try:
-            return cls(source, output, duration)
+            return cls(source, start, output, duration)
         except (av.FFmpegError, ValueError, VideoError) as error:
             source.warn(f"The sound could not be kept: {error}.")
             return None

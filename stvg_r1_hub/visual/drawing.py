@@ -6,8 +6,10 @@ frames are `(H, W, 3)` uint8 RGB and are changed in place; whatever reaches over
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,29 @@ def draw_mask(frame: Pixels, mask: NDArray[np.bool_], color: Color, stroke: int)
     frame[mask] = tinted.astype(np.uint8)
     found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(frame, found[-2], -1, color, stroke, cv2.LINE_AA)
+
+
+def draw_trail(
+    frame: Pixels, places: Sequence[tuple[float, float]], color: Color, stroke: int
+) -> None:
+    """Draw the way through `(x, y)` places, the oldest first, growing towards the last."""
+    import cv2
+
+    points = [(round(x), round(y)) for x, y in places]
+    for i, (start, end) in enumerate(pairwise(points), start=1):
+        width = max(1, round(stroke * i / len(points)))
+        cv2.line(frame, start, end, color, width, cv2.LINE_AA)
+
+
+def blur_around(frame: Pixels, objects: Sequence[NDArray[np.bool_]]) -> None:
+    """Put all but some objects, each `(H, W)`, out of focus."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    # Blurred when small: as soft, and many times faster.
+    small = cv2.resize(frame, (width // 8 or 1, height // 8 or 1), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), max(1.0, min(small.shape[:2]) / 30))
+    soft = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    for inside in objects:
+        soft[inside] = frame[inside]
+    frame[...] = soft

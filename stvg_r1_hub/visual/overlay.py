@@ -7,13 +7,29 @@ frames in order and yield drawn copies; the caller decodes and encodes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stvg_r1_hub.geometry import box_area, decode_mask
 from stvg_r1_hub.structures import Box, Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.drawing import Color
+
+TRAIL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class DrawStyle:
+    """How an answer is drawn."""
+
+    boxes: bool = True
+    """Boxes or masks with their labels, and the strip at the bottom."""
+    trails: bool = False
+    """The way that each answered object has come in the last seconds."""
+    blur: bool = False
+    """All but the answered objects out of focus, as long as the answer lasts."""
 
 
 def draw_answer(
@@ -23,6 +39,7 @@ def draw_answer(
     *,
     query: str,
     class_names: dict[int, str],
+    style: DrawStyle = DrawStyle(),
 ) -> Iterator[Pixels]:
     """Draw the answered boxes or masks, the query, and a time bar with the answered ranges.
 
@@ -32,6 +49,7 @@ def draw_answer(
         tube: the answer, or None when nothing was found.
         query: shown at the bottom.
         class_names: ID -> name shown beside the number.
+        style: what is drawn.
 
     Yields:
         A drawn copy of each frame, `(H, W, 3)` uint8 RGB.
@@ -43,11 +61,34 @@ def draw_answer(
     color = drawing.object_color(tube.object_ids[0]) if tube and tube.object_ids else drawing.WHITE
     title = query if tube else f"not found: {query}"
     footer = Footer(info, title, spans, color)
+    stroke = drawing.stroke_width(info.width, info.height)
+    trails: dict[int, list[Box]] = {}
     for frame in frames:
         picture = frame.pixels.copy()
-        draw_objects(picture, boxes.get(frame.frame_index, []), class_names)
-        footer.draw(picture, frame.time_seconds)
+        here = boxes.get(frame.frame_index, [])
+        if style.blur and any(start <= frame.time_seconds < end for start, end in spans):
+            drawing.blur_around(picture, [_inside(box, picture.shape) for box in here])
+        if style.trails:
+            for box in here:
+                trail = trails.setdefault(box.object_id, [])
+                trail[:] = [b for b in trail if box.time_seconds - b.time_seconds < TRAIL_SECONDS]
+                trail.append(box)
+                places = [((b.xyxy[0] + b.xyxy[2]) / 2, b.xyxy[3]) for b in trail]
+                drawing.draw_trail(picture, places, drawing.object_color(box.object_id), stroke)
+        if style.boxes:
+            draw_objects(picture, here, class_names)
+            footer.draw(picture, frame.time_seconds)
         yield picture
+
+
+def _inside(box: Box, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels of an object, `(H, W)`."""
+    if box.mask is not None:
+        return decode_mask(box.mask)
+    inside = np.zeros(shape[:2], dtype=bool)
+    left, top, right, bottom = (max(0, round(v)) for v in box.xyxy)
+    inside[top:bottom, left:right] = True
+    return inside
 
 
 def draw_tracks(frames: Iterable[TimedFrame], info: VideoInfo, tracks: Tracks) -> Iterator[Pixels]:

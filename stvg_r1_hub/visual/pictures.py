@@ -10,7 +10,7 @@ import numpy as np
 
 from stvg_r1_hub.geometry import frames_in_range
 from stvg_r1_hub.outputs import replacing
-from stvg_r1_hub.structures import Pixels, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import Pixels, Range, TimedFrame, Track, Tracks, Tube, VideoInfo
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.overlay import draw_objects
 
@@ -21,21 +21,26 @@ TILE_HEIGHT = 240
 MAX_ROWS = 24
 
 
-def keyframe_indices(info: VideoInfo, tube: Tube | None, count: int = 6) -> list[int]:
+def keyframe_indices(
+    info: VideoInfo, tube: Tube | None, count: int = 6, *, part: Range | None = None
+) -> list[int]:
     """Native frames spread evenly over the clip, at least two of them in the answered range.
 
     Args:
         info: the video.
         tube: the answer, or None.
         count: most frames returned; a shorter video gives all its frames.
+        part: what of the video is meant; None means all of it.
 
     Returns:
         Ascending frame indices.
     """
-    count = min(count, info.n_frames)
-    middles = (np.arange(count) + 0.5) / count * info.duration_seconds
+    start, end = part or (0.0, info.duration_seconds)
+    frames = frames_in_range(info.frame_times, start, end)
+    count = min(count, len(frames))
+    middles = start + (np.arange(count) + 0.5) / count * (end - start)
     chosen = np.searchsorted(info.frame_times, middles, side="right") - 1
-    picks = sorted({int(i) for i in np.clip(chosen, 0, info.n_frames - 1)})
+    picks = sorted({int(i) for i in np.clip(chosen, frames.start, frames.stop - 1)})
     if tube is None:
         return picks
     longest = max(tube.ranges, key=lambda given: given[1] - given[0])

@@ -8,6 +8,7 @@
     grounding one question asked of one upload -> files and HTML
     markup    values -> escaped HTML
     layout    the widgets and where they stand
+    updates   what events yield, sent whole
     page      what the widgets do
     api       the same for programs
     launching the server around it

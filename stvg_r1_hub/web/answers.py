@@ -19,7 +19,7 @@ from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.config import CONFIG_NAME
 from stvg_r1_hub.geometry import decode_mask
 from stvg_r1_hub.result import GroundingResult, write_json
-from stvg_r1_hub.structures import MarkedFrames, Pixels, Progress
+from stvg_r1_hub.structures import MarkedFrames, Pixels, Progress, Range
 from stvg_r1_hub.tracking import save_tracks
 from stvg_r1_hub.video import VideoSource, thin_sample, write_video
 from stvg_r1_hub.visual.overlay import draw_objects
@@ -28,9 +28,9 @@ from stvg_r1_hub.web import markup, objects
 
 KEYFRAME_HEIGHT = 240
 MARKED, TRACKS = "what-the-model-saw.mp4", "tracks.json"
-FRAMES, SAMPLED = "frames.png", "sampled.json"
-SAMPLE_FILES = (FRAMES, SAMPLED, CONFIG_NAME)
-"""What a training sample needs besides the tracks and the answer."""
+FRAMES, SAMPLED, SAMPLED_TRACKS = "frames.png", "sampled.json", "sampled-tracks.json"
+SAMPLE_FILES = (FRAMES, SAMPLED, SAMPLED_TRACKS, CONFIG_NAME)
+"""What a training sample needs besides the answer; its tracks count from the window's start."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Seen:
     """These three are HTML."""
     asks: tuple[str, ...]
     """What can be asked of these objects."""
+    window: Range
+    """What of the video was looked at, in seconds of the whole."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,15 @@ def see(clip: Clip, video: Path, folder: Path, notes: tuple[str, ...]) -> Seen:
         folder: where files go.
         notes: sentences about what the visitor chose.
     """
-    info, tracks = clip.source.info, clip.tracks
-    _write_marked(folder / MARKED, clip.marked, info.duration_seconds)
+    part, duration = clip.part, clip.source.info.duration_seconds
+    tracks, noted = clip.tracks, clip.marked.notes
+    if part is not None:
+        tracks, noted = part.in_whole(tracks), noted and part.in_whole(noted)
+    window = (0.0, duration) if part is None else part.range_seconds
+    _write_marked(folder / MARKED, clip.marked, duration)
     save_tracks(tracks, folder / TRACKS)
-    thin = thin_sample(clip.marked.frames, info)
+    thin = thin_sample(clip.marked.frames, clip.source.info)
     messages = tuple(dict.fromkeys([*notes, *thin, *clip.source.warnings, *tracks.warnings]))
-    noted = clip.marked.notes
     return Seen(
         folder=folder,
         video=video,
@@ -109,10 +114,13 @@ def see(clip: Clip, video: Path, folder: Path, notes: tuple[str, ...]) -> Seen:
         messages=messages,
         remarks=markup.remarks(messages),
         objects=objects.object_list(
-            tracks, () if noted is None else noted.lines, objects.thumbnails(clip.marked, tracks)
+            tracks,
+            () if noted is None else noted.lines,
+            objects.thumbnails(clip.marked, clip.tracks),
         ),
-        timeline=markup.timeline(tracks, None, info),
+        timeline=markup.timeline(tracks, None, window),
         asks=() if noted is None else objects.questions(noted),
+        window=window,
     )
 
 
@@ -149,13 +157,13 @@ def show(
     if any(box.mask for box in result.boxes):
         masks = seen.folder / f"masks-{name}.zip"
         _write_masks(masks, result)
-    tracks, info = result.tracks, source.info
+    tracks = result.tracks
     assert tracks is not None
     return Answered(
         number=number,
         summary=markup.short_answer(result),
         card=markup.answer_card(result, elsewhere=seen.messages, asks=seen.asks, by_hand=by_hand),
-        timeline=markup.timeline(tracks, result.tube, info),
+        timeline=markup.timeline(tracks, result.tube, seen.window),
         keyframes=markup.keyframes(_keyframes(result, source)),
         reasoning=markup.reasoning(result),
         rows=[
@@ -228,7 +236,7 @@ def _keyframes(result: GroundingResult, source: VideoSource) -> list[markup.Keyf
 
     names = {t.object_id: t.class_name for t in (result.tracks.tracks if result.tracks else ())}
     strip = []
-    for frame in source.stream(keyframe_indices(source.info, result.tube)):
+    for frame in source.stream(keyframe_indices(source.info, result.tube, part=result.part)):
         image = Image.fromarray(frame.pixels)
         image.thumbnail((3 * KEYFRAME_HEIGHT, KEYFRAME_HEIGHT))
         scale = image.width / source.info.width

@@ -33,11 +33,13 @@ def add_endpoints(page: Page, *, fetch: bool = False) -> None:
         tracker = gr.Dropdown(list(registry.trackers), value="auto", label="tracker")
         masks = gr.Checkbox(label="masks")
         max_objects = gr.Number(0, precision=0, minimum=0, label="max_objects")
+        start = gr.Number(0, minimum=0, label="start_seconds")
+        end = gr.Number(None, minimum=0, label="end_seconds")
         results = gr.JSON(label="results")
         videos = gr.File(file_count="multiple", label="overlay videos")
         gr.Button().click(
             _endpoint(page),
-            [video, queries, model, tracker, masks, max_objects],
+            [video, queries, model, tracker, masks, max_objects, start, end],
             [results, videos],
             api_name="ground",
             concurrency_limit=None,  # Programs wait in the same line as people.
@@ -60,6 +62,8 @@ def _endpoint(page: Page) -> Any:
         tracker: str = "auto",
         masks: bool = False,
         max_objects: int = 0,
+        start_seconds: float = 0,
+        end_seconds: float | None = None,
     ) -> Generator[tuple[Any, Any], None, None]:
         """Find where and when in a video is what each description says.
 
@@ -70,15 +74,22 @@ def _endpoint(page: Page) -> Any:
             tracker: one of the trackers that /choices names
             masks: also give COCO run-length masks
             max_objects: consider only so many objects; 0 for all
+            start_seconds: look at nothing before this moment
+            end_seconds: look at nothing after this moment; empty for the video's end
 
         Returns:
-            One JSON object a description (query, video, model, tracker, found, object_ids,
+            One JSON object a description (query, video, part, model, tracker, found, object_ids,
             objects, start_seconds, end_seconds, ranges, confidence, alternatives, boxes,
             reasoning, notes, warnings), and one video with the answer drawn for every description
             that was found. The warnings are a list of sentences: all that the page says too.
         """
         settings = Settings(
-            model=model, tracker=tracker, masks=masks, max_objects=int(max_objects or 0) or None
+            model=model,
+            tracker=tracker,
+            masks=masks,
+            max_objects=int(max_objects or 0) or None,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
         )
         try:
             asked = split_queries(queries, page.grounder.limits)

@@ -38,6 +38,7 @@ class Display(Layout):
             self.get_masks,
             self.get_sample,
             self.again,
+            self.style,
         ]
 
     @property
@@ -62,6 +63,7 @@ class Display(Layout):
             self.answers: answers,
             self.picker: gr.Radio(choices=[], value=None, visible=False),
             self.view: gr.Radio(value=SEEN, visible=False),
+            self.style: gr.update(value=[], visible=False),
             self.shared: new_value(seen.remarks),
             self.objects: new_value(seen.objects),
             self.card: new_value(markup.waiting_card(queries[0]) if queries else ""),
@@ -105,6 +107,7 @@ class Display(Layout):
             self.keyframes: new_value(answer.keyframes),
             self.reasoning: new_value(answer.reasoning),
             self.table: new_value(answer.rows),
+            self.style: gr.update(value=[], visible=answer.overlay is not None),
             self.get_video: _download(answer.overlay),
             self.get_json: _download(answer.json),
             self.get_masks: _download(answer.masks),

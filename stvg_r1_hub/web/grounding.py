@@ -87,8 +87,9 @@ class Grounder:
         Raises:
             STVGError: a video, a description, a model or a setting that cannot be used.
         """
-        check_video(video, self.limits)
+        info = check_video(video, self.limits)
         assert video is not None
+        settings = settings.within(info.duration_seconds)
         key = (_digest(video), tuple(queries), settings)
         known = self._examples.get(key)
         if known is not None and all(answer.files_exist() for answer in known.answers):
@@ -148,6 +149,8 @@ def _ask(
         pipeline.open(
             source,
             query=queries or None,
+            start=settings.start_seconds,
+            end=settings.end_seconds,
             masks=settings.masks,
             max_objects=settings.max_objects,
             passes=settings.passes,

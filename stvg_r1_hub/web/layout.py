@@ -18,6 +18,7 @@ from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.video.download import download
 from stvg_r1_hub.web import markup, reach
+from stvg_r1_hub.web.correcting import STYLES
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import BUNDLED, MODEL_LABELS, TRACKER_LABELS, ModelRegistry
 
@@ -41,6 +42,7 @@ HISTORY = (
     '<section id="stvg-history" class="stvg-history" hidden><h2>Asked in this browser</h2>'
     "<ul></ul></section>"
 )
+PART = "The rest of the video is not looked at, so the answer is there sooner."
 AS_TRAINED, USUAL = "as the model was trained", "as usual"
 FLOW = base64.b64encode((Path(__file__).parent / "flow.webp").read_bytes()).decode("ascii")
 HOW = (
@@ -125,6 +127,13 @@ class Layout:
             gr.Video(label="Video", sources=["upload", "webcam"], elem_id="stvg-upload")
         )
         self.facts = gr.HTML(elem_id="stvg-facts", elem_classes="stvg-slot")
+        with gr.Accordion(
+            "Only a part of it", open=False, visible=False, elem_id="stvg-part"
+        ) as self.part:
+            gr.HTML(markup.note(PART), elem_classes="stvg-slot")
+            with gr.Row():
+                self.start = gr.Slider(0, 1, value=0, step=0.1, label="From second", buttons=[])
+                self.end = gr.Slider(0, 1, value=1, step=0.1, label="To second", buttons=[])
         self.text = gr.Textbox(
             label="What to look for",
             info="One description a line. Shift+Enter asks.",
@@ -222,6 +231,12 @@ class Layout:
                 [ANSWER, SEEN], value=ANSWER, show_label=False, container=False, elem_id="stvg-view"
             )
             self.shown = gr.Video(show_label=False, autoplay=True, elem_id="stvg-video")
+            self.style = gr.CheckboxGroup(
+                [(label, name) for name, label in STYLES.items()],
+                label="How the video is drawn, here and when it is downloaded",
+                visible=False,
+                elem_id="stvg-style",
+            )
             self.timeline = gr.HTML(elem_id="stvg-timeline", elem_classes="stvg-slot")
             self.keyframes = gr.HTML(elem_id="stvg-keyframes", elem_classes="stvg-slot")
             self.objects = gr.HTML(elem_id="stvg-objects", elem_classes="stvg-slot")
@@ -252,4 +267,6 @@ class Layout:
             self.detect_fps,
             self.threshold,
             self.passes,
+            self.start,
+            self.end,
         ]

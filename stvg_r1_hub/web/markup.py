@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
@@ -198,60 +199,77 @@ def remarks(sentences: Sequence[str]) -> str:
     return f'<ul class="stvg-notes">{items}</ul>' if items else ""
 
 
-def timeline(tracks: Tracks, tube: Tube | None, info: VideoInfo) -> str:
-    """All tracks as bars over the time axis, with the answered range; a click plays from there."""
-    duration = info.duration_seconds
+def timeline(tracks: Tracks, tube: Tube | None, window: Range) -> str:
+    """All tracks as bars over the time axis, with the answered range; a click plays from there.
+
+    Args:
+        tracks: all objects.
+        tube: the answer, if there is one.
+        window: what of the video was looked at, in seconds.
+    """
+    first, last = window
+    axis = _Axis(first, last - first)
+    opening = f'<section class="stvg-timeline" data-from="{first}" data-duration="{axis.length}"'
     heading = "<h2>When each object is seen</h2>"
     answered = tube.object_ids if tube else ()
     rows = timeline_rows(tracks, answered)
     if not rows:
-        return (
-            f'<section class="stvg-timeline" data-duration="{duration}">{heading}'
-            "<p>No object was found in this video.</p></section>"
-        )
-    lanes = "".join(_lane(track, tracks, duration, answered) for track in rows)
+        return f"{opening}>{heading}<p>No object was found in this video.</p></section>"
+    lanes = "".join(_lane(track, tracks, axis, answered) for track in rows)
     hidden = len(tracks) - len(rows)
     more = f"<p>{hidden} more objects are not shown.</p>" if hidden else ""
     color = css_color(answered[0]) if answered else "currentColor"
     span = "".join(
-        f'<div class="stvg-span" style="left:{100 * start / duration:.3f}%;'
-        f'width:{100 * (end - start) / duration:.3f}%;--object:{color}"></div>'
-        for start, end in (tube.ranges if tube else ())
+        f'<div class="stvg-span" style="{axis.place(*given)};--object:{color}"></div>'
+        for given in (tube.ranges if tube else ())
     )
     return (
-        f'<section class="stvg-timeline" data-duration="{duration}" aria-label="Timeline">'
+        f'{opening} aria-label="Timeline">'
         f'{heading}<div class="stvg-lanes">{lanes}'
         f'<div class="stvg-over">{span}<div class="stvg-playhead"></div></div></div>'
-        f'<div class="stvg-axis"><span></span><div>{_ticks(duration)}</div></div>{more}</section>'
+        f'<div class="stvg-axis"><span></span><div>{_ticks(axis)}</div></div>{more}</section>'
     )
 
 
-def _lane(track: Track, tracks: Tracks, duration: float, answered: tuple[int, ...]) -> str:
+class _Axis(NamedTuple):
+    """The seconds that a timeline shows."""
+
+    first: float
+    length: float
+
+    def share(self, seconds: float) -> float:
+        """Where a moment is, in percent."""
+        return 100 * (seconds - self.first) / self.length
+
+    def place(self, start: float, end: float) -> str:
+        """A time range as a style."""
+        left = self.share(start)
+        return f"left:{left:.3f}%;width:{self.share(end) - left:.3f}%"
+
+
+def _lane(track: Track, tracks: Tracks, axis: _Axis, answered: tuple[int, ...]) -> str:
     """One object: its name, and a bar for every stretch in which it is visible."""
-    times = np.append(tracks.frame_times, duration)
+    times = np.append(tracks.frame_times, axis.first + axis.length)
     breaks = np.flatnonzero(np.diff(track.frame_indices) > 1) + 1
-    bars = []
-    for part in np.split(track.frame_indices, breaks):
-        start, end = float(times[part[0]]), float(times[part[-1] + 1])
-        bars.append(
-            f'<i style="left:{100 * start / duration:.3f}%;'
-            f'width:{100 * (end - start) / duration:.3f}%"></i>'
-        )
+    bars = "".join(
+        f'<i style="{axis.place(float(times[part[0]]), float(times[part[-1] + 1]))}"></i>'
+        for part in np.split(track.frame_indices, breaks)
+    )
     mark = " stvg-answered" if track.object_id in answered else ""
     label = escape(f"{track.object_id} {track.class_name}".strip())
     return (
         f'<div class="stvg-lane{mark}" style="--object:{css_color(track.object_id)}">'
         f'<button type="button" data-pick="{track.object_id}" title="Make {label} the answer">'
-        f"{label}</button><div>{''.join(bars)}</div></div>"
+        f"{label}</button><div>{bars}</div></div>"
     )
 
 
-def _ticks(duration: float) -> str:
+def _ticks(axis: _Axis) -> str:
     steps = (0.5, 1, 2, 5, 10, 20, 30, 60)
-    step = next((s for s in steps if duration / s <= 6), 120)
-    marks = np.arange(0, duration + 1e-6, step)
+    step = next((s for s in steps if axis.length / s <= 6), 120)
+    marks = np.arange(-(-axis.first // step) * step, axis.first + axis.length + 1e-6, step)
     # The first label begins at its mark, the last one ends there: none hangs over the edge.
-    places = ((t, 100 * t / duration) for t in marks)
+    places = ((t, axis.share(t)) for t in marks)
     return "".join(
         f'<i style="left:{left:.3f}%;transform:translateX(-{left:.0f}%)">{t:g} s</i>'
         for t, left in places
@@ -279,9 +297,10 @@ def reasoning(result: GroundingResult) -> str:
     if not result.raw_text:
         return '<p class="stvg-note">The language model was not asked.</p>'
     thought = escape(result.reasoning) or "The model gave no reasons."
+    clock = f"Seconds in its words count from {result.part[0]:.1f} s." if result.part else ""
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in result.timings.items())
     return (
-        f'<blockquote class="stvg-thought">{thought}</blockquote>'
+        f'<blockquote class="stvg-thought">{thought}</blockquote>{note(clock)}'
         '<details class="stvg-note"><summary>Its whole answer, letter by letter</summary>'
         f"<code>{escape(result.raw_text)}</code><p>Time spent: {escape(seconds)}</p></details>"
     )

@@ -55,6 +55,17 @@ class Settings:
     passes: int | str = 1
     """How often the video is looked at, one of `looking.PASSES`."""
     score_threshold: float | None = None
+    start_seconds: float | None = None
+    """From here on the video is looked at; None is its start."""
+    end_seconds: float | None = None
+    """Up to here; None is its end."""
+
+    def within(self, duration_seconds: float) -> Settings:
+        """The same, and bounds that leave nothing of a video out are none."""
+        start, end = self.start_seconds or None, self.end_seconds
+        if end is not None and end >= duration_seconds:
+            end = None
+        return replace(self, start_seconds=start, end_seconds=end)
 
 
 def default_models() -> tuple[str, ...]:

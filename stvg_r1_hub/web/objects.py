@@ -73,7 +73,7 @@ def object_list(tracks: Tracks, notes: Sequence[str], pictures: Mapping[int, byt
         f"<section class=\"stvg-objects\" data-boxes='{_moments(tracks)}'>"
         f"<h2>What there is: {escape(there_is(tracks))}</h2>"
         '<p class="stvg-note">If the answer is wrong, choose the right object: here, by its number '
-        "in the timeline, or in the video.</p>"
+        "in the timeline, or by a double click in the video.</p>"
         f"<ul>{''.join(items)}</ul></section>"
     )
 

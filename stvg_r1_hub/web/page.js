@@ -4,13 +4,19 @@
   let until = null;
   let looping = false;
   const video = () => document.querySelector("#stvg-video video");
+  // Of a video of which a part was looked at, that part is shown: it begins at this second.
+  const begin = () => Number(document.querySelector("#stvg-timeline [data-from]")?.dataset.from ?? 0);
+  const now = () => video().currentTime + begin();
+  const go = (seconds) => {
+    video().currentTime = Math.max(0, seconds - begin());
+  };
 
   const play = (from, to) => {
     const element = video();
     if (!element) return;
     looping = to !== null;
     until = to;
-    element.currentTime = from;
+    go(from);
     element.play().catch(() => {});
     element.scrollIntoView({ block: "nearest", behavior: "smooth" });
   };
@@ -41,7 +47,7 @@
     const y = (1000 * (event.clientY - frame.top - (frame.height - height) / 2)) / height;
     let nearest = 0;
     times.forEach((time, i) => {
-      const apart = (j) => Math.abs(times[j] - element.currentTime);
+      const apart = (j) => Math.abs(times[j] - now());
       if (apart(i) < apart(nearest)) nearest = i;
     });
     const hits = Object.entries(boxes)
@@ -68,11 +74,6 @@
       write(asked.dataset.ask);
       return;
     }
-    if (event.target === video() && document.querySelector("#stvg-card [data-found]")) {
-      const number = objectAt(event.target, event);
-      if (number !== null) pick(number);
-      return;
-    }
     const button = event.target.closest("[data-seek]");
     if (button) {
       const end = button.dataset.until;
@@ -83,8 +84,21 @@
     if (lane) {
       const box = lane.getBoundingClientRect();
       const duration = Number(lane.closest("[data-duration]").dataset.duration);
-      play((duration * (event.clientX - box.left)) / box.width, null);
+      play(begin() + (duration * (event.clientX - box.left)) / box.width, null);
     }
+  });
+
+  // One click pauses, as in every player; two make the object under them the answer.
+  document.addEventListener("dblclick", (event) => {
+    if (event.target !== video() || !document.querySelector("#stvg-card [data-found]")) return;
+    const number = objectAt(event.target, event);
+    if (number !== null) pick(number);
+  });
+
+  // A handle of the part shows its moment.
+  document.addEventListener("input", (event) => {
+    const upload = document.querySelector("#stvg-upload video");
+    if (upload && event.target.closest("#stvg-part")) upload.currentTime = Number(event.target.value);
   });
 
   // What was asked in this browser: in its own storage, and nowhere else.
@@ -173,11 +187,11 @@
       until = card ? Number(card.dataset.end) : null;
       if (!card) return;
       const start = Number(card.dataset.start);
-      event.target.currentTime = start;
+      go(start);
       if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
         looping = false;
         until = null;
-        event.target.currentTime = (start + Number(card.dataset.end)) / 2;
+        go((start + Number(card.dataset.end)) / 2);
         event.target.addEventListener("play", () => event.target.pause(), { once: true });
       }
     },
@@ -191,10 +205,10 @@
       if (element !== video()) return;
       const card = document.querySelector("#stvg-card [data-start]");
       const start = card ? Number(card.dataset.start) : 0;
-      if (looping && (element.currentTime > until + 0.5 || element.currentTime < start - 0.5)) {
+      if (looping && (now() > until + 0.5 || now() < start - 0.5)) {
         looping = false; // The visitor has gone elsewhere.
-      } else if (looping && element.currentTime >= until - 0.05) {
-        element.currentTime = start;
+      } else if (looping && now() >= until - 0.05) {
+        go(start);
         element.play().catch(() => {});
       }
       const head = document.querySelector("#stvg-timeline .stvg-playhead");
@@ -214,7 +228,7 @@
       if (event.target !== video() || !card) return;
       const { start, end } = card.dataset;
       if (looping) play(Number(start), Number(end));
-      else event.target.currentTime = (Number(start) + Number(end)) / 2;
+      else go((Number(start) + Number(end)) / 2);
     },
     true,
   );

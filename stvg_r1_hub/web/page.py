@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Generator, Sequence
 from queue import SimpleQueue
@@ -13,13 +14,14 @@ import gradio as gr
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.web import markup, visits
 from stvg_r1_hub.web.answers import Answered, Seen
-from stvg_r1_hub.web.correcting import correct
+from stvg_r1_hub.web.correcting import correct, redraw
 from stvg_r1_hub.web.display import Display, Shown, chosen, new_value, picker
 from stvg_r1_hub.web.grounding import Grounder
 from stvg_r1_hub.web.jobs import in_background
 from stvg_r1_hub.web.layout import ANSWER, SEEN
 from stvg_r1_hub.web.limits import check_video, split_queries
 from stvg_r1_hub.web.models import Settings
+from stvg_r1_hub.web.updates import send_whole
 
 _LOG = logging.getLogger(__name__)
 REMEMBER = "(visit, text) => window.stvgRemember(visit, text)"
@@ -39,6 +41,8 @@ def settings_of(
     detect_fps: float | None,
     score_threshold: float | None,
     passes: int | str = 1,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
 ) -> Settings:
     """The widgets' values as settings: 0 and nothing mean 'as the model was trained'."""
     return Settings(
@@ -51,6 +55,8 @@ def settings_of(
         detect_fps=detect_fps or None,
         score_threshold=score_threshold or None,
         passes=passes,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
     )
 
 
@@ -63,10 +69,12 @@ class Page(Display):
         self.grounder = grounder
         with self.blocks:
             self._events()
+        send_whole(self.blocks)
 
     def _events(self) -> None:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        self.video.change(self._look, self.video, self.facts, **quiet)
+        shown = [self.facts, self.part, self.start, self.end]
+        self.video.change(self._look, self.video, shown, **quiet)
         ask = [self.video, self.text, *self.settings]
         asked: dict[str, Any] = {
             "inputs": ask,
@@ -97,6 +105,13 @@ class Page(Display):
             [self.text, self.tracker],
             **quiet,
         ).then(None, None, None, js="() => document.querySelector('#stvg-find').click()")
+        self.style.input(
+            self._draw,
+            [self.seen, *choice[:2], self.style],
+            [self.status, self.shown, self.view, self.get_video],
+            concurrency_limit=1,
+            **quiet,
+        )
         self.stop.click(
             self._stopped,
             None,
@@ -121,15 +136,22 @@ class Page(Display):
             **quiet,
         )
 
-    def _look(self, video: str | None) -> Any:
-        """What is known of an upload, said before anything is asked."""
-        if video is None:
-            return new_value("")
-        try:
-            facts = markup.video_facts(check_video(video, self.grounder.limits))
-        except STVGError as error:
-            return new_value(markup.problem(str(error)))
-        return new_value(markup.note(facts))
+    def _look(self, video: str | None) -> Shown:
+        """What is known of an upload, said before anything is asked, and its length to trim."""
+        seconds, said = 0.0, ""
+        if video is not None:
+            try:
+                info = check_video(video, self.grounder.limits)
+                seconds, said = info.duration_seconds, markup.note(markup.video_facts(info))
+            except STVGError as error:
+                said = markup.problem(str(error))
+        last = max(0.1, math.ceil(10 * seconds) / 10)
+        return {
+            self.facts: new_value(said),
+            self.part: gr.update(visible=seconds > 0),
+            self.start: gr.update(value=0, maximum=last),
+            self.end: gr.update(value=last, maximum=last),
+        }
 
     def _only_track(
         self, video: str | None, text: str | None, *choices: Any
@@ -267,6 +289,27 @@ class Page(Display):
         answer = chosen(answers, picked)
         step = None if answer is None else self._next_step(answer)
         return (text, tracker) if step is None else (step.text or text, step.tracker or tracker)
+
+    def _draw(
+        self, seen: Seen | None, answers: list[Answered], picked: int | None, style: list[str]
+    ) -> Generator[Shown, None, None]:
+        """Draw the answer as its visitor wants it; the moment alone is for the download."""
+        answer = chosen(answers, picked)
+        if seen is None or answer is None:
+            return
+        yield {self.status: new_value(markup.progress("writing", 0, None))}
+        try:
+            shown = redraw(seen, answer, set(style) - {"moment"})
+            kept = redraw(seen, answer, style)
+        except STVGError as error:
+            yield {self.status: new_value(markup.problem(str(error)))}
+            return
+        yield {
+            self.status: new_value(""),
+            self.shown: new_value(str(shown or answer.marked)),
+            self.view: new_value(ANSWER),
+            self.get_video: gr.DownloadButton(value=str(kept or answer.marked)),
+        }
 
     def _pick(self, answers: list[Answered], picked: int | None, view: str) -> Shown:
         answer = chosen(answers, picked)

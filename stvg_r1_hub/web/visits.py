@@ -66,6 +66,6 @@ def _made(record: type[Any], values: dict[str, Any]) -> Any:
             arguments[name] = Path(value)
         elif name == "before" and value is not None:
             arguments[name] = _made(record, value)
-        elif name in ("said", "asks"):
+        elif name in ("messages", "asks", "window"):
             arguments[name] = tuple(value)
     return record(**arguments)

@@ -193,6 +193,28 @@ def test_bad_query(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("bounds", [["--start", "9"], ["--start=1", "--end=1"], ["--end", "0"]])
+def test_a_trim_of_nothing_is_said_before_a_model_is_loaded(
+    bounds: list[str], clip: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ground", str(clip), "a dog", "--model", "not-there", *bounds]) == 2
+    said = capfd.readouterr().err
+    assert_one_sentence(said)
+    assert "lasts 2.00 s; its start must come before its end" in said
+
+
+@needs_tiny
+def test_a_trimmed_answer_keeps_the_times_of_the_whole(tmp_path: Path) -> None:
+    out, json_out = tmp_path / "a.mp4", tmp_path / "a.json"
+    words = ["ground", str(DEMO_CLIP), "the dog", "--start", "1", "--end", "3"]
+    assert cli.main([*words, "--out", str(out), "--json", str(json_out)]) == 0
+    values = json.loads(json_out.read_text(encoding="utf-8"))
+    start, end = values["part"].values()
+    assert start == pytest.approx(1, abs=0.1) and end == pytest.approx(3, abs=0.1)
+    assert values["video"]["duration_seconds"] == 4.0 and out.is_file()
+    assert all(start <= box["time_seconds"] < end for box in values["boxes"]) and values["found"]
+
+
 def test_unknown_model(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = ["ground", str(clip), "a dog", "--model", "tinyy", "--out", f"{tmp_path}/a.mp4"]
     assert cli.main(arguments) == 2

@@ -50,7 +50,8 @@ def test_a_gap_on_the_same_course_is_joined() -> None:
 
 
 def test_with_slow_detections_speed_is_known_before_a_gap_is_bridged() -> None:
-    # Twice a second. One walks on unseen for two frames; another, alike, appears where it was seen last.
+    # Twice a second. One walks on unseen for two frames; another, alike, appears where the first
+    # was seen last.
     walks = [(frame, 100 + 30 * frame) for frame in (0, 1, 4, 5, 6, 7)]
     stands = [(frame, 130) for frame in range(4, 10)]
     pieces = [

@@ -64,6 +64,33 @@ def test_box_is_drawn_in_range_only_and_in_the_color_of_its_id() -> None:
     assert near(out[7][50, 60], (GRAY,) * 3), "the box must stay empty inside"
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_rest_is_out_of_focus_as_long_as_the_answer_lasts(masks: bool) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    video = [TimedFrame(i, i / FPS, noise) for i in range(COUNT)]
+    style = overlay.DrawStyle(boxes=False, blur=True)
+    answer = tube(masks=masks)
+    out = list(overlay.draw_answer(video, info(), answer, query="q", class_names={}, style=style))
+    assert np.array_equal(out[2], noise) and np.array_equal(out[16], noise)
+    assert np.array_equal(out[7][30:70, 40:80], noise[30:70, 40:80])
+    assert out[7][:, 90:].std() < noise.std() / 3
+
+
+def test_a_trail_shows_the_way_and_forgets() -> None:
+    boxes = tuple(Box(i, i / FPS, (10 + 4 * i, 30, 20 + 4 * i, 60), False, 2) for i in range(COUNT))
+    answer = Tube((2,), 0.0, COUNT / FPS, boxes)
+    style = overlay.DrawStyle(boxes=False, trails=True)
+    out = list(
+        overlay.draw_answer(frames(), info(), answer, query="q", class_names={}, style=style)
+    )
+    color = drawing.object_color(2)
+    where = [15 + 4 * i for i in (COUNT - 2, COUNT - 6)]
+    assert all(near(out[-1][60, x], color, 60) for x in where)
+    assert near(out[0][60, where[0]], (GRAY,) * 3)
+    assert near(out[-1][30, where[0]], (GRAY,) * 3), "neither box nor strip"
+
+
 def test_source_frames_are_not_touched() -> None:
     video = frames()
     list(overlay.draw_answer(video, info(), tube(), query="q", class_names={}))

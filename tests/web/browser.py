@@ -67,6 +67,10 @@ class Browser:
         self.driver.get(url)
         self.wait(lambda: self.one("#stvg-find").is_displayed(), "the page")
 
+    def slow_down(self, factor: float) -> None:
+        """Let the page's scripts take so many times as long."""
+        self._tell("Emulation.setCPUThrottlingRate", rate=factor)
+
     def upload(self, path: Path) -> None:
         self.one("#stvg-upload input[type=file]").send_keys(str(path))
         self.wait(lambda: self.text("#stvg-facts"), "what is known of the upload")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 from stvg_r1_hub.errors import STVGError, VideoError
 from stvg_r1_hub.structures import Notes, Tracks
+from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web import visits
 from stvg_r1_hub.web.answers import Answered, Seen
-from stvg_r1_hub.web.correcting import correct
+from stvg_r1_hub.web.correcting import _ranges, correct, redraw
 from stvg_r1_hub.web.grounding import Grounder
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import Settings
@@ -25,13 +27,17 @@ from tests.web.conftest import Demo
 from train.data.samples import PreparedSamples
 
 
-@pytest.fixture
-def asked(registry: Any, demo: Demo, tmp_path: Path) -> tuple[Seen, Answered]:
+@pytest.fixture(params=[None, (0.5, 3.5)], ids=["whole", "part"])
+def asked(
+    request: pytest.FixtureRequest, registry: Any, demo: Demo, tmp_path: Path
+) -> tuple[Seen, Answered]:
     made: list[Any] = []
+    start, end = request.param or (None, None)
     grounder = Grounder(registry, Limits(), tmp_path / "results")
     video = Path(shutil.copy(demo.clip, tmp_path / "mine.mp4"))
     quiet = lambda *step: None  # noqa: E731
-    grounder.ground(video, [demo.query], Settings("tiny"), quiet, made.append)
+    settings = Settings("tiny", start_seconds=start, end_seconds=end)
+    grounder.ground(video, [demo.query], settings, quiet, made.append)
     return made[0], made[1]
 
 
@@ -57,6 +63,12 @@ def test_a_correction_asks_no_model_and_becomes_a_training_sample(
     assert sample.query == answer.values["query"] and sample.truth.object_ids == (right,)
     assert sample.truth.tracks.get(right) is not None
     assert len(sample.truth.boxes) == len(new.rows) and sample.frames.ndim == 4
+    start, end = seen.window
+    assert sample.truth.start_seconds == pytest.approx(new.values["start_seconds"] - start)
+    assert sample.truth.duration_seconds == pytest.approx(end - start)
+    first, *_, last = sample.truth.boxes
+    assert sample.truth.tracks.get(right).box_at(first) is not None
+    assert 0 <= first <= last < 30 * (end - start) + 1
 
     # The address brings back the correction, as long as the files are there.
     visits.save(visits.Visit("the dog", seen, [new]))
@@ -70,9 +82,47 @@ def test_a_correction_asks_no_model_and_becomes_a_training_sample(
 
 
 @pytest.mark.slow
+def test_an_answer_is_drawn_in_other_ways_once_each(asked: tuple[Seen, Answered]) -> None:
+    seen, answer = asked
+    assert redraw(seen, answer, ()) == answer.overlay
+    drawn = redraw(seen, answer, {"blur", "moment", "not a style"})
+    assert drawn is not None and drawn.name == "answer-1-blur-moment.mp4"
+    long = sum(r["end_seconds"] - r["start_seconds"] for r in answer.values["ranges"])
+    start, end = seen.window
+    with open_video(drawn) as moment, open_video(answer.overlay) as all_of_it:
+        assert moment.info.duration_seconds == pytest.approx(long, abs=0.1)
+        assert all_of_it.info.duration_seconds == pytest.approx(end - start, abs=0.1)
+    made = drawn.stat().st_mtime_ns
+    assert redraw(seen, answer, ["moment", "blur"]) == drawn and drawn.stat().st_mtime_ns == made
+    assert redraw(seen, replace(answer, overlay=None), {"blur"}) is None
+    seen.video.unlink()
+    with pytest.raises(VideoError, match="deleted by now"):
+        redraw(seen, answer, {"trails"})
+
+
+@pytest.mark.slow
 def test_an_object_that_is_not_there(asked: tuple[Seen, Answered]) -> None:
     with pytest.raises(STVGError, match="no object 99 in this video; there is 1, 2"):
         correct(*asked, 99)
+
+
+@pytest.mark.parametrize(
+    ("frames", "ranges", "why"),
+    [
+        (range(5, 15), ((1.0, 2.0),), "in the answered time"),
+        (range(30, 40), ((3.0, 4.0),), "as long as it is seen"),
+        # Lost by the detector in between and at the end of the video.
+        ([2, 3, 30], ((0.2, 3.1),), "as long as it is seen"),
+    ],
+)
+def test_an_object_that_is_lost_in_the_answered_time(
+    frames: Any, ranges: tuple[tuple[float, float], ...], why: str
+) -> None:
+    track = make_track(1, frames, [1, 2, 11, 12])
+    tracks = Tracks(64, 48, np.arange(40) / 10, (track,))
+    values = {"ranges": [{"start_seconds": 1.0, "end_seconds": 2.0}]}
+    found, said = _ranges(values, track, tracks, 4.0)
+    assert np.allclose(found, ranges) and said == why
 
 
 @pytest.mark.parametrize("token", ["", "..", "../" + "a" * 29, "A" * 32, "0" * 32, "0" * 33])

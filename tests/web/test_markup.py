@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub.result import GroundingResult
-from stvg_r1_hub.structures import Alternative, Answer, Box, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import Alternative, Answer, Box, Track, Tracks, Tube
 from stvg_r1_hub.visual.pictures import MAX_ROWS
 from stvg_r1_hub.web import markup
 from tests.builders import make_track
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 TIMES = np.arange(40) / 10
-INFO = VideoInfo("clip", 64, 48, TIMES, 4.0)
+WINDOW = (0.0, 4.0)
 BOXES = tuple(Box(i, TIMES[i], (1.0, 2.0, 11.0, 12.0), False, 1) for i in range(20, 30))
 TUBE = Tube((1,), 2.0, 3.0, BOXES)
 
@@ -46,7 +46,7 @@ def test_everything_from_outside_is_escaped():
         markup.answer_card(replace(evil, tube=None), asks=[EVIL]),
         markup.answer_card(evil, by_hand=EVIL),
         markup.waiting_card(EVIL),
-        markup.timeline(tracks, evil.tube, INFO),
+        markup.timeline(tracks, evil.tube, WINDOW),
         markup.reasoning(evil),
         markup.problem(EVIL),
         markup.note(EVIL),
@@ -74,7 +74,7 @@ def test_several_moments_and_other_objects():
     assert "1.50 s long" in card and "confidence 0.75" in card and "1.00 to 2.00 s" in card
     assert card.count("data-seek") == 2 and "Play 1.00 to 1.50 s" in card
     assert "It might also be" in card and "number 2" in card
-    assert markup.timeline(answer.tracks, tube, INFO).count("stvg-span") == 2
+    assert markup.timeline(answer.tracks, tube, WINDOW).count("stvg-span") == 2
 
 
 def test_card_of_no_answer_is_no_error():
@@ -84,22 +84,29 @@ def test_card_of_no_answer_is_no_error():
 
 
 def test_timeline_places():
-    html = markup.timeline(result().tracks, TUBE, INFO)
+    html = markup.timeline(result().tracks, TUBE, WINDOW)
     bars = re.findall(r'<i style="left:([\d.]+)%;width:([\d.]+)%">', html)
     assert [(float(a), float(b)) for a, b in bars] == [(0, 25), (50, 50), (12.5, 5)]
     assert "left:50.000%;width:25.000%" in html  # The answered range.
     assert html.count("stvg-answered") == 1
 
 
+def test_a_timeline_of_a_part_begins_with_it():
+    html = markup.timeline(Tracks(64, 48, TIMES, (track(1, [*range(20, 30)]),)), TUBE, (2.0, 4.0))
+    assert '<i style="left:0.000%;width:50.000%">' in html and "50.000%;--object" in html
+    assert 'data-from="2.0" data-duration="2.0"' in html
+    assert re.findall(r">([\d.]+) s<", html)[0] == "2" and ">4 s<" in html and ">0 s<" not in html
+
+
 def test_timeline_of_a_crowd_says_what_it_leaves_out():
     tracks = Tracks(64, 48, TIMES, tuple(track(i, [1, 2]) for i in range(1, 61)))
-    html = markup.timeline(tracks, replace(TUBE, object_ids=(60,)), INFO)
+    html = markup.timeline(tracks, replace(TUBE, object_ids=(60,)), WINDOW)
     assert html.count('class="stvg-lane') == MAX_ROWS + 1  # and the box around them
     assert "60 dog" in html and f"{60 - MAX_ROWS} more objects" in html
 
 
 def test_timeline_without_objects():
-    html = markup.timeline(Tracks(64, 48, TIMES, ()), None, INFO)
+    html = markup.timeline(Tracks(64, 48, TIMES, ()), None, WINDOW)
     assert "No object was found" in html
 
 

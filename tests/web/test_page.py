@@ -312,6 +312,25 @@ def test_keyboard_alone(browser: Browser, page: str, demo: Demo) -> None:
     assert {"stvg-play", "stvg-frame", "stvg-object"} <= reached
 
 
+def test_a_slow_machine_shows_an_answer_that_is_there_at_once(
+    browser: Browser, page: str, demo: Demo
+) -> None:
+    """An example's answer comes in a burst, of which nothing may be lost; see `web.updates`."""
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.ask(demo.query)
+    browser.wait_for_answer(demo.query)
+    browser.slow_down(8)
+    try:
+        browser.open(page)
+        browser.upload(demo.clip)
+        browser.ask(demo.query)
+        browser.wait_for_answer(demo.query)
+        assert browser.text("#stvg-objects")
+    finally:
+        browser.slow_down(1)
+
+
 def test_nothing_but_this_server_is_asked(browser: Browser, page: str, demo: Demo) -> None:
     browser.addresses()
     browser.open(page)

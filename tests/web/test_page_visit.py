@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.web.browser import Browser
-from tests.web.conftest import Demo
+from tests.web.conftest import Demo, Served
 
 pytestmark = pytest.mark.slow
 SOURCE = "document.querySelector('#stvg-video video')?.currentSrc ?? ''"
@@ -94,11 +94,68 @@ def test_a_click_corrects_and_another_takes_it_back(
         "a picture to click on",
     )
     x, y = browser.script(PLACE_OF % others[0])
-    browser.script(
-        f"document.elementFromPoint({x}, {y}).dispatchEvent("
-        f"new MouseEvent('click', {{bubbles: true, clientX: {x}, clientY: {y}}}))"
-    )
+    for event, number in (("click", said), ("dblclick", others[0])):  # One click only pauses.
+        browser.script("delete window.stvgPicked")
+        browser.script(
+            f"document.elementFromPoint({x}, {y}).dispatchEvent("
+            f"new MouseEvent('{event}', {{bubbles: true, clientX: {x}, clientY: {y}}}))"
+        )
+        assert browser.script("window.stvgPicked") == (None if number == said else str(number))
     browser.wait(lambda: answered_number(browser) == others[0], "the one from the picture")
+
+
+def test_a_part_and_other_drawings(browser: Browser, served: Served, demo: Demo) -> None:
+    browser.open(served.url)
+    browser.upload(demo.clip)
+    browser.wait(lambda: browser.one("#stvg-part").is_displayed(), "the handles")
+    browser.click("#stvg-part button")
+    for name, seconds in (("From", 1.0), ("To", 3.5)):
+        field = f"[aria-label='number input for {name} second']"
+        browser.wait(lambda field=field: browser.one(field).is_displayed(), "a handle")
+        browser.driver.execute_script(
+            "const [field, value] = arguments; field.value = value;"
+            "for (const kind of ['input', 'change', 'pointerup', 'blur'])"
+            "  field.dispatchEvent(new Event(kind, {bubbles: true}));",
+            browser.one(field),
+            seconds,
+        )
+    browser.ask(demo.query)
+    browser.wait_for_answer(demo.query)
+    section = browser.one("#stvg-timeline section")
+    begin, length = (float(section.get_attribute(f"data-{w}")) for w in ("from", "duration"))
+    assert (begin, length) == pytest.approx((1.0, 2.5), abs=0.05)
+    card = browser.one("#stvg-card [data-start]")
+    start, end = (float(card.get_attribute(f"data-{w}")) for w in ("start", "end"))
+    assert begin <= start < end <= begin + length + 0.01
+    browser.wait(lambda: "answer-1.mp4" in browser.script(SOURCE), "the answer's video")
+    moment = "document.querySelector('#stvg-video video').%s"
+    browser.wait(lambda: (browser.script(moment % "duration") or 0) > 0, "its length")
+    assert browser.script(moment % "duration") == pytest.approx(length, abs=0.1)
+    browser.wait(
+        lambda: start - 0.1 <= begin + browser.script(moment % "currentTime") <= end + 0.5,
+        "the moment, on the clock of the part",
+    )
+    browser.click("#stvg-style label:nth-of-type(2) input")
+    browser.wait(lambda: "answer-1-blur.mp4" in browser.script(SOURCE), "a blurred background")
+    browser.click("#stvg-style label:nth-of-type(4) input")
+    browser.wait(
+        lambda: any(served.grounder.folder.rglob("answer-1-blur-moment.mp4")), "the moment alone"
+    )
+    browser.wait(lambda: not browser.text("#stvg-status"), "the end of the drawing")
+    assert "answer-1-blur.mp4" in browser.script(SOURCE)
+
+
+def test_a_part_of_nothing_is_one_sentence(browser: Browser, page: str, demo: Demo) -> None:
+    browser.open(page)
+    browser.upload(demo.clip)
+    browser.wait(lambda: browser.one("#stvg-part").is_displayed(), "the handles")
+    browser.click("#stvg-part button")
+    field = "[aria-label='range slider for From second']"
+    browser.wait(lambda: browser.one(field).is_displayed(), "a handle")
+    browser.one(field).send_keys("\ue010")  # The End key: from the end on.
+    browser.ask(demo.query)
+    browser.wait(lambda: "its start must come before its end" in browser.text("main"), "why not")
+    assert not browser.text("#stvg-card")
 
 
 def test_a_link_brings_everything_back(browser: Browser, page: str, demo: Demo) -> None:

@@ -19,14 +19,20 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import AnnotationError, ConfigError, OutputError, STVGError, first_line
 from stvg_r1_hub.evaluation.metrics import best_track
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, SetAside, group_by_video
-from stvg_r1_hub.evaluation.window import WholeVideoTracks, WindowSource
+from stvg_r1_hub.evaluation.window import WindowSource
 from stvg_r1_hub.geometry import decode_mask, encode_mask
 from stvg_r1_hub.marking import mark_frames
 from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import Frames, MarkedFrames, Track, Tracks, VideoInfo
 from stvg_r1_hub.track_selection import fit_to_sample
-from stvg_r1_hub.tracking import PrecomputedTracks, Tracker, load_tracks, save_tracks
+from stvg_r1_hub.tracking import (
+    PrecomputedTracks,
+    Tracker,
+    WholeVideoTracks,
+    load_tracks,
+    save_tracks,
+)
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
