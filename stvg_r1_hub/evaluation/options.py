@@ -43,41 +43,7 @@ def add_eval(commands: Any) -> None:
     evaluate.set_defaults(run=without_benchmark)
     benchmarks = evaluate.add_subparsers(metavar="BENCHMARK")
     for name in NAMES:
-        parser = benchmarks.add_parser(name, help=f"{name}, from its annotation file")
-        parser.set_defaults(run=eval_files, benchmark=name)
-        parser.add_argument(
-            "--annotations", type=Path, help="annotation file, or the split's folder (mevis)"
-        )
-        parser.add_argument("--videos", type=Path, help="folder of the videos")
-        if name.startswith("hcstvg"):
-            parser.add_argument(
-                "--first-frame-number",
-                type=int,
-                choices=(0, 1),
-                default=1,
-                help="what st_frame calls the first frame of a clip (default: 1)",
-            )
-        if name.startswith("mevis"):
-            parser.add_argument(
-                "--submission",
-                type=Path,
-                help="folder of PNG masks to write, for the valid and test splits too, whose "
-                "truth is not public",
-            )
-        parser.add_argument(
-            "--strict",
-            action="store_true",
-            help="refuse the annotations for a single wrong record or box; without it these are "
-            "set aside, and the report counts and lists them",
-        )
-        parser.add_argument("--out", type=Path, required=True, help="results folder")
-        parser.add_argument(
-            "--hub-dataset",
-            metavar="OWNER/NAME[:TASK]",
-            help="what these annotations are on the Hub, if they are a benchmark there: a model "
-            "saved with these results then carries them in the Hub's format (task: default)",
-        )
-        _add_run(parser)
+        _add_benchmark(benchmarks.add_parser(name, help=f"{name}, from its annotation file"), name)
     sprites = benchmarks.add_parser("sprites", help="on rendered clips of the sprite world")
     sprites.set_defaults(run=eval_sprites)
     sprites.add_argument("--level", default="easy", help="difficulty (default: easy)")
@@ -92,6 +58,43 @@ def add_eval(commands: Any) -> None:
         "--out", type=Path, help="results folder; without it the figures alone are printed"
     )
     _add_run(sprites)
+
+
+def _add_benchmark(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.set_defaults(run=eval_files, benchmark=name)
+    parser.add_argument(
+        "--annotations", type=Path, help="annotation file, or the split's folder (mevis)"
+    )
+    parser.add_argument("--videos", type=Path, help="folder of the videos")
+    if name.startswith("hcstvg"):
+        parser.add_argument(
+            "--first-frame-number",
+            type=int,
+            choices=(0, 1),
+            default=1,
+            help="what st_frame calls the first frame of a clip (default: 1)",
+        )
+    if name.startswith("mevis"):
+        parser.add_argument(
+            "--submission",
+            type=Path,
+            help="folder of PNG masks to write, for the valid and test splits too, whose "
+            "truth is not public",
+        )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse the annotations for a single wrong record or box; without it these are "
+        "set aside, and the report counts and lists them",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="results folder")
+    parser.add_argument(
+        "--hub-dataset",
+        metavar="OWNER/NAME[:TASK]",
+        help="what these annotations are on the Hub, if they are a benchmark there: a model "
+        "saved with these results then carries them in the Hub's format (task: default)",
+    )
+    _add_run(parser)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ import bisect
 import functools
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.config import ConfidenceMap
@@ -34,22 +35,16 @@ _NO_MEMORY = ("out of memory", "can't allocate memory")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Decoder:
     """Generates with one loaded model."""
 
-    def __init__(self, model: Any, tokenizer: Any, static_cache: bool | None = None) -> None:
-        """Take a model.
-
-        Args:
-            model: a transformers model.
-            tokenizer: its tokenizer.
-            static_cache: whether the cache has a fixed length, which on a CUDA device compiles
-                the steps into graphs; None decides by what was generated so far.
-        """
-        self.model = model
-        self.tokenizer = tokenizer
-        self.static_cache = static_cache
-        self._n_generated = 0
+    model: Any
+    tokenizer: Any
+    static_cache: bool | None = None
+    """Whether the cache has a fixed length, which on a CUDA device compiles the steps into graphs;
+    None decides by what was generated so far."""
+    _n_generated: int = field(default=0, init=False)
 
     def answers(
         self,

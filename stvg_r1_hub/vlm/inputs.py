@@ -97,33 +97,20 @@ class PromptInputs:
         )
 
 
+@dataclass(eq=False)
 class InputBuilder:
-    """Makes the inputs of one checkpoint."""
+    """Makes the inputs of one checkpoint; see `of` for a loaded model."""
 
-    def __init__(
-        self,
-        processor: Any,
-        model_config: Any,
-        position_rule: str,
-        *,
-        rope_index: Callable[..., Any] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        """Take what the inputs depend on; see `of` for a loaded model.
-
-        Args:
-            processor: as `load_processor` gives it.
-            model_config: the checkpoint's transformers config.
-            position_rule: as in `STVGConfig`.
-            rope_index: the model's own `get_rope_index`, which every rule but
-                `"transformers-4.50"` asks.
-            device: where frames are resized and cut into patches.
-        """
-        self.processor = processor
-        self.config = model_config
-        self.position_rule = position_rule
-        self._rope_index = rope_index
-        self._device = device
+    processor: Any
+    """As `load_processor` gives it."""
+    config: Any
+    """The checkpoint's transformers config."""
+    position_rule: str
+    """As in `STVGConfig`."""
+    rope_index: Callable[..., Any] | None = None
+    """The model's own `get_rope_index`, which every rule but `"transformers-4.50"` asks."""
+    device: torch.device | str = "cpu"
+    """Where frames are resized and cut into patches."""
 
     @classmethod
     def of(
@@ -143,8 +130,8 @@ class InputBuilder:
         import torch
 
         size = (frames.model_height, frames.model_width)
-        if torch.device(self._device).type == "cuda":
-            pixels = resized_on(frames.pixels, *size, self._device)
+        if torch.device(self.device).type == "cuda":
+            pixels = resized_on(frames.pixels, *size, self.device)
         else:
             pixels = torch.from_numpy(resized(frames.pixels, *size))
         inputs = self.processor.video_processor(
@@ -235,9 +222,9 @@ class InputBuilder:
                 merge_size=vision.spatial_merge_size,
             )
             return torch.from_numpy(by_rule)
-        assert self._rope_index is not None, "this position rule needs the model"
+        assert self.rope_index is not None, "this position rule needs the model"
         row = ids.unsqueeze(0)
-        installed, _ = self._rope_index(
+        installed, _ = self.rope_index(
             row,
             mm_token_type_ids=(row == self.config.video_token_id).int() * 2,
             video_grid_thw=torch.tensor([grid.thw]),

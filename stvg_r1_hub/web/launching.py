@@ -7,9 +7,13 @@ import secrets
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.errors import ConfigError, require_package
+
+if TYPE_CHECKING:
+    from stvg_r1_hub.web.grounding import Grounder
+    from stvg_r1_hub.web.limits import Limits
 
 FOLDER = Path(__file__).parent
 QUEUE_SIZE = 32
@@ -62,47 +66,25 @@ def launch(
         require_package("mcp", "mcp")
     from gradio.utils import get_upload_folder
 
-    from stvg_r1_hub.device import pick_device
-    from stvg_r1_hub.hub import local_folder
     from stvg_r1_hub.web import zerogpu
     from stvg_r1_hub.web.api import add_endpoints
-    from stvg_r1_hub.web.grounding import Grounder, sweep_forever
+    from stvg_r1_hub.web.grounding import sweep_forever
     from stvg_r1_hub.web.limits import TRIALS, Limits
-    from stvg_r1_hub.web.models import ModelRegistry, default_models
     from stvg_r1_hub.web.page import Page
-    from stvg_r1_hub.web.zerogpu_tracking import adapt, adapt_tracker
 
-    pick_device(device)
-    names = models or os.environ.get("STVG_MODELS", "").split() or default_models()
-    for name in names:
-        local_folder(name)
     limits = Limits(
         max_seconds=Limits.max_seconds if max_seconds is None else max_seconds,
         keep_seconds=keep_seconds,
     )
     on_zerogpu = zerogpu.is_zero_gpu()
-    registry = ModelRegistry(
-        names,
-        device=device,
-        adapt=adapt if on_zerogpu else None,
-        adapt_tracker=adapt_tracker if on_zerogpu else None,
-    )
     # Inside gradio's own folder, so that results are served from where they are written.
     results = Path(get_upload_folder()) / f"stvg-{secrets.token_hex(16)}"
-    at_once = 4 if on_zerogpu else 1
-    grounder = Grounder(
-        registry,
-        limits,
-        results,
-        at_once=at_once,
-        most_waiting=QUEUE_SIZE,
-        one_by_one=not on_zerogpu,  # There, each call encodes the video anew.
-    )
+    grounder = _grounder(models, device, limits, results, on_zerogpu)
     page = Page(grounder)
     add_endpoints(page, fetch=mcp)
     if on_zerogpu:
-        for name in registry.names:
-            registry.load(name)
+        for name in grounder.registry.names:
+            grounder.registry.load(name)
     sweep_forever(results, limits.keep_seconds)
     page.blocks.queue(max_size=4 * QUEUE_SIZE, default_concurrency_limit=8)
     TRIALS.stand_ready()
@@ -134,10 +116,40 @@ def launch(
     )
     if not on_zerogpu:
         # Not before: the page comes first.
-        registry.load_in_background()
+        grounder.registry.load_in_background()
     if block:
         page.blocks.block_thread()
     return page, url
+
+
+def _grounder(
+    models: Sequence[str] | None, device: str, limits: Limits, results: Path, on_zerogpu: bool
+) -> Grounder:
+    """What answers the page's questions, of models that are there."""
+    from stvg_r1_hub.device import pick_device
+    from stvg_r1_hub.hub import local_folder
+    from stvg_r1_hub.web.grounding import Grounder
+    from stvg_r1_hub.web.models import ModelRegistry, default_models
+    from stvg_r1_hub.web.zerogpu_tracking import adapt, adapt_tracker
+
+    pick_device(device)
+    names = models or os.environ.get("STVG_MODELS", "").split() or default_models()
+    for name in names:
+        local_folder(name)
+    registry = ModelRegistry(
+        names,
+        device=device,
+        adapt=adapt if on_zerogpu else None,
+        adapt_tracker=adapt_tracker if on_zerogpu else None,
+    )
+    return Grounder(
+        registry,
+        limits,
+        results,
+        at_once=4 if on_zerogpu else 1,
+        most_waiting=QUEUE_SIZE,
+        one_by_one=not on_zerogpu,  # There, each call encodes the video anew.
+    )
 
 
 def check_address(host: str | None, port: int | None) -> None:

@@ -85,9 +85,9 @@ def test_held_out_samples_are_answered_now_and_then(world, tmp_path, capsys):
         )
 
 
-@pytest.mark.parametrize("request_", ["easy:-1", "easy:1:2:3", "easy:\u00b2", "easy:"])
+@pytest.mark.parametrize("request_", ["easy:-1", "easy:1:2:3:4", "easy:\u00b2", "easy:"])
 def test_a_request_that_is_not_understood(world, tmp_path, capsys, request_):
     config = write_config(tmp_path / "c.yaml", world / "base")
     arguments = ["--config", config, "--data", f"sprites:{request_}", "--out", tmp_path / "x"]
     assert train_grpo.main([*map(str, arguments)]) == 2
-    assert "write sprites:LEVEL[:SEED[:COUNT]]" in capsys.readouterr().err
+    assert "write sprites:LEVEL[:SEED[:COUNT[:PERCENT]]]" in capsys.readouterr().err
