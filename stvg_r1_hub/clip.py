@@ -37,6 +37,10 @@ MaskMaker = Callable[[Tube, VideoSource], Tube]
 
 NO_OBJECT = "No object was found in the video, so the language model was not asked."
 NO_MARKER = "No object is visible in the frames that the language model sees, so it was not asked."
+NO_TIME_ALONE = (
+    "The bundled model has not learned to tell a time alone; ask it for an object, or ask a larger "
+    "model."
+)
 OTHER_CLASS = "The tracker takes object {number} for a {found}, and the question names a {asked}."
 WITHDRAWN = "The answer is withdrawn."
 SMALLER = (
@@ -324,6 +328,7 @@ class Clip:
             *self.tracks.warnings,
             *self._messages,
             *getattr(self._encoded, "warnings", ()),
+            *([] if prompt.needs_objects or not self.config.reads_notes else [NO_TIME_ALONE]),
         ]
         answer: Answer | None = None
         tube: Tube | None = None

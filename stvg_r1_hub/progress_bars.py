@@ -40,7 +40,8 @@ class ProgressBars:
 
             self._finish()
             self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, disable=_disable(), leave=False)
+            disable = False if in_notebook() else None  # None leaves it to tqdm.
+            self._bar = tqdm(total=total, desc=stage, disable=disable, leave=False)
         if total is not None:
             self._bar.total = total
         self._bar.update(done - self._bar.n)
@@ -51,8 +52,7 @@ class ProgressBars:
             self._bar = None
 
 
-def _disable() -> bool | None:
-    """None leaves it to tqdm, which takes a notebook for a pipe."""
+def in_notebook() -> bool:
+    """Whether what runs is shown in a notebook, which tqdm takes for a pipe."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return False if hasattr(shell, "kernel") else None
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from stvg_r1_hub.answer import parse_answer, parse_time_answer
 from stvg_r1_hub.errors import ConfigError, QueryError
@@ -190,9 +191,10 @@ def build_prompt(
         ConfigError: there is no template of this name.
     """
     if prompt_id not in PROMPTS:
+        near = "".join(f" (did you mean {n!r}?)" for n in get_close_matches(prompt_id, PROMPTS, 1))
         raise ConfigError(
-            f"Got prompt_id {prompt_id!r}; known are {', '.join(map(repr, PROMPTS))}, "
-            "correct it in stvg_config.json."
+            f"There is no prompt {prompt_id!r}{near}; prompt_id must be one of "
+            f"{', '.join(PROMPTS)}."
         )
     before, mark, after = PROMPTS[prompt_id].partition(_PLACEHOLDER)
     measured = "\n".join(map(clean_query, notes)) or "nothing"

@@ -14,7 +14,7 @@ from stvg_r1_hub import exports
 from stvg_r1_hub.errors import ConfigError, OutputError, VideoError
 from stvg_r1_hub.geometry import frames_in_range, ranges_text, union_of_masks
 from stvg_r1_hub.outputs import PICTURE_SUFFIXES, VIDEO_SUFFIXES, check_output, replacing
-from stvg_r1_hub.progress_bars import callback_of
+from stvg_r1_hub.progress_bars import callback_of, in_notebook
 from stvg_r1_hub.structures import (
     RLE,
     Alternative,
@@ -332,10 +332,10 @@ class GroundingResult:
 
     def show(self) -> None:
         """Show the answer: as HTML in a notebook, else the key frames in a picture viewer."""
-        import sys
+        if in_notebook():
+            from IPython.display import display
 
-        if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
-            sys.modules["IPython"].display.display(self)
+            display(self)  # type: ignore[no-untyped-call]
         else:
             from PIL import Image
 

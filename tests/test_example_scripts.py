@@ -56,10 +56,12 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / "tour.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs for cell in cells), "clear the outputs before committing"
+    notebook.cells.append(nbformat.v4.new_code_cell("result.show()"))
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     said = "".join(output.get("text", "") for output in cells[0].outputs)
     assert "decode/track" in said, "a notebook shows bars"
     assert "<svg" in cells[0].outputs[-1].data["text/html"]
+    assert "<svg" in notebook.cells[-1].outputs[-1].data["text/html"]
     shown = [output for cell in cells for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in shown) == 2
     assert (tmp_path / "overlay.mp4").stat().st_size > 0

@@ -5,9 +5,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageShow
 
 from stvg_r1_hub.errors import MissingPackageError
 from stvg_r1_hub.geometry import encode_mask
@@ -57,6 +59,23 @@ def test_what_others_wrote_is_escaped() -> None:
 def test_a_video_that_is_gone_leaves_the_rest() -> None:
     html = replace(result_of(), video="gone.mp4")._repr_html_()
     assert "key frames are left out" in html and "<svg" in html and "data:image" not in html
+
+
+def test_elsewhere_the_key_frames_open_in_a_viewer() -> None:
+    shown = []
+
+    class Viewer(ImageShow.Viewer):
+        def show(self, image: Image.Image, **options: Any) -> int:
+            shown.append((image.size, options["title"]))
+            return 1
+
+    ImageShow.register(Viewer(), order=0)
+    try:
+        result_of().show()
+    finally:
+        ImageShow._viewers.pop(0)
+    ((size, title),) = shown
+    assert size == result_of().keyframes().shape[1::-1] and title == "the dog"
 
 
 def test_a_plot_without_a_path_is_a_figure_that_shows_itself() -> None:

@@ -78,6 +78,15 @@ def ground(options: argparse.Namespace) -> int:
     from stvg_r1_hub.prompting import clean_queries
 
     clean_queries(options.queries)
+    if (
+        not options.query
+        and len(options.queries) > 1
+        and not any(" " in query for query in options.queries)
+    ):
+        say(
+            f"These words are {len(options.queries)} questions; one of several words stands in "
+            f'quotes: "{" ".join(options.queries)}".'
+        )
     is_folder = options.out is not None and Path(options.out).suffix.lower() not in VIDEO_SUFFIXES
     if len(videos) > 1 or (options.query and is_folder):
         return _ground_all(options, videos)

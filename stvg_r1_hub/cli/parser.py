@@ -80,7 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="stvg", description="Where and when in this video is what you describe?"
     )
     parser.add_argument("--version", action="version", version=f"stvg {__version__}")
-    named = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def show_help(_: argparse.Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return 2
+
+    parser.set_defaults(run=show_help)
+    named = parser.add_subparsers(metavar="COMMAND")
 
     ground = named.add_parser(
         "ground",

@@ -590,6 +590,7 @@ def test_nothing_to_find_is_a_result(tmp_path: Path, capfd: pytest.CaptureFixtur
         (["ground", "a.mp4", "a dog", "--modle", "tiny"], "did you mean --model?"),
         (["ground", "a.mp4", "a dog", "--quantization", "4bits"], "did you mean 4bit?"),
         (["eval", "sprits"], "did you mean sprites?"),
+        (["--hepl"], "did you mean --help?"),
         (["track", "a.mp4", "--zzzzz"], "unrecognized arguments: --zzzzz\n"),
     ],
 )
@@ -599,6 +600,23 @@ def test_a_slip_is_answered_with_what_was_meant(
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     assert guess in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "find what a query describes"),
+        (["ground", "CLIP", "a", "dog"], 0, 'one of several words stands in quotes: "a dog"'),
+        (["ground", "CLIP", "a dog", "--prompt-id", "zero-shoot"], 2, "did you mean 'zero-shot'?"),
+        (["ground", "CLIP", "a dog", "--time-only"], 0, "has not learned to tell a time alone"),
+    ],
+    ids=["nothing", "no quotes", "prompt", "time"],
+)
+def test_a_newcomer_is_told_what_to_do(
+    words: list[str], code: int, said: str, clip: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([str(clip) if word == "CLIP" else word for word in words]) == code
+    assert said in capfd.readouterr().err
 
 
 def test_help_shows_examples(capfd: pytest.CaptureFixture[str]) -> None:
