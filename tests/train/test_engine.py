@@ -52,7 +52,10 @@ def train(world, out, url, *, resume=False, **changes):
         forget_launch()
 
 
-@pytest.mark.parametrize("method", [{}, {"method": "lora", "lora_rank": 4, "learning_rate": 0.05}])
+LORA = {"method": "lora", "lora_rank": 4, "learning_rate": 0.05}
+
+
+@pytest.mark.parametrize("method", [{}, pytest.param(LORA, marks=pytest.mark.slow)])
 def test_the_server_has_each_steps_weights_and_the_loss_corrects(world, tmp_path, method):
     tiny_engine = TinyEngine(world / "base")
     with vllm(tiny_engine) as server:

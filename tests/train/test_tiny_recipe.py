@@ -48,6 +48,7 @@ def test_the_recipe_trains_measures_and_goes_on(tmp_path, capsys):
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == table
 
 
+@pytest.mark.slow
 def test_a_worn_base_is_worse_and_made_once(tmp_path, capsys):
     found = []
     for noise in ("0", "0.6"):

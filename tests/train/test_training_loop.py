@@ -348,8 +348,16 @@ def test_equal_rewards_change_nothing(world, tmp_path, caplog):
 
 @pytest.mark.parametrize(
     ("merge", "options"),
-    [(False, {}), (True, {}), (False, {"dtype": "bfloat16", "gradient_checkpointing": True})],
-    ids=["adapter", "merged", "bfloat16 with checkpointing"],
+    [
+        pytest.param(False, {}, id="adapter"),
+        pytest.param(True, {}, id="merged", marks=pytest.mark.slow),
+        pytest.param(
+            False,
+            {"dtype": "bfloat16", "gradient_checkpointing": True},
+            id="bfloat16 with checkpointing",
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_the_trained_folder_loads(world, tmp_path, merge, options, monkeypatch):
     from stvg_r1_hub import STVGPipeline
@@ -479,7 +487,14 @@ def test_a_sample_that_cannot_be_read_is_set_aside_and_counted(world, tmp_path, 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are of Unix")
-@pytest.mark.parametrize("room", [2_500, 30_000, 200_000], ids=["metrics", "weights", "optimizer"])
+@pytest.mark.parametrize(
+    "room",
+    [
+        pytest.param(2_500, id="metrics", marks=pytest.mark.slow),
+        pytest.param(30_000, id="weights"),
+        pytest.param(200_000, id="optimizer", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_disk_ends_in_a_sentence_and_leaves_the_last_checkpoint(world, tmp_path, room):
     """A limit on the size of a file ends writing as a full disk does."""
     import resource
