@@ -33,9 +33,15 @@ def vowels(completion, truth):
     return sum(completion.text.lower().count(letter) for letter in "aeiou") / 8
 
 
+def characters(completion, truth):
+    """A reward that any text earns, also the most probable one of a model that knows nothing."""
+    return len(completion.text) / 50
+
+
 def rewarding_vowels(*parts, **rewards):
-    """GRPO with the reward above in place of `tiou`, and others by name."""
-    return GrpoObjective(*parts, rewards={**REWARDS, "tiou": vowels, **rewards})
+    """GRPO with the rewards above in place of `tiou` and `ids_f1`, and others by name."""
+    stand_ins = {"tiou": vowels, "ids_f1": characters}
+    return GrpoObjective(*parts, rewards={**REWARDS, **stand_ins, **rewards})
 
 
 def main(arguments=None):

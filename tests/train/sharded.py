@@ -94,26 +94,37 @@ def on_gloo(accelerator, *, cpu, kwargs_handlers, **options):
     return made
 
 
+def held(tensors):
+    """Bytes of this process's own parts."""
+    own = (t.to_local() if hasattr(t, "to_local") else t for t in tensors if t is not None)
+    return sum(t.numel() * t.element_size() for t in own)
+
+
 def measure(policy, accelerator):
     """Write down how many bytes this process holds when all of it is there: in an update."""
     (optimizer,) = (prepared.optimizer for prepared in accelerator._optimizers)
 
-    def held(tensors):
-        own = (t.to_local() if hasattr(t, "to_local") else t for t in tensors)
-        return sum(t.numel() * t.element_size() for t in own)
-
     def write(*_):
-        states = [v for state in optimizer.state.values() for v in state.values()]
-        sizes = {
-            "weights": held(policy.parameters()),
-            "gradients": held(w.grad for w in policy.parameters() if w.grad is not None),
-            "optimizer": held(v for v in states if v.ndim),
-        }
+        states = [v for state in torch_optimizer.state.values() for v in state.values() if v.ndim]
+        sizes = {"weights": weights(), "gradients": gradients(), "optimizer": held(states)}
+        if by_deepspeed:
+            sizes["optimizer"] += held(optimizer.fp32_partitioned_groups_flat)
         path = Path(os.environ[MEASURED]) / f"{accelerator.process_index}.json"
         path.write_text(json.dumps(sizes), encoding="utf-8")
 
-    if MEASURED in os.environ and os.environ[BY] == "fsdp":
-        optimizer.register_step_post_hook(write)
+    by_deepspeed = os.environ[BY] == "zero3_offload"
+    torch_optimizer = optimizer.optimizer if by_deepspeed else optimizer
+    parameters = list(policy.parameters())
+
+    def weights():
+        return held(w.ds_tensor if by_deepspeed else w for w in parameters)
+
+    def gradients():
+        if not by_deepspeed:
+            return held(w.grad for w in parameters)
+        return held(w.grad for w in optimizer.fp32_partitioned_groups_flat)
+
+    torch_optimizer.register_step_post_hook(write)
 
 
 GATHERING = ("allgather_fn", "all_gather_into_tensor", "all_gather")
@@ -143,7 +154,7 @@ def gathers_of_deepspeed():
 
 def sharded_grpo(config, start, policy, accelerator):
     """GRPO for vowels, after a look at the weights; says what is gathered for rollouts."""
-    weights = list(policy.parameters())
+    weights = [weight for weight in policy.parameters() if weight.requires_grad]
     assert all(hasattr(w, "ds_id") or type(w).__name__ == "DTensor" for w in weights)
     measure(policy, accelerator)
     objective = runs.rewarding_vowels(config, start, policy, accelerator)

@@ -167,9 +167,10 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
 class State:
     """Bytes of weights, gradients and optimizer, and where they are.
 
-    One process and DDP hold them whole. FSDP 2 (`sharding: full`, as accelerate sets it up) turns
-    trained weights into float32 before it spreads them. ZeRO-3 with offload (`full-offload`) keeps
-    them in bfloat16 beside a float32 copy, and all of it in host memory.
+    One process and DDP hold them whole, adapters in float32. FSDP 2 (`sharding: full`, as
+    accelerate sets it up) turns trained weights into float32 before it spreads them. ZeRO-3 with
+    offload (`full-offload`) keeps them in the config's precision beside a float32 copy, and all of
+    it in host memory; its checkpoints have that copy alone. Both write frozen weights too.
     """
 
     def __init__(
@@ -178,10 +179,12 @@ class State:
         self.config = config
         width = _width(config)
         frozen = parameters - (trained if config.method == "full" else 0)
-        trained_width = 4 if config.method == "lora" or config.sharding == "full" else width
+        by_zero = config.sharding == "full-offload"
+        in_float32 = config.sharding == "full" or (config.method == "lora" and not by_zero)
+        trained_width = 4 if in_float32 else width
         self.weights = float(frozen * width + trained * trained_width)
         self.gradients = 4.0 * trained
-        master = 4.0 if trained_width == 2 else 0.0
+        master = 4.0 if by_zero or trained_width == 2 else 0.0
         self.optimizer = trained * (8.0 + master)
         self.loaded = parameters * float(trained_width if config.method == "full" else width)
         plain, sharded = float(parameters * width), config.sharding != "none"
@@ -190,7 +193,9 @@ class State:
         self.reference = plain / shares if has_reference else 0.0
         self.whole_copy = plain if groups and sharded else 0.0
         """On every GPU."""
-        self.checkpoint = trained * trained_width + self.optimizer
+        self.checkpoint = self.optimizer + (0 if by_zero else trained * trained_width)
+        if sharded:
+            self.checkpoint += frozen * width
         adapter_alone = config.method == "lora" and not config.merge_adapter
         self.exported = 4.0 * trained if adapter_alone else plain
 
