@@ -34,10 +34,12 @@ from benchmarks.bench_model import bench_frame_steps
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.evaluation.window import WindowSource
+from stvg_r1_hub.marking import mark_frames
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.reading import read_once
 from stvg_r1_hub.segmentation import Segmenter, TransformersSam2, masks_of_tube
 from stvg_r1_hub.structures import Answer, Pixels, Tracks, Tube, VideoInfo
+from stvg_r1_hub.track_selection import fit_to_sample
 from stvg_r1_hub.tracking import ChoosingTracker, GivenTracks, Tracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tube import build_tube
@@ -181,7 +183,8 @@ def ask_once(
         timings[stage] = now - clock
         clock = now
 
-    marked = pipeline.mark(frames, tracks)
+    fitted = fit_to_sample(tracks, frames)
+    marked = mark_frames(frames, fitted, pipeline.config.marker, in_place=True)
     lap("mark")
     # A reader of notes would look only when it is asked, and there are no notes here.
     vlm = pipeline.vlm.sight if isinstance(pipeline.vlm, NotesReader) else pipeline.vlm

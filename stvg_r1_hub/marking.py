@@ -250,6 +250,7 @@ def mark_frames(
     style: MarkerStyle,
     *,
     numbers: Mapping[int, int] | None = None,
+    in_place: bool = False,
 ) -> MarkedFrames:
     """Draw the numbers of all tracked objects on copies of the sampled frames.
 
@@ -262,6 +263,8 @@ def mark_frames(
         tracks: the objects to mark.
         style: how numbers are drawn.
         numbers: ID to the number drawn in its place; None draws the IDs.
+        in_place: draw on the sample itself: a second one can be hundreds of megabytes, and asking
+            for them takes longer than drawing.
 
     Raises:
         TrackerError: the tracks were made for frames of another size.
@@ -272,7 +275,7 @@ def mark_frames(
             f"Got tracks of a {tracks.width}x{tracks.height} video for frames of "
             f"{width}x{height}; make the tracks from this video at its original size."
         )
-    pixels = frames.pixels.copy()
+    pixels = frames.pixels if in_place else frames.pixels.copy()
     drawn = []
     for sample, frame_index in zip(pixels, frames.frame_indices.tolist(), strict=True):
         areas: dict[int, float] = {}

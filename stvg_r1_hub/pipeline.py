@@ -479,15 +479,17 @@ class STVGPipeline:
                 numbers = drawn_numbers(shown.object_ids, limit)
             if masks and self._mask_maker is None and any(t.masks is None for t in tracks.tracks):
                 self.segmenter()  # Before the questions: it may be missing.
-            with timed(timings, "mark"):
-                marked = self._mark(frames, shown, numbers)
             if markers:
                 with timed(timings, "notes"):
                     notes = take_notes(
                         frames, tracks, duration_seconds=source.info.duration_seconds
                     )
+            with timed(timings, "mark"):
+                fitted, style = fit_to_sample(shown, frames), self.config.marker
+                marked = marking.mark_frames(frames, fitted, style, numbers=numbers, in_place=True)
+            del frames  # They are marked now.
+            if markers:
                 marked = replace(marked, notes=notes)
-            del frames  # marked copies exist; a long sample is not kept twice
             yield Clip(
                 source,
                 tracks,
@@ -567,11 +569,7 @@ class STVGPipeline:
 
     def mark(self, frames: Frames, tracks: Tracks) -> MarkedFrames:
         """Draw every object's number, in the style the weights were trained with."""
-        return self._mark(frames, tracks, {})
-
-    def _mark(self, frames: Frames, tracks: Tracks, numbers: dict[int, int]) -> MarkedFrames:
-        fitted = fit_to_sample(tracks, frames)
-        return marking.mark_frames(frames, fitted, self.config.marker, numbers=numbers)
+        return marking.mark_frames(frames, fit_to_sample(tracks, frames), self.config.marker)
 
     def segmenter(self) -> Segmenter:
         """What makes masks of boxes, loaded now if it was not needed before.

@@ -166,6 +166,9 @@ def test_mark_frames_draws_visible_objects_only():
         expected = draw_markers(frames.pixels[i], centers, STYLE)
         assert np.array_equal(marked.frames.pixels[i], expected)
     assert np.array_equal(frames.pixels, make_frames().pixels)
+    expected = marked.frames.pixels
+    drawn_on = mark_frames(frames, make_tracks(near, late), STYLE, in_place=True).frames.pixels
+    assert drawn_on is frames.pixels and np.array_equal(drawn_on, expected)
 
 
 def test_a_person_beside_a_sofa_has_a_number():

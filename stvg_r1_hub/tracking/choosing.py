@@ -17,7 +17,7 @@ from stvg_r1_hub.tracking.interfaces import TrackingSession
 FRAMES_TO_CHOOSE_BY = 12
 """Frames of a video that decide, spread over it."""
 _FRAMES_TO_BEGIN_BY = 4
-"""So many, its first, say with which of the two to begin."""
+"""Where the own detector is sure of something in half of so many, the first, it begins."""
 _COCO_EVERY = 4
 """COCO's detector takes several times as long, and looks at every so-manieth of them."""
 _SURE_OWN, _SURE_COCO = 0.65, 0.7
@@ -133,10 +133,9 @@ class ChoosingSession:
             self._begin()
 
     def _begin(self) -> None:
-        beginning = Evidence(self._tracker)
-        for frame in self._first:
-            beginning.look(frame.pixels)
-        self.begun_with, _ = beginning.verdict()
+        own, coco = self._tracker.own, self._tracker.coco
+        n_sure = sum(len(_seen(own, frame.pixels, _SURE_OWN)) > 0 for frame in self._first)
+        self.begun_with = own if 2 * n_sure >= len(self._first) > 0 else coco
         self._session = self.begun_with.start(self._info)
         for frame in self._first:
             self._session.update(frame)
