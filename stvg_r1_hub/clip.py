@@ -190,11 +190,7 @@ class Clip:
     ) -> Tube:
         """What an answer means in this clip; see `tube.build_tube`.
 
-        Args:
-            answer: in the video's times and IDs.
-            masks: see there.
-            needs_objects: see there.
-            shown_ids: objects that further looks showed.
+        The answer is in the video's times and IDs; `shown_ids` are those that further looks showed.
         """
         visible = self._visible_ids()
         return build_tube(

@@ -428,33 +428,13 @@ class STVGPipeline:
     ) -> Iterator[Clip]:
         """Track a video once and keep it for many questions.
 
-        Args:
-            video: as in `__call__`, and so are the other arguments.
-            query: all that will be asked, one text or several, for trackers that look for what is
-                named; others ignore it.
-            fps: see `__call__`.
-            start: see `__call__`.
-            end: see `__call__`.
-            masks: see `__call__`.
-            markers: see `__call__`.
-            max_objects: see `__call__`.
-            passes: see `__call__`.
-            max_windows: see `__call__`.
-            progress: see `__call__`.
+        The arguments are those of `__call__`, but for `query`: all that will be asked, one text or
+        several, for trackers that look for what is named; others ignore it.
 
         Yields:
             A `Clip`; ask it with `clip.ground(query)`.
         """
-        if max_objects is not None and max_objects < 1:
-            raise ConfigError(f"max_objects must be at least 1 or None, got {max_objects}.")
-        check_passes(passes)
-        if max_windows is not None and max_windows < 1:
-            raise ConfigError(f"max_windows must be at least 1 or None, got {max_windows}.")
-        if masks and not markers:
-            raise ConfigError(
-                "Got masks=True and markers=False, but a question about time alone has no "
-                "object; leave one of them at its default."
-            )
+        _check(masks, markers, max_objects, passes, max_windows)
         started = time.perf_counter()
         with opened(video, fps=fps) as whole:
             part = None if start is None and end is None else PartSource(whole, start, end)
@@ -470,13 +450,7 @@ class STVGPipeline:
                     timings=timings,
                 )
             limit = self._max_numbers(tracks)
-            if passes == 1:
-                tracks = shown = self._considered(tracks, max_objects)
-                numbers = {}
-            else:  # Every look shows other objects, so all are kept, with the tracker's numbers.
-                tracks = keep_most_visible(tracks, max_objects or len(tracks), renumber=False)
-                shown = keep_most_visible(tracks, limit, renumber=False)
-                numbers = drawn_numbers(shown.object_ids, limit)
+            tracks, shown, numbers = self._shown(tracks, passes, max_objects)
             if masks and self._mask_maker is None and any(t.masks is None for t in tracks.tracks):
                 self.segmenter()  # Before the questions: it may be missing.
             if markers:
@@ -513,6 +487,19 @@ class STVGPipeline:
         if part is None or not isinstance(self.tracker, GivenTracks | PrecomputedTracks):
             return self.tracker
         return WholeVideoTracks(self.tracker, part.whole.info, part.first_frame)
+
+    def _shown(
+        self, tracks: Tracks, passes: int | str, max_objects: int | None
+    ) -> tuple[Tracks, Tracks, dict[int, int]]:
+        """The objects that can be an answer, those of them in the first look, and their numbers."""
+        if passes == 1:
+            tracks = self._considered(tracks, max_objects)
+            return tracks, tracks, {}
+        # Every look shows other objects, so all are kept, with the tracker's numbers.
+        limit = self._max_numbers(tracks)
+        tracks = keep_most_visible(tracks, max_objects or len(tracks), renumber=False)
+        shown = keep_most_visible(tracks, limit, renumber=False)
+        return tracks, shown, drawn_numbers(shown.object_ids, limit)
 
     def _considered(self, tracks: Tracks, max_objects: int | None = None) -> Tracks:
         """No more objects than the model can tell apart, and than are asked for."""
@@ -588,3 +575,17 @@ class STVGPipeline:
         """Only the frames with a box are decoded."""
         stream, info = source.stream(tube.frame_indices), source.info
         return masks_of_tube(tube, stream, self.segmenter(), info.height, info.width)
+
+
+def _check(
+    masks: bool, markers: bool, max_objects: int | None, passes: int | str, max_windows: int | None
+) -> None:
+    for name, most in (("max_objects", max_objects), ("max_windows", max_windows)):
+        if most is not None and most < 1:
+            raise ConfigError(f"{name} must be at least 1 or None, got {most}.")
+    check_passes(passes)
+    if masks and not markers:
+        raise ConfigError(
+            "Got masks=True and markers=False, but a question about time alone has no "
+            "object; leave one of them at its default."
+        )
