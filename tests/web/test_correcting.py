@@ -22,6 +22,7 @@ from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import Settings
 from stvg_r1_hub.web.next_step import next_step
 from stvg_r1_hub.web.objects import MOST_MOMENTS, object_list, questions
+from stvg_r1_hub.web.page import Page
 from tests.builders import make_track
 from tests.web.conftest import Demo
 from train.data.samples import PreparedSamples
@@ -98,6 +99,38 @@ def test_an_answer_is_drawn_in_other_ways_once_each(asked: tuple[Seen, Answered]
     seen.video.unlink()
     with pytest.raises(VideoError, match="deleted by now"):
         redraw(seen, answer, {"trails"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [None], indirect=True)
+def test_two_tabs_of_one_visit_keep_apart(asked: tuple[Seen, Answered], registry: Any) -> None:
+    seen, answer = asked
+    results = seen.folder.parent
+    page = Page(Grounder(registry, Limits(), results))
+    visits.save(visits.Visit("the dog", seen, [answer]))
+    tabs = [visits.load(results, seen.folder.name) for _ in range(2)]
+    others = [number for number in (1, 2, 3) if [number] != answer.values["object_ids"]]
+    for tab, number in zip(tabs, others, strict=True):
+        assert tab is not None
+        page._correct(str(number), tab.seen, tab.answers, 1, tab.text)
+    for tab, number in zip(tabs, others, strict=True):
+        assert tab is not None and tab.answers[0].values["object_ids"] == [number]
+        assert tab.answers[0].files_exist()
+    again = visits.load(results, seen.folder.name)
+    assert again is not None and again.answers == tabs[1].answers  # The last word counts.
+
+
+@pytest.mark.parametrize(
+    ("pick", "words"),
+    [("1", "wait for the answer"), ("0", "wait for the answer"), ("-1", ""), ("9" * 9, "")],
+)
+def test_a_click_while_the_answer_is_made(
+    registry: Any, tmp_path: Path, pick: str, words: str
+) -> None:
+    page = Page(Grounder(registry, Limits(), tmp_path))
+    seen = Seen(tmp_path, tmp_path, tmp_path, (), "", "", "", (), (0.0, 1.0))
+    (update,) = page._correct(pick, seen, [], None, "the dog").values()
+    assert words in update.get("value", "") and bool(words) == ("value" in update)
 
 
 @pytest.mark.slow

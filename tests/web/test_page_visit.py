@@ -191,14 +191,18 @@ def test_objects_alone(browser: Browser, page: str, demo: Demo) -> None:
     browser.wait(lambda: "Ask for something first" in browser.text("#stvg-status"), "why not")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_serious(browser: Browser, page: str, demo: Demo, dark: bool) -> None:
+def test_axe_finds_nothing_serious(
+    browser: Browser, page: str, demo: Demo, dark: bool, width: int
+) -> None:
     """Where `AXE_CORE` names the file axe.min.js, as `npm pack axe-core` brings it."""
     script = os.environ.get("AXE_CORE")
     if not script:
         pytest.skip("AXE_CORE does not name axe.min.js")
-    asked(browser, page, demo, f"{demo.query}\na penguin spins", dark=dark)
-    browser.click("#stvg-settings button")
+    asked(browser, page, demo, f"{demo.query}\na penguin spins", dark=dark, width=width)
+    for fold in ("#stvg-settings", "#stvg-part"):
+        browser.click(f"{fold} button")
     browser.driver.execute_script(Path(script).read_text(encoding="utf-8"))
     found = browser.driver.execute_async_script(
         "const done = arguments[0];"

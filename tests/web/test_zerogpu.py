@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stvg_r1_hub.structures import MarkedFrames
+from stvg_r1_hub.config import TrackingConfig
+from stvg_r1_hub.structures import MarkedFrames, TimedFrame, Tube, VideoInfo
 from stvg_r1_hub.web import zerogpu, zerogpu_tracking
 from tests.builders import make_frames, marked
 from tests.web.conftest import Demo
@@ -72,6 +73,21 @@ def test_seconds_grow_with_the_work_and_stay_small() -> None:
     assert 10 <= zerogpu.gpu_seconds("x", prompts, short, 2048) <= 30
     huge = clip_of(700, 560, 90)
     assert zerogpu.gpu_seconds("x", prompts * 30, huge, 2048) == zerogpu.LONGEST_SECONDS
+
+
+def test_a_part_asks_for_less() -> None:
+    """Only the frames of the part cross, and what is asked for follows them."""
+    times = np.arange(400) / 10
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    frames = [TimedFrame(i, float(t), pixels) for i, t in enumerate(times)]
+    info = VideoInfo("clip", 2, 2, times, 40.0)
+    key = zerogpu_tracking.TrackerKey("tiny", "paper", TrackingConfig())
+    tube = Tube((1,), 0.0, 1.0, ())
+    for of in (
+        lambda some: zerogpu_tracking._tracking_seconds(key, some, info, None),
+        lambda some: zerogpu_tracking._masking_seconds("tiny", tube, some, 2, 2),
+    ):
+        assert of(frames[100:200]) < of(frames) <= zerogpu.LONGEST_SECONDS
 
 
 def test_cost_follows_what_calls_took() -> None:
