@@ -149,7 +149,7 @@ def _ground_all(options: argparse.Namespace, videos: Iterable[str]) -> int:
             say(*pipeline.warnings)
             _answer_each(pipeline, left, options, lines, failed)
     say(
-        f"{len(left) - len(failed)} videos answered, {len(paths) - len(left)} skipped, "
+        f"{len(left) - len(failed)} of {len(paths)} answered, {len(paths) - len(left)} skipped, "
         f"{len(failed)} set aside{f' (see {folder / FAILED_FILE})' if failed else ''}"
     )
     say_paths(folder / RESULTS_FILE)
