@@ -181,10 +181,10 @@ class GrpoObjective:
              for i in range(len(answers))],
             device=device,
         )  # fmt: skip
-        told = None
+        sampled_logps = None
         if prompt.sampler_logps:
             flat = torch.cat(prompt.sampler_logps).to(device)
-            told = split_ragged(flat, completions)[0]
+            sampled_logps = split_ragged(flat, completions)[0]
         return Group(
             sample=sample,
             inputs=inputs,
@@ -195,7 +195,7 @@ class GrpoObjective:
             totals=totals,
             advantages=group_advantages(totals, scale_by_std=config.scale_by_std),
             features=features if self.vision_frozen else None,
-            sampler_logps=told,
+            sampler_logps=sampled_logps,
         )
 
     def _completions(

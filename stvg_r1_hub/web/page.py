@@ -138,16 +138,16 @@ class Page(Display):
 
     def _look(self, video: str | None) -> Shown:
         """What is known of an upload, said before anything is asked, and its length to trim."""
-        seconds, said = 0.0, ""
+        seconds, facts = 0.0, ""
         if video is not None:
             try:
                 info = check_video(video, self.grounder.limits)
-                seconds, said = info.duration_seconds, markup.note(markup.video_facts(info))
+                seconds, facts = info.duration_seconds, markup.note(markup.video_facts(info))
             except STVGError as error:
-                said = markup.problem(str(error))
+                facts = markup.problem(str(error))
         last = max(0.1, math.ceil(10 * seconds) / 10)
         return {
-            self.facts: new_value(said),
+            self.facts: new_value(facts),
             self.part: gr.update(visible=seconds > 0),
             self.start: gr.update(value=0, maximum=last),
             self.end: gr.update(value=last, maximum=last),

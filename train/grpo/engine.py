@@ -223,12 +223,12 @@ class EngineRollout:
                 f"{len(expected)}, or other ones; serve the model that is trained, with its own "
                 "processor and chat template."
             )
-        lengths, told = [len(ids) for ids in drawn], [len(values) for values in logps]
+        lengths, counts = [len(ids) for ids in drawn], [len(values) for values in logps]
         most = self.settings.max_new_tokens
-        if len(drawn) != n or lengths != told or not all(0 < k <= most for k in lengths):
+        if len(drawn) != n or lengths != counts or not all(0 < k <= most for k in lengths):
             raise TrainingError(
                 f"The engine {self.engine.url} returned completions of {lengths} tokens with "
-                f"{told} log-probabilities; {n} of 1 to {most} tokens were asked for."
+                f"{counts} log-probabilities; {n} of 1 to {most} tokens were asked for."
             )
         prompt.sampler_logps[:] = logps
         return drawn

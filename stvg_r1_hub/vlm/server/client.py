@@ -98,9 +98,9 @@ class Client:
         """
         answer = self._try("POST", self._root + path, body)
         if answer.status_code >= 400:
-            said = " ".join(answer.text.split())[:120]
+            reply = " ".join(answer.text.split())[:120]
             raise ModelError(
-                f"The server {self.url} did not do {path} (HTTP {answer.status_code}: {said})."
+                f"The server {self.url} did not do {path} (HTTP {answer.status_code}: {reply})."
             )
 
     def nonsense(self, got: str) -> ModelError:
