@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.config import STVGConfig
@@ -135,3 +136,16 @@ def _detector_licence(detector: str, own: bool) -> str:
     if own:
         return f"comes with the weights, in the folder `{detector}`"
     return f"`{detector}`, see there"
+
+
+def card_data(folder: str | Path) -> Any:
+    """What the head of a folder's model card says, as huggingface_hub reads it; None without."""
+    from huggingface_hub import ModelCard
+
+    card = Path(folder) / CARD_NAME
+    if not card.is_file():
+        return None
+    try:
+        return ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
+    except (ValueError, OSError):
+        return None

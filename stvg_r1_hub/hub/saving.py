@@ -13,7 +13,7 @@ from pathlib import Path
 from stvg_r1_hub.config import CONFIG_NAME, STVGConfig
 from stvg_r1_hub.errors import ModelError, OutputError
 from stvg_r1_hub.hub import base_of, fingerprint, is_adapter
-from stvg_r1_hub.hub.card import CARD_NAME, CardFacts, model_card
+from stvg_r1_hub.hub.card import CARD_NAME, CardFacts, card_data, model_card
 from stvg_r1_hub.hub.client_errors import sending
 from stvg_r1_hub.hub.files import FILE_PATTERNS, is_stage
 from stvg_r1_hub.hub.results import EVAL_RESULTS_PATTERN, eval_results, read_figures
@@ -48,16 +48,8 @@ def card_facts(source: Path, config: STVGConfig, results: str | Path | None = No
         ModelError: the results cannot be read, hold no figures, or are of other weights; or the
             record of the training cannot be read.
     """
-    from huggingface_hub import ModelCard
-
-    license_name = base = None
-    card = source / CARD_NAME
-    if card.is_file():
-        try:
-            data = ModelCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data
-        except (ValueError, OSError):
-            data = None
-        license_name, base = getattr(data, "license", None), getattr(data, "base_model", None)
+    data = card_data(source)
+    license_name, base = getattr(data, "license", None), getattr(data, "base_model", None)
     training = load_training(source)
     base = hub_base(training) or base
     relation = "finetune"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stvg_r1_hub.config import TrackingConfig
 from stvg_r1_hub.errors import ModelError, TrackerError
+from stvg_r1_hub.hub.card import card_data
 from stvg_r1_hub.hub.files import HubAccess, model_folder
 from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
@@ -50,13 +51,16 @@ STRONG_DETECTOR = "PekingU/rtdetr_v2_r50vd"
 _DESCRIBED = {
     "coco": "the bundled COCO detector (80 everyday classes)",
     "rtdetr": f"RT-DETRv2 ({STRONG_DETECTOR})",
-    "yolo": f"YOLO ({PAPER_WEIGHTS})",
+    "yolo": f"YOLO ({PAPER_WEIGHTS}, AGPL-3.0)",
     "open": f"{OPEN_MODEL}, which looks for what the query names",
-    "yolo-world": f"YOLO-World ({YOLO_WORLD_WEIGHTS}), which looks for what the query names",
-    "yoloe": f"YOLOE ({YOLOE_WEIGHTS}), which looks for what the query names",
+    "yolo-world": f"YOLO-World ({YOLO_WORLD_WEIGHTS}, AGPL-3.0), which looks for what the "
+    "query names",
+    "yoloe": f"YOLOE ({YOLOE_WEIGHTS}, AGPL-3.0), which looks for what the query names",
 }
 USE_COCO = "take the tracker 'coco', which is bundled"
 """What remains where a detector cannot be fetched."""
+_FREE = frozenset("apache-2.0 mit bsd-2-clause bsd-3-clause isc unlicense cc0-1.0".split())
+"""Licences that ask for no more than a notice."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _ALLOWED = f"{', '.join(map(repr, TRACKERS))}, such a path, or a Hub id like 'owner/name'"
 
@@ -221,7 +225,7 @@ class _Choice:
             raise TrackerError(f"The tracker {name!r} needs a segmenter; give load_tracker one")
         detector: Detector
         if name == "paper":
-            detector, of = UltralyticsDetector(device=self.device), f"YOLO ({PAPER_WEIGHTS})"
+            detector, of = UltralyticsDetector(device=self.device), _DESCRIBED["yolo"]
         else:
             detector = OnnxDetector(COCO_FOLDER, device=self.device)
             of = "the bundled COCO detector"
@@ -279,10 +283,23 @@ class _Choice:
         if model_type in OPEN_MODEL_TYPES:
             words = TransformersOpenDetector(folder, score_threshold=threshold, device=device)
             message = f"Tracker: {name}, which looks for what the query names."
-            return OpenVocabularyTracker(words, self.config, name=name), message
+            return OpenVocabularyTracker(words, self.config, name=name), message + _terms(folder)
         detector = TransformersDetector(folder, score_threshold=threshold, device=device)
         tracker = DetectionTracker(detector, self.config, name=name)
-        return tracker, f"Tracker: the transformers detector {name}."
+        return tracker, f"Tracker: the transformers detector {name}." + _terms(folder)
+
+
+def _terms(folder: str) -> str:
+    """A sentence about a detector's licence where it asks for more than a notice."""
+    data = card_data(folder)
+    licence = getattr(data, "license", None) or ()
+    names = {licence} if isinstance(licence, str) else set(map(str, licence))
+    if names <= _FREE:
+        return ""
+    if "other" in names:
+        names = {str(getattr(data, "license_name", None) or "one of its own")}
+    named = ", ".join(sorted(names - _FREE))
+    return f" Its licence, {named}, asks for more than Apache-2.0: read it before you use it."
 
 
 def _not_found(asked: str, path: Path, bundle: Path | None) -> str:

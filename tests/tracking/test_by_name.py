@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,26 @@ def test_paths(tmp_path: Path, yolos: Path) -> None:
     path.write_text(json.dumps({"fps": 1, "width": 1, "height": 1, "tracks": []}))
     tracker, message = load_tracker(path, config=TrackingConfig())
     assert isinstance(tracker, PrecomputedTracks) and "precomputed" in message
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("license: apache-2.0", None),
+        ("license: agpl-3.0", "agpl-3.0"),
+        ("license: other\nlicense_name: pml-1.0", "pml-1.0"),
+        ("license: other", "one of its own"),
+        ("license: [mit, gpl-3.0]", "gpl-3.0"),
+        ("pipeline_tag: object-detection", None),
+    ],
+)
+def test_a_licence_that_asks_for_more_is_said(
+    head: str, said: str | None, tmp_path: Path, yolos: Path
+) -> None:
+    folder = shutil.copytree(yolos, tmp_path / "detector")
+    (folder / "README.md").write_text(f"---\n{head}\n---\n# Detector\n")
+    _, message = load_tracker(folder, config=TrackingConfig())
+    assert ("Its licence" in message) == (said is not None) and (said or "") in message
 
 
 def test_a_ready_tracker_is_used_as_it_is() -> None:
