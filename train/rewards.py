@@ -245,9 +245,9 @@ REWARD_SETS: dict[str, dict[str, float]] = {
     "official": {"tiou": 1.0, "id": 1.0, "format": 1.0},
     "gated": {"gated_tiou": 1.0, "format": 1.0},
 }
-"""Weights that a config may take by name. `official` did best in the miniature (docs/training.md).
-`gated` is for a start model that is right more often than wrong: there a guess pays where it is
-likely right, and "none" elsewhere; from a weaker one it ends in "none" to every question."""
+"""Weights that a config may take by name. `gated` is for a start model that is right more often
+than wrong: there a guess pays where it is likely right, and "none" elsewhere; from a weaker one it
+ends in "none" to every question (docs/training.md)."""
 
 
 def mirrored_query(query: str) -> str:
