@@ -25,7 +25,8 @@ GAP_LEVELS_SECONDS = (0.35, 1.0, 2.0, 4.0)
 _LEVEL_STEPS = 3.2
 """Each of these rounds bridges at least this many detection steps, however slow they are."""
 _NEAR_STEPS = 2.2
-"""A round before them bridges so many: pieces of one detection get a speed before they go far."""
+"""Where these are longer than the first round, one before it bridges no more: at two frames a
+second most pieces are one detection, and should get a speed before they go far."""
 _OVERLAP_SECONDS = 1.0
 """Two pieces of one object may overlap in time this long: one of them is then a double."""
 _CROSSING_IOU = 0.25
@@ -103,7 +104,8 @@ def stitch(
     """
     current = split_at_crossings(tracklets)
     far = (max(gap, _LEVEL_STEPS * step_seconds) for gap in GAP_LEVELS_SECONDS)
-    for gap in (_NEAR_STEPS * step_seconds, *far):
+    near = _NEAR_STEPS * step_seconds
+    for gap in (near, *far) if near > GAP_LEVELS_SECONDS[0] else far:
         current = _join_once(current, gap, width, height, step_seconds)
     return _in_order(current)
 
