@@ -154,7 +154,7 @@ class LocalVLM:
                 torch.cat(list(layer))
                 for layer in getattr(output, "deepstack_features", None) or ()
             ),
-            tuple(sorted(video.visible_ids)),
+            tuple(sorted(video.numbers.get(i, i) for i in video.visible_ids)),
         )
 
     def generate(

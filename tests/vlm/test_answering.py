@@ -1,6 +1,7 @@
 """The language model backend, on a random model of the bundled architecture."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,12 @@ def test_probabilities_are_what_the_model_gives_each_number_there(tiny: STVGPipe
             build_prompt(query, "sprites-v1") for query in ("the dog jumping", "the dog growing")
         ]
         video = sight.encode(opened.marked)
+        # As in a window of a long video, where what is drawn stands for a longer ID.
+        drawn = opened.marked.drawn_ids
+        far = tuple(frozenset(i + 100 for i in ids) for ids in drawn)
+        numbers = {i + 100: i for ids in drawn for i in ids}
+        renamed = sight.encode(replace(opened.marked, drawn_ids=far, numbers=numbers))
+    assert renamed.object_ids == video.object_ids
     texts = sight.generate(prompts, video, max_new_tokens=99)
     for prompt, text in zip(prompts, texts, strict=True):
         assert isinstance(text, Generated)
