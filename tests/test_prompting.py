@@ -141,5 +141,5 @@ def test_small_model_prompt():
 
 
 def test_unknown_prompt_id_names_the_known_ones():
-    with pytest.raises(ConfigError, match=r"'nope'.*'stvg-r1', .*'sprites-v1'"):
+    with pytest.raises(ConfigError, match=r"'nope'; prompt_id .* stvg-r1, .*sprites-v1"):
         build_prompt("a dog", "nope")
