@@ -21,6 +21,7 @@ def test_a_row_at_its_smallest(name: str) -> None:
     assert lines and all(what and any(map(str.isdigit, figure)) for what, figure in lines)
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_written_down_and_tried_again(tmp_path: Path) -> None:
     out = tmp_path / "report.md"
     assert run_row(TWO[0], True, 0.01)["error"] == f"ended after 0 s; {NO_TIME}"

@@ -20,6 +20,7 @@ from stvg_r1_hub.vlm.server import ServerVLM
 from tests.builders import make_frames, marked
 from tests.vlm.llama_server import llama_server, write_gguf
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("xllamacpp", reason="llama.cpp's server comes with: pip install xllamacpp")
 pytest.importorskip("gguf", reason="its files are written with: pip install gguf")
 
