@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 TWO = ["vision tower", "detectors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_at_its_smallest(name: str) -> None:
     lines = list(ROWS[name]("cpu", True))

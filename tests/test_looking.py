@@ -270,6 +270,7 @@ def test_a_crowd_in_which_nothing_fits() -> None:
     assert not result.found
 
 
+@pytest.mark.slow
 def test_five_thousand_tracks() -> None:
     objects = [at(i, i % 60, i % 60 + 4) for i in range(301, 5300)]
     result, vlm = asked(

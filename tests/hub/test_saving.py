@@ -364,6 +364,7 @@ def test_a_pipeline_on_the_hub_is_what_it_saves(
     assert example == (tmp_path / "saved/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_example_of_a_card_answers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -55,6 +55,7 @@ def train(world, out, url, *, resume=False, **changes):
 LORA = {"method": "lora", "lora_rank": 4, "learning_rate": 0.05}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [{}, pytest.param(LORA, marks=pytest.mark.slow)])
 def test_the_server_has_each_steps_weights_and_the_loss_corrects(world, tmp_path, method):
     tiny_engine = TinyEngine(world / "base")

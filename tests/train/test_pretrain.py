@@ -248,6 +248,7 @@ def test_an_interrupted_stage_continues_to_the_same_weights(
     assert steps == [0, 1, 2]
 
 
+@pytest.mark.slow
 @only_cpu
 def test_short_runs_add_up_from_small_files(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
