@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Sequence
 from html import escape
@@ -132,8 +133,10 @@ class Layout:
         ) as self.part:
             gr.HTML(markup.note(PART), elem_classes="stvg-slot")
             with gr.Row():
-                self.start = gr.Slider(0, 1, value=0, step=0.1, label="From second", buttons=[])
-                self.end = gr.Slider(0, 1, value=1, step=0.1, label="To second", buttons=[])
+                # As far as the longest video goes; for a shorter one the page's script says less.
+                last = math.ceil(10 * self.limits.max_seconds) / 10
+                self.start = gr.Slider(0, last, value=0, step=0.1, label="From second", buttons=[])
+                self.end = gr.Slider(0, last, value=last, step=0.1, label="To second", buttons=[])
         self.text = gr.Textbox(
             label="What to look for",
             info="One description a line. Shift+Enter asks.",
@@ -221,6 +224,8 @@ class Layout:
         self.pick = gr.Button("pick", elem_id="stvg-pick", elem_classes="stvg-unseen")
         self.picked = gr.Textbox(label="picked", elem_classes="stvg-unseen")
         self.link = gr.Textbox(label="link", elem_classes="stvg-unseen")
+        self.length = gr.Textbox(label="length", elem_classes="stvg-unseen")
+        self.part_of = gr.Textbox(label="part of", elem_classes="stvg-unseen")
         self.visit = gr.Textbox(label="visit", elem_id="stvg-visit", elem_classes="stvg-unseen")
         with gr.Column(visible=False, elem_id="stvg-answer") as self.panel:
             self.shared = gr.HTML(elem_id="stvg-shared", elem_classes="stvg-slot")

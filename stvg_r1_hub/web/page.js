@@ -101,6 +101,16 @@
     if (upload && event.target.closest("#stvg-part")) upload.currentTime = Number(event.target.value);
   });
 
+  // The handles reach to the end of this video. Where they were set for it, as a link does, they
+  // stay (up to a rest of less than a step); else they take all of it.
+  window.stvgFitHandles = (length, start, end, partOf) => {
+    const [path, seconds] = JSON.parse(length);
+    const maximum = Math.max(0.1, Math.ceil(10 * seconds) / 10);
+    const own = partOf === path;
+    const handle = (value) => ({ __type__: "update", maximum, value });
+    return [handle(own ? start : 0), handle(own && seconds - end >= 0.1 ? end : maximum), path];
+  };
+
   // What was asked in this browser: in its own storage, and nowhere else.
   const STORE = "stvg-asked";
   const asked = () => {

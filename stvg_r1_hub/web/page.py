@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,6 +27,7 @@ from stvg_r1_hub.web.updates import send_whole
 
 _LOG = logging.getLogger(__name__)
 REMEMBER = "(visit, text) => window.stvgRemember(visit, text)"
+FIT_HANDLES = "(...values) => window.stvgFitHandles(...values)"
 CRASHED = (
     "Something went wrong on our side and has been written to the log. Try again, or try another "
     "video."
@@ -73,9 +76,13 @@ class Page(Display):
 
     def _events(self) -> None:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        shown = [self.facts, self.part, self.start, self.end]
-        self.video.change(self._look, self.video, shown, **quiet)
-        ask = [self.video, self.text, *self.settings]
+        handles = [self.start, self.end, self.part_of]
+        # How far the handles go is said in the page alone: a server that knew it would refuse where
+        # the handles of the last video still stood when the next was asked about.
+        self.video.change(
+            self._look, self.video, [self.facts, self.part, self.length], **quiet
+        ).then(None, [self.length, *handles], handles, js=FIT_HANDLES)
+        ask = [self.video, self.text, self.part_of, *self.settings]
         asked: dict[str, Any] = {
             "inputs": ask,
             "outputs": [self.facts, *self._running, *self._whole],
@@ -132,7 +139,7 @@ class Page(Display):
         self.link.change(
             self._restore,
             self.link,
-            [self.video, self.text, self.status, *self._whole],
+            [self.video, self.text, self.status, *handles, *self._whole],
             **quiet,
         )
 
@@ -145,19 +152,17 @@ class Page(Display):
                 seconds, facts = info.duration_seconds, markup.note(markup.video_facts(info))
             except STVGError as error:
                 facts = markup.problem(str(error))
-        last = max(0.1, math.ceil(10 * seconds) / 10)
         return {
             self.facts: new_value(facts),
             self.part: gr.update(visible=seconds > 0),
-            self.start: gr.update(value=0, maximum=last),
-            self.end: gr.update(value=last, maximum=last),
+            self.length: new_value(json.dumps([video, seconds])),
         }
 
     def _only_track(
         self, video: str | None, text: str | None, *choices: Any
     ) -> Generator[Shown, None, None]:
         """The objects alone."""
-        yield from self._work(video, "", [], choices)
+        yield from self._work(video, "", [], *choices)
 
     def _ask(
         self, video: str | None, text: str | None, *choices: Any
@@ -168,10 +173,10 @@ class Page(Display):
         except STVGError as error:
             yield {**self._idle(markup.problem(str(error))), self.panel: gr.Column(visible=False)}
             return
-        yield from self._work(video, text or "", queries or [], choices)
+        yield from self._work(video, text or "", queries or [], *choices)
 
     def _work(
-        self, video: str | None, text: str, queries: list[str], choices: Sequence[Any]
+        self, video: str | None, text: str, queries: list[str], part_of: str, *choices: Any
     ) -> Generator[Shown, None, None]:
         hidden = {self.panel: gr.Column(visible=False), self.visit: new_value("")}
         try:
@@ -187,8 +192,11 @@ class Page(Display):
             self.stop: gr.Button(visible=True),
             **hidden,
         }
+        settings = settings_of(*choices)
+        if part_of != video:  # The handles were set for another one.
+            settings = replace(settings, start_seconds=None, end_seconds=None)
         try:
-            visit = yield from self._report(video, text, queries, settings_of(*choices))
+            visit = yield from self._report(video, text, queries, settings)
         except STVGError as error:
             yield {**self._idle(markup.problem(str(error))), **hidden}
         except Exception:
@@ -278,8 +286,15 @@ class Page(Display):
                 self.answers: visit.answers,
                 self.picker: picker(visit.answers, 1),
             }
-        # Never skipped, since what is asked is read from these two: a skip would replace them.
-        question = {self.video: str(visit.seen.video), self.text: visit.text}
+        # Never skipped, since what is asked is read from these: a skip would replace them.
+        start, end = (math.floor(10 * seconds + 1e-6) / 10 for seconds in visit.seen.window)
+        question = {
+            self.video: str(visit.seen.video),
+            self.text: visit.text,
+            self.start: start,
+            self.end: end,
+            self.part_of: str(visit.seen.video),
+        }
         return {**question, self.status: new_value(""), self.visit: new_value(token), **shown}
 
     def _prepare_again(

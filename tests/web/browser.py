@@ -85,6 +85,30 @@ class Browser:
             text,
         )
 
+    def take_part(self, start: float, end: float) -> None:
+        """Set the two handles, once they are there."""
+        for name, seconds in (("From", start), ("To", end)):
+            self.driver.execute_script(
+                "const [field, value] = arguments; field.value = value;"
+                "for (const kind of ['input', 'change', 'pointerup', 'blur'])"
+                "  field.dispatchEvent(new Event(kind, {bubbles: true}));",
+                self._handle(name),
+                seconds,
+            )
+
+    def part(self) -> tuple[float, float]:
+        """Where the two handles stand."""
+        start, end = (float(self._handle(n).get_attribute("value")) for n in ("From", "To"))
+        return start, end
+
+    def _handle(self, name: str) -> Any:
+        css = f"[aria-label='number input for {name} second']"
+        self.wait(lambda: self.one("#stvg-part").is_displayed(), "the handles")
+        if not self.driver.find_elements("css selector", css):  # Not in the page while folded.
+            self.click("#stvg-part button")
+        self.wait(lambda: self.one(css).is_displayed(), "a handle")
+        return self.one(css)
+
     def click(self, css: str) -> None:
         self.driver.execute_script("arguments[0].click()", self.one(css))
 

@@ -252,9 +252,8 @@ def test_same_video_twice_and_other_settings(browser: Browser, served: Served, d
     browser.screenshot(SCREENSHOTS / "settings.png")
     browser.ask(demo.query)
     browser.wait(lambda: "it was trained with" in browser.text("#stvg-shared"), "the remark")
-    # Of four answers nothing is kept but the last, the small buttons to choose with, and how far
-    # the handles of the part can go.
-    assert served.widgets_kept() <= {"Radio", "Slider"}
+    # Of four answers nothing is kept but the last and the small buttons to choose with.
+    assert served.widgets_kept() <= {"Radio"}
 
 
 def test_example_fills_the_question(

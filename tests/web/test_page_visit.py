@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stvg_r1_hub.video import open_video
 from tests.web.browser import Browser
 from tests.web.conftest import Demo, Served
 
@@ -48,6 +49,13 @@ def asked(browser: Browser, page: str, demo: Demo, text: str, **look: Any) -> No
 
 def answered_number(browser: Browser) -> int:
     return int(browser.one("#stvg-card [data-object]").get_attribute("data-object"))
+
+
+def looked_at(browser: Browser) -> tuple[float, float]:
+    """Where the part begins and how long it is, in seconds, of an answer that is shown."""
+    section = browser.one("#stvg-timeline section")
+    begin, length = (float(section.get_attribute(f"data-{w}")) for w in ("from", "duration"))
+    return begin, length
 
 
 def test_objects_come_before_the_answers(browser: Browser, page: str, demo: Demo) -> None:
@@ -107,22 +115,10 @@ def test_a_click_corrects_and_another_takes_it_back(
 def test_a_part_and_other_drawings(browser: Browser, served: Served, demo: Demo) -> None:
     browser.open(served.url)
     browser.upload(demo.clip)
-    browser.wait(lambda: browser.one("#stvg-part").is_displayed(), "the handles")
-    browser.click("#stvg-part button")
-    for name, seconds in (("From", 1.0), ("To", 3.5)):
-        field = f"[aria-label='number input for {name} second']"
-        browser.wait(lambda field=field: browser.one(field).is_displayed(), "a handle")
-        browser.driver.execute_script(
-            "const [field, value] = arguments; field.value = value;"
-            "for (const kind of ['input', 'change', 'pointerup', 'blur'])"
-            "  field.dispatchEvent(new Event(kind, {bubbles: true}));",
-            browser.one(field),
-            seconds,
-        )
+    browser.take_part(1.0, 3.5)
     browser.ask(demo.query)
     browser.wait_for_answer(demo.query)
-    section = browser.one("#stvg-timeline section")
-    begin, length = (float(section.get_attribute(f"data-{w}")) for w in ("from", "duration"))
+    begin, length = looked_at(browser)
     assert (begin, length) == pytest.approx((1.0, 2.5), abs=0.05)
     card = browser.one("#stvg-card [data-start]")
     start, end = (float(card.get_attribute(f"data-{w}")) for w in ("start", "end"))
@@ -143,6 +139,34 @@ def test_a_part_and_other_drawings(browser: Browser, served: Served, demo: Demo)
     )
     browser.wait(lambda: not browser.text("#stvg-status"), "the end of the drawing")
     assert "answer-1-blur.mp4" in browser.script(SOURCE)
+    # Its link brings the part back too, and the next question is about it.
+    browser.driver.refresh()
+    browser.wait_for_answer(demo.query)
+    browser.wait(lambda: "frames a second" in browser.text("#stvg-facts"), "the video")
+    assert browser.part() == (1.0, 3.5)
+    browser.ask("the frog")
+    browser.wait_for_answer("the frog")
+    assert looked_at(browser) == (begin, length)
+
+
+def test_handles_of_one_video_never_cut_another(browser: Browser, page: str, demo: Demo) -> None:
+    """Asked on a slow machine as soon as the other one is there, before its length is known."""
+    browser.open(page)
+    browser.click("#stvg-examples tbody tr")  # Twice as long as the other.
+    browser.wait(lambda: browser.text("#stvg-facts"), "the example")
+    browser.take_part(3.0, 7.0)
+    name = "document.querySelector('#stvg-upload video')?.currentSrc ?? ''"
+    before = browser.script(name)
+    browser.slow_down(8)
+    try:
+        browser.click("#stvg-examples tbody tr:nth-child(3)")
+        browser.wait(lambda: browser.script(name) not in ("", before), "the other video")
+        browser.ask("the frog")
+        browser.wait_for_answer("the frog")
+    finally:
+        browser.slow_down(1)
+    with open_video(demo.clip) as source:
+        assert looked_at(browser) == pytest.approx((0, source.info.duration_seconds), abs=0.05)
 
 
 def test_a_part_of_nothing_is_one_sentence(browser: Browser, page: str, demo: Demo) -> None:
