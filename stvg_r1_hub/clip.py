@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -19,6 +19,7 @@ from stvg_r1_hub.structures import (
     Answer,
     MarkedFrames,
     Notes,
+    Pixels,
     Progress,
     Prompt,
     Tracks,
@@ -83,6 +84,8 @@ class Clip:
     part: PartSource | None = None
     """The source, where that is a part of a video whose times results shall have; everything
     else here counts from the part's start."""
+    pictures: Mapping[int, Pixels] = field(default_factory=dict)
+    """A small picture of each object, by its ID."""
     _encoded: Any = field(default=None, init=False)
     _messages: list[str] = field(default_factory=list, init=False)
 

@@ -36,6 +36,7 @@ from stvg_r1_hub.timings import timed
 from stvg_r1_hub.track_selection import fit_to_sample, keep_most_visible
 from stvg_r1_hub.tracking import GivenTracks, PrecomputedTracks, Tracker, WholeVideoTracks
 from stvg_r1_hub.video import PartSource, VideoInput, VideoSource, opened
+from stvg_r1_hub.visual.pictures import object_pictures
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.loading import Placement
 from stvg_r1_hub.vlm.reader import NotesReader
@@ -459,6 +460,7 @@ class STVGPipeline:
                         frames, tracks, duration_seconds=source.info.duration_seconds
                     )
             with timed(timings, "mark"):
+                pictures = object_pictures(frames, tracks)  # Before anything is drawn on them.
                 fitted, style = fit_to_sample(shown, frames), self.config.marker
                 marked = marking.mark_frames(frames, fitted, style, numbers=numbers, in_place=True)
             del frames  # They are marked now.
@@ -480,6 +482,7 @@ class STVGPipeline:
                 video=video if fps is None else whole,
                 timings=timings,
                 part=part,
+                pictures=pictures,
             )
 
     def _tracker_of(self, part: PartSource | None) -> Tracker:

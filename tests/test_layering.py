@@ -48,7 +48,8 @@ ASSEMBLING: dict[str, set[str]] = {
     "by_name": {"hub", "tracking", "segmentation", "prompting", "vlm"},
     "pipeline": {
         *{"by_name", "reading", "looking", "result", "clip", "hub", "tracking", "segmentation"},
-        *{"notes", "marking", "prompting", "track_selection", "video", "vlm", "progress_bars"},
+        *{"notes", "marking", "prompting", "track_selection", "video", "visual", "vlm"},
+        "progress_bars",
     },
     "evaluation": {
         *{"pipeline", "clip", "result", "video", "answer", "tracking", "prompting", "hub"},

@@ -29,6 +29,7 @@ from stvg_r1_hub.structures import (
     Frames,
     Generated,
     MarkedFrames,
+    Pixels,
     TimedFrame,
     Track,
     Tracks,
@@ -123,9 +124,9 @@ def make_pipeline(
     return STVGPipeline(config or STVGConfig(), tracker, vlm), tracker, vlm
 
 
-def red_pixels(frames: Frames) -> int:
-    """Pure red pixels outside the red corner that the test video itself shows."""
-    upper = frames.pixels[:, : HEIGHT // 2].astype(int)
+def red_pixels(pixels: Pixels) -> int:
+    """Pure red ones; of whole frames without the red corner that the test video itself shows."""
+    upper = pixels[..., : HEIGHT // 2, :, :].astype(int)
     return int(((upper[..., 0] > 200) & (upper[..., 1:].max(axis=-1) < 60)).sum())
 
 
@@ -157,15 +158,23 @@ def test_model_sees_numbers_and_the_query(clip: Path) -> None:
     pipeline("the dog jumping", clip)
     (shown,) = vlm.shown
     assert shown.visible_ids == {1, 2}
-    assert red_pixels(shown.frames) > 100
+    assert red_pixels(shown.frames.pixels) > 100
     assert '"the dog jumping"' in vlm.asked[0][0]
+
+
+def test_pictures_of_objects_have_no_numbers(clip: Path) -> None:
+    """Though these are drawn on the very frames that the pictures are cut from."""
+    pipeline, _, _ = make_pipeline()
+    with pipeline.open(clip) as opened:
+        assert sorted(opened.pictures) == [1, 2]
+        assert not any(map(red_pixels, opened.pictures.values()))
 
 
 def test_without_markers_the_time_alone_is_asked(clip: Path, tmp_path: Path) -> None:
     """Time-R1's prompt, no tracking, no number, a time range without boxes."""
     pipeline, tracker, vlm = make_pipeline("<think>1.0 to 2.0</think><answer>0.5 to 9</answer>")
     result = pipeline("the dog", clip, markers=False)
-    assert tracker.queries == [] and red_pixels(vlm.shown[0].frames) == 0
+    assert tracker.queries == [] and red_pixels(vlm.shown[0].frames.pixels) == 0
     assert "<timestep>" in vlm.asked[0][0] and "object ID" not in vlm.asked[0][0]
     assert result.found and result.object_ids == () and result.boxes == ()
     assert (result.start_seconds, result.end_seconds) == (0.5, 4.0)

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stvg_r1_hub.geometry import frames_in_range
+from stvg_r1_hub.geometry import box_area, frames_in_range
 from stvg_r1_hub.outputs import replacing
-from stvg_r1_hub.structures import Pixels, Range, TimedFrame, Track, Tracks, Tube, VideoInfo
+from stvg_r1_hub.structures import (
+    Frames,
+    Pixels,
+    Range,
+    TimedFrame,
+    Track,
+    Tracks,
+    Tube,
+    VideoInfo,
+)
 from stvg_r1_hub.visual import drawing
 from stvg_r1_hub.visual.overlay import draw_objects
 
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 
 TILE_HEIGHT = 240
 MAX_ROWS = 24
+OBJECT_SIDE = 72
+"""Longest side of an object's picture, in pixels."""
 
 
 def keyframe_indices(
@@ -53,6 +64,36 @@ def keyframe_indices(
             picks.remove(min(outside, key=lambda i: abs(i - wanted)))
             picks.append(wanted)
     return sorted(picks)
+
+
+def object_pictures(frames: Frames, tracks: Tracks) -> dict[int, Pixels]:
+    """A small picture of every object, from the sampled frame in which it is largest.
+
+    Args:
+        frames: the sample, before numbers are drawn on it.
+        tracks: the objects, in the frames of the sample's video.
+
+    Returns:
+        ID to `(h, w, 3)` uint8 RGB; objects that the sample does not show are left out.
+    """
+    from PIL import Image
+
+    height, width = frames.pixels.shape[1:3]
+    scale = width / tracks.width
+    pictures = {}
+    for track in tracks.tracks:
+        boxes = ((i, track.box_at(frame)) for i, frame in enumerate(frames.frame_indices.tolist()))
+        places = [(i, box * scale) for i, box in boxes if box is not None]
+        if not places:
+            continue
+        i, box = max(places, key=lambda p: float(box_area(p[1])))
+        left, top, right, bottom = np.clip(np.round(box), 0, [width, height] * 2).astype(int)
+        if right - left < 2 or bottom - top < 2:
+            continue
+        picture = Image.fromarray(frames.pixels[i, top:bottom, left:right])
+        picture.thumbnail((OBJECT_SIDE, OBJECT_SIDE))
+        pictures[track.object_id] = np.array(picture)
+    return pictures
 
 
 def keyframe_strip(

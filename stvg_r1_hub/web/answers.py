@@ -113,11 +113,7 @@ def see(clip: Clip, video: Path, folder: Path, notes: tuple[str, ...]) -> Seen:
         marked=folder / MARKED,
         messages=messages,
         remarks=markup.remarks(messages),
-        objects=objects.object_list(
-            tracks,
-            () if noted is None else noted.lines,
-            objects.thumbnails(clip.marked, clip.tracks),
-        ),
+        objects=objects.object_list(tracks, () if noted is None else noted.lines, clip.pictures),
         timeline=markup.timeline(tracks, None, window),
         asks=() if noted is None else objects.questions(noted),
         window=window,

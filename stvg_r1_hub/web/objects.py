@@ -11,49 +11,21 @@ from html import escape
 
 import numpy as np
 
-from stvg_r1_hub.structures import MarkedFrames, Notes, Tracks
+from stvg_r1_hub.structures import Notes, Pixels, Tracks
 from stvg_r1_hub.visual.drawing import css_color
 
-THUMBNAIL = 72
-"""Longest side of an object's picture, in pixels."""
 MOST_MOMENTS = 150
 """At so many moments, spread over the video, a click finds the object under it."""
 MOST_QUESTIONS = 4
 
 
-def thumbnails(marked: MarkedFrames, tracks: Tracks) -> dict[int, bytes]:
-    """A small JPEG of every object, from the sampled frame in which it is largest."""
-    from PIL import Image
-
-    pixels, indices = marked.frames.pixels, marked.frames.frame_indices
-    scale = pixels.shape[2] / tracks.width
-    pictures = {}
-    for track in tracks.tracks:
-        boxes = ((i, track.box_at(int(frame))) for i, frame in enumerate(indices))
-        places = [(i, box * scale) for i, box in boxes if box is not None]
-        if not places:
-            continue
-        i, box = max(places, key=lambda p: float((p[1][2] - p[1][0]) * (p[1][3] - p[1][1])))
-        left, top, right, bottom = np.clip(
-            np.round(box), 0, [pixels.shape[2], pixels.shape[1]] * 2
-        ).astype(int)
-        if right - left < 2 or bottom - top < 2:
-            continue
-        picture = Image.fromarray(pixels[i, top:bottom, left:right])
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        data = io.BytesIO()
-        picture.save(data, "JPEG", quality=80)
-        pictures[track.object_id] = data.getvalue()
-    return pictures
-
-
-def object_list(tracks: Tracks, notes: Sequence[str], pictures: Mapping[int, bytes]) -> str:
+def object_list(tracks: Tracks, notes: Sequence[str], pictures: Mapping[int, Pixels]) -> str:
     """Every object as a button that makes it the answer.
 
     Args:
         tracks: all objects.
         notes: a line an object, as `Notes.lines`.
-        pictures: JPEGs by number, where there are any.
+        pictures: of `visual.pictures.object_pictures`.
     """
     if not len(tracks):
         return ""
@@ -61,8 +33,8 @@ def object_list(tracks: Tracks, notes: Sequence[str], pictures: Mapping[int, byt
     items = []
     for track in sorted(tracks.tracks, key=lambda t: t.object_id):
         name = f"{track.object_id} {track.class_name}".strip()
-        data = base64.b64encode(pictures.get(track.object_id, b"")).decode("ascii")
-        image = f'<img alt="" src="data:image/jpeg;base64,{data}">' if data else ""
+        picture = pictures.get(track.object_id)
+        image = "" if picture is None else f'<img alt="" src="{_jpeg(picture)}">'
         items.append(
             f'<li><button type="button" class="stvg-object" data-pick="{track.object_id}" '
             f'style="--object:{css_color(track.object_id)}">'
@@ -76,6 +48,14 @@ def object_list(tracks: Tracks, notes: Sequence[str], pictures: Mapping[int, byt
         "in the timeline, or by a double click in the video.</p>"
         f"<ul>{''.join(items)}</ul></section>"
     )
+
+
+def _jpeg(pixels: Pixels) -> str:
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
 def _moments(tracks: Tracks) -> str:
