@@ -1,13 +1,13 @@
 """Short training runs with the smallest model."""
 
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
-from pathlib import Path
+import signal
 
 import yaml
 from accelerate.state import AcceleratorState, GradientState
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stvg_r1_hub.config import STVGConfig
 from tests.train import tiny
@@ -15,7 +15,6 @@ from train.rewards import REWARDS
 from train.run.command_line import run_training
 from train.train_grpo import GrpoObjective
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "dtype": "float32",
     "gradient_checkpointing": False,
@@ -45,7 +44,7 @@ def rewarding_vowels(*parts, **rewards):
 
 
 def main(arguments=None):
-    """The command line of `train.train_grpo` with that reward; `python -m tests.train.runs`."""
+    """The command line of `train.train_grpo` with that reward."""
     return run_training(rewarding_vowels, "GRPO for vowels.", arguments, groups=True)
 
 
@@ -79,19 +78,29 @@ def metrics(out):
     return [{k: v for k, v in line.items() if not k.startswith(own)} for line in lines]
 
 
-def start(module, *arguments, launcher=()):
-    """A training process of its own."""
-    command = [sys.executable, *launcher, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+FORKS = multiprocessing.get_context("forkserver")
+"""Processes that find all of this imported, which takes longer than a short run."""
+FORKS.set_forkserver_preload(
+    ["tests.train.sharded", "peft", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+     "transformers.models.qwen2_5_vl.processing_qwen2_5_vl"]
+)  # fmt: skip
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def launched(main, *arguments, **environment):
+    """Two processes of a training, started by torch's launcher; until they end well."""
+    config = LaunchConfig(
+        1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="forkserver",
+        monitor_interval=0.1, max_restarts=0,
+    )  # fmt: skip
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        codes = elastic_launch(config, _run)(main, [*map(str, arguments)], environment)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert codes == {0: 0, 1: 0}
+
+
+def _run(main, arguments, environment):
+    os.environ.update(environment)
+    return main(arguments)

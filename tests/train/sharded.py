@@ -3,10 +3,7 @@
 torch shards on a CPU as on GPUs, through gloo, and so does ZeRO-3; accelerate alone offers both for
 GPUs only. So its record of how it was launched is changed here, and everything behind it is what
 runs on GPUs: `accelerate.prepare`, the shipped settings, gathering for rollouts, checkpoints and
-export.
-
-    SHARDED_BY=fsdp python -m torch.distributed.run --nproc_per_node 2 -m tests.train.sharded \
-        --config ...
+export. Run by `tests.train.runs.launched`.
 """
 
 import collections
@@ -15,7 +12,6 @@ import functools
 import importlib
 import json
 import os
-import sys
 import types
 from pathlib import Path
 
@@ -174,6 +170,7 @@ def sharded_grpo(config, start, policy, accelerator):
     return objective
 
 
-if __name__ == "__main__":
+def main(arguments):
+    """The command line of `train.train_grpo`, sharded and with a reward for vowels."""
     {"fsdp": shard_on_cpu, "zero3_offload": deepspeed_on_cpu}[os.environ[BY]]()
-    sys.exit(run_training(sharded_grpo, "GRPO for vowels, sharded.", None, groups=True))
+    return run_training(sharded_grpo, "GRPO for vowels, sharded.", arguments, groups=True)

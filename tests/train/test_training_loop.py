@@ -15,13 +15,13 @@ import torch
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError, OutputError
 from stvg_r1_hub.hub.training_record import TrainingStage, load_training
-from tests.train import runs
+from tests.train import runs, sharded
 from tests.train.prepared import write_prepared
 from tests.train.runs import (
     forget_launch,
+    launched,
     metrics,
     rewarding_vowels,
-    start,
     vowels,
     write_base,
     write_config,
@@ -117,15 +117,16 @@ def test_a_killed_process_resumes(world, tmp_path):
     out = tmp_path / "run"
     config = write_config(tmp_path / "c.yaml", world / "base", max_steps=8)
     arguments = ["--config", config, "--data", world / "data", "--out", out]
-    process = start("tests.train.runs", *arguments)
+    process = runs.FORKS.Process(target=runs.main, args=[[*map(str, arguments)]])
+    process.start()
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.is_alive():
         if (out / "metrics.jsonl").exists() and len(metrics_so_far(out)) >= 3:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             break
         time.sleep(0.005)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     left = out / "checkpoints" / ".step-000004.partial"  # as a kill while saving leaves it
     left.mkdir(exist_ok=True)
     assert runs.main([*map(str, arguments)]) == 2  # never over an earlier run
@@ -146,25 +147,20 @@ LORA = {"method": "lora", "lora_rank": 4}
 SHARDED = {"fsdp": "full", "zero3_offload": "full-offload"}
 
 
-def in_two_processes(world, tmp_path, by, options, monkeypatch, *arguments):
+def in_two_processes(world, tmp_path, by, options, *arguments, **environment):
     """A run of `tmp_path / "two"`, killed in its last step and resumed where it is sharded."""
     if by == "zero3_offload":
         pytest.importorskip("deepspeed")
-    monkeypatch.setenv(MEASURED, str(tmp_path))
-    monkeypatch.setenv(BY, by or "")
     machine = {"sharding": SHARDED[by]} if by else {}
     config = write_config(tmp_path / "2.yaml", world / "base", processes=2, **options, **machine)
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    environment |= {MEASURED: str(tmp_path), BY: by or ""}
     whole = []
     for more in ((), ("--resume",)) if by else ((),):
         if more:
             whole = metrics(tmp_path / "two")
             shutil.rmtree(tmp_path / "two" / "checkpoints" / "step-000003")
         out = ("--out", tmp_path / "two", *arguments, *more)
-        module = "tests.train.sharded" if by else "tests.train.runs"
-        process = start(module, "--config", config, *out, launcher=launcher)
-        _, errors = process.communicate(timeout=900)
-        assert process.returncode == 0, errors[-2000:]
+        launched((sharded if by else runs).main, "--config", config, *out, **environment)
     if by:
         same_curves(metrics(tmp_path / "two"), whole)
     return TrainingConfig.load(config)
@@ -187,13 +183,11 @@ def holds_what_the_dry_run_says(config, tmp_path, by):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, LORA], ids=["all weights", "adapter"])
 @pytest.mark.parametrize("by", [None, *SHARDED], ids=["DDP", "FSDP", "ZeRO-3"])
-def test_two_processes_do_what_one_does_with_twice_the_accumulation(
-    world, tmp_path, by, options, monkeypatch
-):
+def test_two_processes_do_what_one_does_with_twice_the_accumulation(world, tmp_path, by, options):
     options = {"max_steps": 3, "schedule": "constant", "rewards": {"tiou": 1, "ids_f1": 1},
                "validate_every": 1, "validation_samples": 4, **options}  # fmt: skip
     common = ["--data", str(world / "data"), "--validation", str(world / "held")]
-    two = in_two_processes(world, tmp_path, by, options, monkeypatch, *common)
+    two = in_two_processes(world, tmp_path, by, options, *common)
     one = write_config(tmp_path / "1.yaml", world / "base", accumulation=2, **options)
     out = tmp_path / "one"
     assert runs.main(["--config", str(one), *common, "--out", str(out)]) == 0
@@ -220,14 +214,12 @@ def test_two_processes_do_what_one_does_with_twice_the_accumulation(
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, LORA], ids=["all weights", "adapter"])
 @pytest.mark.parametrize("by", SHARDED, ids=["FSDP", "ZeRO-3"])
-def test_bfloat16_is_spread_and_resumed_as_the_dry_run_says(
-    world, tmp_path, by, options, monkeypatch
-):
+def test_bfloat16_is_spread_and_resumed_as_the_dry_run_says(world, tmp_path, by, options):
     """A single process would round its updates away: there is nothing to compare with."""
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     options = {"max_steps": 3, "schedule": "constant", "dtype": "bfloat16", **options}
     data = ("--data", world / "data")
-    config = in_two_processes(world, tmp_path, by, options, monkeypatch, *data)
+    precision = {"ACCELERATE_MIXED_PRECISION": "bf16"}
+    config = in_two_processes(world, tmp_path, by, options, *data, **precision)
     holds_what_the_dry_run_says(config, tmp_path, by)
 
 
