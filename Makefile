@@ -13,8 +13,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
+# Nothing is compiled that is never imported.
+INSTALL := $(PIP) install --quiet --no-compile
 # A process a core, each with whole files: their fixtures are made once.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# A browser, a server and their time limits want the cores.
+BROWSER := tests/web/test_page.py tests/web/test_page_visit.py
 
 .PHONY: demo test quick docs smoke test-extras format clean test-mcp
 
@@ -25,8 +29,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) --ignore tests/web
-	$(BIN)/python -m pytest tests/web  # A browser, a server and their time limits want the cores.
+	$(PYTEST) $(BROWSER:%=--ignore %)
+	$(BIN)/python -m pytest $(BROWSER)
 
 quick: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow"
@@ -40,16 +44,16 @@ smoke: $(VENV)/.installed-dev
 
 # With the packages there nothing is skipped; no test needs a download or a GPU.
 test-extras: $(VENV)/.installed-extras
-	$(BIN)/python -m pytest tests/tracking/test_ultralytics.py tests/tracking/test_ultralytics_open.py \
-		tests/segmentation tests/vlm/test_loading.py tests/vlm/test_llama_server.py \
-		tests/vlm/test_transformers_serve.py
-	DS_ACCELERATOR=cpu $(BIN)/python -m pytest tests/train/test_training_loop.py -k ZeRO
+	DS_ACCELERATOR=cpu $(PYTEST) -k "ZeRO or not training_loop" \
+		tests/train/test_training_loop.py tests/tracking/test_ultralytics.py \
+		tests/tracking/test_ultralytics_open.py tests/segmentation tests/vlm/test_loading.py \
+		tests/vlm/test_llama_server.py tests/vlm/test_transformers_serve.py
 
 # gradio pins an older pydantic for its MCP server than everything else wants: an environment of its
 # own, which finds the other packages behind its own.
 test-mcp: $(VENV)/.installed-dev
 	$(PYTHON) -m venv $(VENV)/mcp
-	$(VENV)/mcp/bin/python -m pip --disable-pip-version-check install --quiet 'gradio[mcp]>=6.31' pytest
+	$(VENV)/mcp/bin/python -m pip --disable-pip-version-check install --quiet --no-compile 'gradio[mcp]>=6.31' pytest
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> "$$($(VENV)/mcp/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/others.pth"
 	PYTHONPATH=. $(VENV)/mcp/bin/python -m pytest tests/web/test_mcp.py
@@ -71,28 +75,28 @@ $(VENV)/.created:
 define check_opencv
 @$(BIN)/python -c 'import cv2' 2>/dev/null || { \
 	echo "This machine has no libGL; taking the OpenCV build without windows." >&2; \
-	$(PIP) uninstall --quiet --yes opencv-python && $(PIP) install --quiet opencv-python-headless; }
+	$(PIP) uninstall --quiet --yes opencv-python && $(INSTALL) opencv-python-headless; }
 endef
 
 # The stamps are older than pyproject.toml exactly when something new may have to be installed.
 $(VENV)/.installed: pyproject.toml | $(VENV)/.created
-	$(PIP) install --quiet -e .
+	$(INSTALL) -e .
 	$(check_opencv)
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
-	$(PIP) install --quiet -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	$(check_opencv)
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: pyproject.toml $(VENV)/.installed
-	$(PIP) install --quiet -e '.[docs]'
+	$(INSTALL) -e '.[docs]'
 	@touch $@
 
 # sam2 comes as source and asks for torch while it is built: the one that is there will do.
 $(VENV)/.installed-extras: pyproject.toml $(VENV)/.installed-dev
-	SAM2_BUILD_CUDA=0 $(PIP) install --quiet --no-build-isolation 'sam2>=1.1'
-	DS_BUILD_OPS=0 $(PIP) install --quiet -e '.[yolo,sam2,quantization]' xllamacpp gguf 'deepspeed>=0.19' \
+	SAM2_BUILD_CUDA=0 $(INSTALL) --no-build-isolation 'sam2>=1.1'
+	DS_BUILD_OPS=0 $(INSTALL) -e '.[yolo,sam2,quantization]' xllamacpp gguf 'deepspeed>=0.19' \
 		'transformers[serving]'
 	$(check_opencv)
 	@touch $@

@@ -6,24 +6,27 @@ needs neither a download nor a server is also run, in one folder and in each doc
 
 import argparse
 import ast
+import contextlib
 import importlib
 import inspect
+import io
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import stvg_r1_hub
 from stvg_r1_hub import GroundingResult, STVGPipeline
+from stvg_r1_hub.cli import main
 from stvg_r1_hub.cli import parser as cli
 from stvg_r1_hub.clip import Clip
 from tests.evaluation import layouts
@@ -40,12 +43,12 @@ SCRIPTS = [
 PROGRAMS = ("stvg", "python", "pip", "make", "accelerate")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-STARTED = re.compile(r"(train|benchmarks)(\.\w|/.*\.py$)")
 NAMED = {"STVGPipeline": STVGPipeline, "pipeline": STVGPipeline, "clip": Clip,
          "result": GroundingResult}  # fmt: skip
 NOT_RUN = {
     r"^(?!stvg )": "installs, trains or measures",
     r"^stvg app": "serves until it is stopped; tests/web asks the page",
+    r"^stvg demo": "tests/cli runs it, and looks at what it finds",
     r"--server|--masks|XiaowenZhang/|--hub-dataset": "needs a server or a download",
     r"\.\.\.|…": "leaves something out",
 }
@@ -90,16 +93,6 @@ def is_command(line: str) -> bool:
     return line.split(" ")[0] in PROGRAMS and " " in line
 
 
-def as_rows(commands: Iterable[Command]) -> Iterator[Any]:
-    """Starting a program takes seconds: each kind once, and every other when there is time."""
-    seen = set()
-    for command in commands:
-        program = next(filter(STARTED.match, command.words), "")
-        kind = re.split(r"\W", program)[0], program.endswith(".py")
-        yield pytest.param(command, marks=pytest.mark.slow) if program and kind in seen else command
-        seen.add(kind)
-
-
 EVERY = [command for path in (*DOCUMENTS, *SCRIPTS) for command in commands_of(path)]
 COMMANDS = list({command.text: command for command in reversed(EVERY)}.values())[::-1]
 BLOCKS = [
@@ -127,7 +120,7 @@ def options_of(words: list[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
-@pytest.mark.parametrize("command", as_rows(COMMANDS), ids=lambda c: f"{c.where}: {c.text}"[:90])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: f"{c.where}: {c.text}"[:90])
 def test_a_documented_command_is_understood(command: Command) -> None:
     program, *words = command.words
     if program == "accelerate":
@@ -176,8 +169,17 @@ _HELP: dict[tuple[str, ...], str] = {}
 
 
 def help_of(*program: str) -> str:
-    """What a program says when started as documented, in the clone and with nothing prepared."""
-    if program not in _HELP:
+    """What a program says to `--help`.
+
+    The first of each folder is started as documented, in the clone and with nothing prepared. That
+    takes seconds: the others run in this process.
+    """
+    folder = program[-1].split(".")[0]
+    if program in _HELP:
+        return _HELP[program]
+    if program[0] == "-m" and any(known[-1].startswith(f"{folder}.") for known in _HELP):
+        _HELP[program] = help_here(program[-1])
+    else:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
             [sys.executable, *program, "--help"], cwd=ROOT, env=environment, text=True,
@@ -188,7 +190,16 @@ def help_of(*program: str) -> str:
     return _HELP[program]
 
 
-@pytest.mark.slow
+def help_here(module: str) -> str:
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [module, "--help"])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert not end.value.code
+    return printed.getvalue()
+
+
 @pytest.mark.parametrize("script", sorted(ROOT.glob("benchmarks/*.py")), ids=lambda p: p.stem)
 def test_every_benchmark_starts(script: Path) -> None:
     if "__main__" in script.read_text(encoding="utf-8"):
@@ -243,7 +254,6 @@ def script_of(document: Path) -> str:
             if re.match(r"\w+=", line):
                 lines.append(line)
             elif is_command(line) and runs_here(Command(document.name, line, True)):
-                lines += ["cp -r runs/a runs/b"] if "--compare" in line else []
                 lines.append(re.sub(r"--n \d+", "--n 2", line))
     return "\n".join(lines)
 
@@ -259,18 +269,22 @@ def test_the_documents_that_show_most_are_run() -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="the commands are for a shell")
 @pytest.mark.parametrize("document", RUN, ids=lambda document: document.stem)
 def test_the_commands_of_a_document_run(
-    document: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    document: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A shell makes words of them; they run in this process, which has everything imported."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    stvg = 'stvg() { echo "stvg $*"; python -m stvg_r1_hub.cli "$@" >&2; }'
+    stvg = r"""stvg() { printf '%s\0' "$@" $'\n'; }"""
     done = subprocess.run(
         ["bash", "-c", f"set -e\n{stvg}\n{script_of(document)}"], cwd=folder, text=True,
-        capture_output=True, timeout=1800,
+        capture_output=True, timeout=300, check=True,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    with capsys.disabled():
-        print("", *done.stdout.splitlines(), sep="\n  ")
+    monkeypatch.chdir(folder)
+    for command in done.stdout.split("\n\0")[:-1]:
+        words = command.split("\0")[:-1]
+        if "--compare" in words:
+            shutil.copytree("runs/a", "runs/b")
+        assert main(words) == 0, words
 
 
 @pytest.mark.slow

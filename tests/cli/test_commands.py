@@ -505,9 +505,9 @@ def test_track_writes_video_and_json(
 
 @needs_tiny
 @pytest.mark.slow
-def test_demo_finds_the_objects(tmp_path: Path) -> None:
-    result = stvg("demo", "--out", tmp_path / "demo", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+def test_demo_finds_the_objects(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    said = capfd.readouterr().out
     names = {p.name for p in (tmp_path / "demo").iterdir()}
     for label, example in commands.DEMOS.items():
         values = json.loads((tmp_path / "demo" / f"{label}-result.json").read_text("utf-8"))
@@ -521,7 +521,7 @@ def test_demo_finds_the_objects(tmp_path: Path) -> None:
             assert abs(values["start_seconds"] - truth["true_start_seconds"]) <= 0.5
             assert abs(values["end_seconds"] - truth["true_end_seconds"]) <= 0.5
     for name in names:
-        assert name in result.stdout
+        assert name in said
 
 
 @needs_tiny

@@ -152,15 +152,18 @@ def test_fast_forward_equals_the_library(processor, samples: list[Sample]) -> No
 
 @pytest.fixture(params=["cpu", "gpu"])
 def recipe(request: pytest.FixtureRequest) -> Recipe:
-    """The real recipe with batches of two."""
+    """The real recipe with batches of two, and with two layers of the large model."""
     whole = RECIPES[request.param]
+    size = whole.size
+    if size is LARGE:
+        size = dataclasses.replace(LARGE, layers=2, vision_layers=2)
     stages = {
         name: dataclasses.replace(
-            stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues), durations=(4.0,)
+            stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues), durations=(3.0,)
         )
         for name, stage in whole.stages.items()
     }
-    return dataclasses.replace(whole, stages=stages)
+    return dataclasses.replace(whole, stages=stages, size=size)
 
 
 only_cpu = pytest.mark.parametrize("recipe", ["cpu"], indirect=True)

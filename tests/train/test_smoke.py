@@ -9,7 +9,9 @@ from train import smoke
 
 
 @pytest.mark.slow
-def test_twelve_clips_are_prepared_trained_on_and_evaluated(tmp_path, capfd):
+def test_clips_are_prepared_trained_on_and_evaluated(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(smoke, "TRAINED", 3)
+    monkeypatch.setattr(smoke, "HELD_OUT", 2)
     out = tmp_path / "smoke"
     assert smoke.main(["--out", str(out)]) == 0
     assert capfd.readouterr().out.count("$ python -m ") == 4
@@ -17,7 +19,7 @@ def test_twelve_clips_are_prepared_trained_on_and_evaluated(tmp_path, capfd):
     assert [line["step"] for line in lines] == [0, 1, 2, 3]
     assert 0 <= lines[-1]["validation/reward"] <= 3
     (stage,) = [one for one in load_training(out / "run" / "model") if one.method == "GRPO"]
-    assert (stage.data, stage.n_samples, stage.steps) == ("prepared", 8, 4)
+    assert (stage.data, stage.n_samples, stage.steps) == ("prepared", 3, 4)
     assert list((out / "results").glob("*.json*"))
     assert smoke.main(["--out", str(out)]) == 2
     assert "is not empty" in capfd.readouterr().err
