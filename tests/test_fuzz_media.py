@@ -24,6 +24,7 @@ def test_the_same_number_is_the_same_file_and_another_is_not() -> None:
     assert damaged(3, 5)[0] == damaged(3, 5 + n)[0] and damaged(3, 5)[1] != damaged(3, 5 + n)[1]
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_is_noticed_and_replaced() -> None:
     child = Child(0)
     assert child.read(0).fine

@@ -1,17 +1,14 @@
 """The report for a machine with a GPU: every row runs, is kept when done, and may fail alone."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.gpu_report import NO_TIME, report, run_row
+from benchmarks.gpu_report import NO_TIME, main, report, run_row
 from benchmarks.gpu_rows import ROWS
 
-ROOT = Path(__file__).parent.parent
 TWO = ["vision tower", "detectors"]
 
 
@@ -42,19 +39,18 @@ def test_a_row_that_fails_is_written_down_and_tried_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_the_command_says_where_it_ran(tmp_path: Path) -> None:
+def test_the_command_says_where_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "new" / "report.md"
-    command = [sys.executable, "-m", "benchmarks.gpu_report", "--out", str(out), "--minutes", "0"]
-    subprocess.run([*command, "--smallest"], cwd=ROOT, check=True, capture_output=True)
+    command = ["gpu_report", "--out", str(out), "--minutes", "0", "--smallest"]
+    monkeypatch.setattr("sys.argv", command)
+    main()
     text = out.read_text(encoding="utf-8")
     assert text.startswith("Measured on ") and "torch " in text and "smallest shapes" in text
     assert text.count(NO_TIME) == len(ROWS)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is what it looks for")
-def test_without_a_gpu_only_the_smallest_form_runs() -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu_report"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert refused.returncode == 1 and "add --smallest" in refused.stderr
+def test_without_a_gpu_only_the_smallest_form_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["gpu_report"])
+    with pytest.raises(SystemExit, match="add --smallest"):
+        main()

@@ -84,6 +84,7 @@ def test_another_process_shares_the_work(tiny: STVGPipeline) -> None:
 NEEDS_CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=NEEDS_CUDA)])
 def test_all_of_it_moves_and_comes_back(device: str) -> None:
     """`meta` is a device of torch without memory: models can be there, though not answer."""

@@ -66,6 +66,7 @@ def test_a_server_that_guesses_and_takes_images_alone(capfd: pytest.CaptureFixtu
     assert lines[3].startswith("video     no: ") and "video is not for me" in lines[3]
 
 
+@pytest.mark.slow
 def test_ground_asks_any_model_and_says_how(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

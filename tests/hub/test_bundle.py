@@ -395,6 +395,7 @@ def test_a_download_that_broke_off_can_be_repeated(tmp_path: Path) -> None:
         assert ask_hub(BROKEN, hub_here.endpoint, tmp_path).split() == [str(len(weights)), "whole"]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_in_the_cache_is_named_with_what_mends_it(tmp_path: Path) -> None:
     with serving() as hub_here:
         weights = stored(hub_here)

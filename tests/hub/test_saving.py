@@ -309,6 +309,7 @@ for attempt in range(2):
 """
 
 
+@pytest.mark.slow
 def test_through_xet_what_arrived_before_a_break_is_not_sent_again(tmp_path: Path) -> None:
     """As users have it: HF_ENDPOINT and hf_xet; the commit fails at first."""
     broken = tmp_path / "broken"

@@ -64,6 +64,7 @@ def test_boxes_have_nothing_to_reward(world, tmp_path, capsys):
     assert "train on it with train.train_sft" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_held_out_samples_are_answered_now_and_then(world, tmp_path, capsys):
     held_out = write_prepared(tmp_path / "held_out", n=5, first=10)
     options = {"max_steps": 4, "validate_every": 2, "validation_samples": 3, "accumulation": 2}

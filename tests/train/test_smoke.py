@@ -25,6 +25,7 @@ def test_clips_are_prepared_trained_on_and_evaluated(tmp_path, monkeypatch, capf
     assert "is not empty" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_ends_the_road(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(smoke, "write_benchmark", lambda out: out.mkdir())
     assert smoke.main(["--out", str(tmp_path / "smoke")]) == 2

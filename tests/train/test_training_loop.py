@@ -278,6 +278,7 @@ def test_launched_otherwise_than_configured(world, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_config_is_refused(world, tmp_path):
     out = tmp_path / "run"
     train(world, out, max_steps=2)

@@ -84,6 +84,7 @@ def test_slow_decoding_is_no_fault(tmp_path):
     trials.close()
 
 
+@pytest.mark.slow
 def test_many_at_once_and_a_spare_that_died(tmp_path, trials):
     paths = [write_clip(tmp_path / f"{n}.mp4", n) for n in range(2, 8)]
     with ThreadPoolExecutor(6) as pool:

@@ -116,7 +116,10 @@ def test_more_objects_than_the_weights_can_number_are_read(clip: Path) -> None:
     assert pipeline("the dog", clip).object_ids == (13,)
 
 
-@pytest.mark.parametrize("level", sorted(LEVELS))
+@pytest.mark.parametrize(
+    "level",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "crowd")) for name in sorted(LEVELS)],
+)
 def test_every_question_of_the_sprite_benchmark_is_of_sight(level: str) -> None:
     """What the small model was trained on stays its own, wordings and synonyms included."""
     sight = ScriptedVLM([SEEN])
