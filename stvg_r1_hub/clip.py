@@ -44,6 +44,7 @@ NO_TIME_ALONE = (
 )
 OTHER_CLASS = "The tracker takes object {number} for a {found}, and the question names a {asked}."
 WITHDRAWN = "The answer is withdrawn."
+OWN_CLOCK = "In its own words the model counts the seconds from {start:.2f} s, the part's start."
 SMALLER = (
     "Memory ran out: the language model saw {frames} frames of {width}x{height} instead of "
     "{all_frames} of {all_width}x{all_height}."
@@ -374,8 +375,11 @@ class Clip:
 
 def _in_whole(result: GroundingResult, part: PartSource, notes: Notes | None) -> GroundingResult:
     """A result about a part of a video, in frames and seconds of the whole."""
+    start = part.range_seconds[0]
+    said = [OWN_CLOCK.format(start=start)] if start and result.raw_text else []
     return replace(
         result,
+        warnings=(*result.warnings, *said),
         tube=None if result.tube is None else part.in_whole(result.tube),
         answer=None if result.answer is None else part.in_whole(result.answer),
         tracks=part.in_whole(result.tracks),

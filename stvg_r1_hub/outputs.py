@@ -89,12 +89,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
 class LineWriter:
     """Appends JSON lines to a file; each is on the disk before the next is asked for.
 
-    Use as a context manager.
+    Use as a context manager. Meanwhile a file beside it keeps other writers out.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, after taking off a line that was cut by a kill."""
+        """Open the file, after taking off a line that was cut by a kill.
+
+        Raises:
+            OutputError: another process writes it.
+        """
+        from filelock import FileLock, Timeout
+
         self._path = path
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(
+                f"Another run is writing {path} right now; wait for it, or name another folder."
+            ) from None
         _cut_unfinished_line(path)
         self._file: TextIO = path.open("a", encoding="utf-8")
 
@@ -103,6 +116,7 @@ class LineWriter:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._lock.release()
 
     def write(self, line: dict[str, Any]) -> None:
         """Add one line.

@@ -653,6 +653,14 @@ def test_frames_with_a_rate(kind: str) -> None:
     assert result.keyframes().shape[2] == 3, "the frames are kept with their rate"
 
 
+def test_a_batch_of_videos_is_not_one_video() -> None:
+    import torch
+
+    batch = torch.zeros((1, COUNT, 3, HEIGHT, WIDTH), dtype=torch.uint8)
+    with pytest.raises(VideoError, match=r"a batch of videos, of shape \(1, 40, 3, .*batch\[0\]"):
+        make_pipeline()[0]("the dog", batch, fps=FPS)
+
+
 def test_a_rate_is_for_frames_alone(clip: Path) -> None:
     pipeline, _, _ = make_pipeline()
     with pytest.raises(VideoError, match="has its own times"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
+from stvg_r1_hub.clip import OWN_CLOCK
 from stvg_r1_hub.errors import OutputError, VideoError
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Alternative, Look, TimedFrame, Tracks, VideoInfo
@@ -78,6 +79,7 @@ def test_nothing_else_is_seen_and_times_are_those_of_the_whole(clip: Path) -> No
     assert result.tracks.tracks[0].frame_indices.tolist() == list(range(10, 30))
     assert all("seen 1.0-3.0 s" in line for line in result.notes) and len(result.notes) == 2
     assert result.to_dict()["part"] == {"start_seconds": 1.0, "end_seconds": 3.0}
+    assert "0.50 to 1.50" in result.raw_text and OWN_CLOCK.format(start=1) in result.warnings
 
 
 def test_given_tracks_are_those_of_the_whole_video(clip: Path) -> None:
@@ -86,6 +88,13 @@ def test_given_tracks_are_those_of_the_whole_video(clip: Path) -> None:
     result = STVGPipeline(STVGConfig(), given, ScriptedVLM([GOOD]))("the dog", clip, start=2)
     assert [box.frame_index for box in result.boxes] == list(range(25, 35))
     assert result.part == (2.0, 4.0)
+
+
+def test_a_part_from_the_start_has_the_clock_of_the_whole(clip: Path) -> None:
+    result = STVGPipeline(STVGConfig(), SeeingTracker(), ScriptedVLM([GOOD]))(
+        "the dog", clip, end=2
+    )
+    assert result.found and not any("own words" in warning for warning in result.warnings)
 
 
 def test_warnings_tell_the_times_of_the_whole_too(clip: Path) -> None:

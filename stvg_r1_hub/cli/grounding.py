@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 RUN_FILE, RESULTS_FILE, FAILED_FILE = "run.json", "results.jsonl", "failed.jsonl"
 _DECIDES_NOTHING = {"run", "video", "query", "out", "json", "plot", "keyframes"}
-_DECIDES_NOTHING |= {"device", "allow_url"}
+_DECIDES_NOTHING |= {"device", "allow_url", "style"}
 """Options with which a folder of answers may be taken up again."""
 _ENDS_ALL = (ModelError, ConfigError, OutputError, MissingPackageError, QueryError)
 """What no other video would mend."""
@@ -87,8 +87,13 @@ def ground(options: argparse.Namespace) -> int:
             f"These words are {len(options.queries)} questions; one of several words stands in "
             f'quotes: "{" ".join(options.queries)}".'
         )
-    is_folder = options.out is not None and Path(options.out).suffix.lower() not in VIDEO_SUFFIXES
-    if len(videos) > 1 or (options.query and is_folder):
+    to_video = Path(options.out or "").suffix.lower() in VIDEO_SUFFIXES
+    if options.style and not to_video:
+        raise ConfigError(
+            "--style says how the answer's video is drawn, and none is written; name one as --out, "
+            "such as answer.mp4."
+        )
+    if len(videos) > 1 or (options.query and options.out is not None and not to_video):
         return _ground_all(options, videos)
     return _ground_one(options)
 
@@ -109,7 +114,7 @@ def _ground_one(options: argparse.Namespace) -> int:
         say(*thin, *pipeline.warnings)
         results = _ask(pipeline, source, options, progress)
         outs = [
-            None if out is None else draw(result, out, progress)
+            None if out is None else draw(result, out, progress, options.style)
             for result, out in zip(results, outs, strict=True)
         ]
         for result, plot, strip in zip(results, plots, strips, strict=True):

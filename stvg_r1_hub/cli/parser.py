@@ -17,7 +17,7 @@ from stvg_r1_hub.cli.guessing import GuessingParser
 from stvg_r1_hub.errors import ConfigError, STVGError, first_line
 
 GROUND_EXAMPLES = """examples:
-  stvg ground clip.mp4 "the person walking to the left" --out answer.mp4
+  stvg ground clip.mp4 "the person walking to the left" --out answer.mp4 --style blur
   stvg ground clip.mp4 "the dog" "the red car" --json answers.json
   stvg ground frames/ "the dog" --fps 25 --plot timeline.png
   stvg ground *.mp4 --query "the dog" --out answers/       (again: goes on where it stopped)"""
@@ -73,7 +73,7 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
-    from stvg_r1_hub.cli import commands, grounding
+    from stvg_r1_hub.cli import commands, grounding, streams
     from stvg_r1_hub.evaluation.options import add_eval, passes_from_text
 
     parser = GuessingParser(
@@ -119,6 +119,14 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         help="overlay video to write (.mp4 or .gif); of several videos, the folder for "
         "results.jsonl, a line a video",
+    )
+    ground.add_argument(
+        "--style",
+        action="append",
+        default=[],
+        choices=streams.STYLES,
+        help="how that video is drawn: with trails, the background blurred, plain without boxes, "
+        "the moment alone; may be given several times",
     )
     ground.add_argument("--json", help="result to write as JSON; - prints it")
     ground.add_argument("--plot", help="timeline picture to write (.png)")

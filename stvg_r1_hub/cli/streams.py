@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stvg_r1_hub.structures import Look, Progress
 
 MAX_PIPED_BYTES = 1024**3
+STYLES = ("trails", "blur", "plain", "moment")
 MOST_REASONING = 300
 """Characters of the model's reasoning that the terminal shows."""
 
@@ -76,10 +77,19 @@ def put_json(values: Any, path: str | None) -> None:
         sys.stdout.write(text)
 
 
-def draw(result: GroundingResult, path: Path, progress: Progress) -> Path | None:
-    """Draw an answer; a video without one is not drawn, and that is said."""
+def draw(
+    result: GroundingResult, path: Path, progress: Progress, style: Collection[str] = ()
+) -> Path | None:
+    """Draw an answer, as `STYLES` can; a video without one is not drawn, and that is said."""
     if result.found:
-        result.save_video(path, progress=progress)
+        result.save_video(
+            path,
+            boxes="plain" not in style,
+            trails="trails" in style,
+            blur="blur" in style,
+            only_moment="moment" in style,
+            progress=progress,
+        )
         return path
     old = "; the file of this name is older" if path.exists() else ""
     say(f'"{result.query}" was not found, so {path} is not written{old}.')

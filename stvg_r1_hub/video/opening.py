@@ -215,6 +215,10 @@ def _open_frames(source: Any, fps: float | None) -> VideoSource:
     if hasattr(source, "__array__") and not isinstance(source, np.ndarray):
         source = np.asarray(source)
     is_array = isinstance(source, np.ndarray)
+    if is_array and source.ndim == 5:
+        raise VideoError(
+            f"Got a batch of videos, of shape {source.shape}; give one at a time, such as batch[0]."
+        )
     if not isinstance(source, list | tuple) and not (is_array and source.ndim > 0):
         raise VideoError(
             f"Got a video of type {type(source).__name__}; a path, bytes, a binary file object, an "

@@ -11,6 +11,7 @@ import pytest
 
 from stvg_r1_hub.cli import main
 from stvg_r1_hub.examples import FOLDER
+from stvg_r1_hub.outputs import LineWriter
 from tests.media import write_clip
 from tests.vlm.stand_in import answered, serving
 
@@ -93,6 +94,8 @@ def test_what_is_wrong_with_the_model_ends_it_and_keeps_what_is_done(
         (["dog.mp4", "plain.mp4", *QUERY, "--out", "o", "--json", "-"], "are for one video"),
         (["dog.mp4", "--query", " ", "--out", "o"], "query"),
         (["dog.mp4", *QUERY, "--out", "dog.mp4/o"], "Cannot create the folder"),
+        (["dog.mp4", "a dog", "--style", "blur"], "name one as --out"),
+        (["dog.mp4", *QUERY, "--out", "o", "--style", "blur"], "name one as --out"),
     ],
 )
 def test_what_is_missing_is_one_sentence(
@@ -101,6 +104,14 @@ def test_what_is_missing_is_one_sentence(
     assert main(["ground", *words]) == 2
     (sentence,) = capfd.readouterr().err.splitlines()
     assert sentence.startswith("stvg: ") and said in sentence
+
+
+def test_two_runs_do_not_write_one_folder(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "answers").mkdir()
+    with LineWriter(here / "answers/results.jsonl"):
+        assert main(["ground", "dog.mp4", *QUERY, "--out", "answers"]) == 2
+    assert "Another run is writing" in capfd.readouterr().err
+    LineWriter(here / "answers/results.jsonl").__exit__()  # The end of a run lets the next begin.
 
 
 @pytest.mark.parametrize(
