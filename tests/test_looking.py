@@ -172,6 +172,78 @@ def test_windows_cover_the_video_and_overlap(duration: float, n: int) -> None:
         assert end - start >= 6.0 * stretches.OVERLAP - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("starts", "n"),
+    [
+        ([], 3),
+        ([4.0, 9.0], 3),  # one scene, one window
+        ([2.0, 4.0, 9.0], 3),  # two short ones share a window
+        ([1.0], 4),  # a short one, and a long one of three windows
+        ([8.0], 3),  # a long one of two windows, and one that fits
+    ],
+)
+def test_windows_hold_whole_scenes(starts: list[float], n: int) -> None:
+    parts = stretches.windows(14.0, 6.0, starts)
+    assert len(parts) == n and parts[0][0] == 0 and parts[-1][1] == pytest.approx(14.0)
+    assert all(end - start <= 6.0 + 1e-6 for start, end in parts)
+    assert all(after <= end + 1e-6 for (_, end), (after, _) in pairwise(parts))
+    for scene in pairwise([0.0, *starts, 14.0]):
+        if scene[1] - scene[0] <= 6.0:
+            assert any(start <= scene[0] and scene[1] <= end for start, end in parts)
+        else:  # nothing of another scene
+            inside = [part for part in parts if part[0] < scene[1] and scene[0] < part[1]]
+            assert all(scene[0] <= start and end <= scene[1] + 1e-6 for start, end in inside)
+
+
+@pytest.mark.parametrize(
+    ("seen", "starts"),
+    [
+        ([], []),
+        ([(0, 8)], []),
+        ([(0, 3), (3, 8)], [3.0]),
+        ([(1, 3), (5, 8), (6, 7)], [5.0]),
+        ([(0, 3), (3, 6), (2, 5)], []),  # one is seen on both sides
+        ([(4, 6), (0, 4), (0, 2), (6, 8)], [4.0, 6.0]),
+    ],
+)
+def test_a_scene_starts_with_objects_of_which_none_was_there_before(
+    seen: list[tuple[float, float]], starts: list[float]
+) -> None:
+    with video_of(8.0) as source:
+        info = source.info
+    tracks = tuple(at(i, *times) for i, times in enumerate(seen, 1))
+    presence = Presence(Tracks(info.width, info.height, info.frame_times, tracks))
+    assert presence.scene_starts() == pytest.approx(starts)
+
+
+@pytest.mark.parametrize(
+    ("sure", "second_leaves", "stands"),
+    [
+        ((0.9, 0.6), 54.0, 1),
+        ((0.6, 0.9), 54.0, 2),
+        ((0.6, 0.9), 51.0, 1),  # half of what the model is surer of shows no object
+        ((0.0, 0.9), 50.0, 1),  # a quarter of it is not enough
+        ((None, None), 54.0, 1),
+        ((None, None), 51.0, 1),
+    ],
+)
+def test_of_two_moments_the_surer_in_view_stands(
+    sure: tuple[float | None, float | None], second_leaves: float, stands: int
+) -> None:
+    def answer(marked: MarkedFrames) -> str:
+        if len(marked.visible_ids) > 1:
+            return NONE  # the first look, at the whole video
+        (i,) = marked.visible_ids
+        probability = sure[i - 1]
+        text = said(i, 0, 4)
+        return text if probability is None else Generated(text, {i: probability})
+
+    result, _ = asked(answer, at(1, 0, 4), at(2, 49, second_leaves), seconds=64.0)
+    assert result.object_ids == (stands,)
+    several = any("2 moments of this long video may be meant" in w for w in result.warnings)
+    assert several == (second_leaves > 50)
+
+
 def dog_at(second: float, seconds: float = 2.0) -> Callable[[MarkedFrames], str]:
     """A model that sees what object 300 does, when it looks at that moment closely enough."""
 

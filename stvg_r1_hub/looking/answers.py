@@ -61,16 +61,9 @@ def objects_of(response: Response) -> str:
     return "nothing" if problem.startswith(SAYS_NOTHING) else "no object"
 
 
-def surest(moments: Sequence[Response]) -> list[Response]:
-    """Answers by confidence, the surest first."""
-    return sorted(moments, key=lambda response: -(response.confidence or 0.0))
-
-
-def agreement_of(one: Response, other: Response) -> float:
-    """Overlap of two answered ranges, 0..1."""
-    (a, b), (c, d) = range_of(one), range_of(other)
-    union = max(b, d) - min(a, c)
-    return max(0.0, min(b, d) - max(a, c)) / union if union > 0 else 0.0
+def sureness_of(response: Response) -> float:
+    """How sure the model was, 0..1; of one that does not say, all answers are as good."""
+    return 1.0 if response.confidence is None else response.confidence
 
 
 def joined(found: Sequence[Response]) -> list[Response]:
@@ -87,7 +80,7 @@ def joined(found: Sequence[Response]) -> list[Response]:
                     end_seconds=max(end, range_of(other)[1]),
                     ranges=(),
                 )
-                wholes[k] = replace(surest((other, response))[0], answer=answer)
+                wholes[k] = replace(max(other, response, key=sureness_of), answer=answer)
                 break
         else:
             wholes.append(response)

@@ -1,7 +1,6 @@
 """The policy of looks: first answers in, what stands after further looks out.
 
-* A long video is asked window by window; the best windows are looked at again with their moment
-  in the middle, and what the looks agree on stands.
+* A long video is asked window by window, and the moment that the model is surest of stands.
 * In a crowd, the objects of the kind that the query names keep their numbers alone. Where the
   model cannot read that many numbers, groups are asked and their winners meet.
 * A moment that was found is looked at again, closer in time.
@@ -12,7 +11,7 @@ Which of them `"auto"` takes was measured; see docs/looking.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,11 +22,10 @@ from stvg_r1_hub.looking import stretches
 from stvg_r1_hub.looking.answers import (
     Response,
     Seen,
-    agreement_of,
     joined,
     objects_of,
     range_of,
-    surest,
+    sureness_of,
 )
 from stvg_r1_hub.looking.views import Presence, Stretch, View, read_stretch, view_of
 from stvg_r1_hub.structures import Look, MarkedFrames, Progress, Tracks
@@ -37,10 +35,8 @@ PASSES = (1, 2, "auto")
 Passes = int | str
 DISAGREED = 0.5
 """What is left of a confidence when two looks disagree."""
-IN_VIEW = 0.6
+IN_VIEW = 0.4
 """Least share of a moment in which its object is seen."""
-CHECKED = 6
-"""The most moments of a long video that are looked at again."""
 
 
 def check_passes(passes: Passes) -> None:
@@ -70,7 +66,7 @@ class _Asked:
         return Seen(best.text, best.answer, self.shown, looks, warnings, self.trust)
 
     def doubt(self, warning: str) -> None:
-        """Two looks disagree."""
+        """Further looks disagree with what stands."""
         self.warnings.append(warning)
         self.trust = DISAGREED
 
@@ -144,7 +140,7 @@ class Looker:
         return [one.seen() for one in asked]
 
     def _look_by_window(self, asked: Sequence[_Asked]) -> None:
-        """Ask every window, then look again at the moments that were found."""
+        """Ask every window, then choose among the moments that were found."""
         named = {one.query: self._named(one.query) for one in asked}
         parts = self._windows_worth_asking(named)
         found: dict[str, list[Response]] = {one.query: [] for one in asked}
@@ -177,43 +173,29 @@ class Looker:
         anything = any(not ids for ids in named.values())
         meant = frozenset().union(*named.values())
         worth = {}
-        for part in stretches.windows(self._duration, self._config.sampling.window_seconds):
+        length, starts = self._config.sampling.window_seconds, self._presence.scene_starts()
+        for part in stretches.windows(self._duration, length, starts):
             ranked = self._presence.ranked(*part)
             worth[part] = len(ranked) if anything else len(meant & set(ranked))
         parts = sorted((p for p in worth if worth[p]), key=lambda p: -worth[p])
         return sorted(parts[: self._max_windows])
 
     def _choose_moment(self, one: _Asked, moments: list[Response], n_windows: int) -> None:
-        """Look again at the moments that the windows found; the best one stands.
+        """Of the moments that the windows found, the one that the model is surest of stands.
 
         A moment counts by the share of it in which its object is in view: who answers across a cut
         or beyond where the object leaves has mistaken it.
         """
         moments = [response for response in moments if self._in_view(response) >= IN_VIEW]
         if not moments:
-            if not one.best.names_object:
-                one.warnings.append(
-                    f"{n_windows} windows of this long video were asked, and none shows it."
-                )
+            one.doubt(f"{n_windows} windows of this long video were asked, and none shows it.")
             return
-        length = self._config.sampling.window_seconds
-        checked = []
-        for response in surest(moments)[:CHECKED]:
-            start, end = range_of(response)
-            part = stretches.around(start, end, self._duration, length)
-            again = self._again(one, "window", response, part, self._config)
-            agreement = 0.0 if again is None else agreement_of(response, again)
-            sure = (response.confidence or 0.0) + (again.confidence or 0.0 if again else 0.0)
-            checked.append((agreement > 0, (agreement + sure) * self._in_view(response), response))
-        agrees, _, best = max(checked, key=lambda moment: moment[:2])
-        if not agrees:
-            one.doubt("No second look at a window agrees with the first.")
-        elif len(moments) > 1:
+        one.best = max(moments, key=lambda m: sureness_of(m) * self._in_view(m))
+        if len(moments) > 1:
             one.warnings.append(
-                f"{len(moments)} moments of this long video may be meant; the one that its looks "
-                "agree on best is answered."
+                f"{len(moments)} moments of this long video may be meant; the one that the model "
+                "is surest of is answered."
             )
-        one.best = best
 
     def _in_view(self, response: Response) -> float:
         """Share of the answered range in which the answered objects are seen, 0..1."""
@@ -258,13 +240,14 @@ class Looker:
             candidates = names
 
     def _look_closer(self, one: _Asked, marked: MarkedFrames) -> None:
-        """The answered range again, at a higher rate."""
-        if not self._always or not one.best.names_object:
+        """The answered range again, at a higher rate; it replaces the first for the same object."""
+        first = one.best
+        if not self._always or not first.names_object:
             return
         frames = marked.frames
-        start, end = range_of(one.best)
-        step = 2 / frames.sample_fps
-        part = stretches.closer(start, end, self._duration, step_seconds=step)
+        part = stretches.closer(
+            *range_of(first), self._duration, step_seconds=2 / frames.sample_fps
+        )
         if part is None:
             return
         sampling = stretches.closer_sampling(
@@ -273,41 +256,22 @@ class Looker:
             sample_fps=frames.sample_fps,
             seconds=part[1] - part[0],
         )
-        config = replace(self._config, sampling=sampling)
-        again = self._again(one, "closer", one.best, part, config)
-        if again is not None:
-            one.best = again
-
-    def _again(
-        self,
-        one: _Asked,
-        kind: str,
-        response: Response,
-        part: tuple[float, float],
-        config: STVGConfig,
-    ) -> Response | None:
-        """What a second look at a stretch says, when it names the same objects."""
+        wanted = first.answer.object_ids
         ids = self._presence.ranked(*part)[: self._limit]
-        ids += [i for i in response.answer.object_ids if i not in ids]
-        stretch = read_stretch(self._source, config.sampling, *part)
-        if stretch is None or not set(response.answer.object_ids) <= set(self._tracks.object_ids):
-            return None
+        ids += [i for i in wanted if i not in ids]
+        stretch = read_stretch(self._source, sampling, *part)
+        if stretch is None or not set(wanted) <= set(self._tracks.object_ids):
+            return
         view = self._view(stretch, ids[-self._limit :])
         (again,) = self._asked_in(view, [one.query])
-        agrees = again.names_object and set(again.answer.object_ids) == set(
-            response.answer.object_ids
-        )
-        has_length = agrees and range_of(again)[0] < range_of(again)[1]
-        if has_length:
-            outcome = "agrees on the object" + "; its range stands" * (kind == "closer")
+        agrees = again.names_object and set(again.answer.object_ids) == set(wanted)
+        if agrees and range_of(again)[0] < range_of(again)[1]:
+            one.best = again
+            outcome = "agrees on the object; its range stands"
         else:
-            outcome = (
-                f"names {objects_of(again)} instead of {objects_of(response)}; the first stands"
-            )
-            if kind == "closer":
-                one.doubt(f"A second look at {part[0]:.2f} to {part[1]:.2f} s {outcome}.")
-        self._note(one, kind, view, again, outcome)
-        return again if has_length else None
+            outcome = f"names {objects_of(again)} instead of {objects_of(first)}; the first stands"
+            one.doubt(f"A second look at {part[0]:.2f} to {part[1]:.2f} s {outcome}.")
+        self._note(one, "closer", view, again, outcome)
 
     def _view(self, stretch: Stretch, ids: Sequence[int]) -> View:
         return view_of(stretch, self._tracks, ids, self._config.marker, self._limit)

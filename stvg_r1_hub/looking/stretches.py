@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from stvg_r1_hub.config import SamplingConfig
 
@@ -16,28 +18,32 @@ CLOSER = (2.0, 4.0)
 _WHOLE = 0.98
 
 
-def windows(duration_seconds: float, length: float) -> list[tuple[float, float]]:
-    """Windows of equal length in seconds with overlap, the last one up to the end.
+def windows(
+    duration_seconds: float, length: float, scene_starts: Sequence[float] = ()
+) -> list[tuple[float, float]]:
+    """Windows of at most so many seconds: whole scenes, as many as fit; a longer one has several.
+
+    These are of equal length and overlap, the last one up to the end of the scene.
 
     >>> windows(14.0, 6.0)
     [(0.0, 6.0), (4.0, 10.0), (8.0, 14.0)]
+    >>> windows(14.0, 6.0, scene_starts=[2.0, 5.0, 9.0])
+    [(0.0, 5.0), (5.0, 9.0), (9.0, 14.0)]
+
+    Args:
+        duration_seconds: of the video.
+        length: of a window, at most.
+        scene_starts: seconds, ascending, when another scene begins.
     """
-    if duration_seconds <= length:
-        return [(0.0, duration_seconds)]
-    step = length * (1 - OVERLAP)
-    count = math.ceil((duration_seconds - length) / step - 1e-9) + 1
-    step = (duration_seconds - length) / (count - 1)
-    return [(i * step, i * step + length) for i in range(count)]
-
-
-def around(
-    start_seconds: float, end_seconds: float, duration_seconds: float, length: float
-) -> tuple[float, float]:
-    """A window with a time range in its middle, moved to lie within the video."""
-    length = min(max(length, 2 * (end_seconds - start_seconds)), duration_seconds)
-    start = (start_seconds + end_seconds - length) / 2
-    start = min(max(start, 0.0), duration_seconds - length)
-    return start, start + length
+    found: list[tuple[float, float]] = []
+    for start, end in pairwise([0.0, *scene_starts, duration_seconds]):
+        if found and end - found[-1][0] <= length:
+            found[-1] = (found[-1][0], end)
+            continue
+        more = max(0, math.ceil((end - start - length) / (length * (1 - OVERLAP)) - 1e-9))
+        step = (end - start - length) / max(more, 1)
+        found += [(start + i * step, min(start + i * step + length, end)) for i in range(more + 1)]
+    return found
 
 
 def is_long(sample_fps: float, sampling: SamplingConfig) -> bool:

@@ -133,6 +133,16 @@ class Presence:
         self._first = np.array([t.frame_indices[0] for t in tracks.tracks], dtype=np.int64)
         self._last = np.array([t.frame_indices[-1] for t in tracks.tracks], dtype=np.int64)
 
+    def scene_starts(self) -> list[float]:
+        """Seconds, ascending, when the first object appears after all before it have gone.
+
+        That is how a cut shows in the tracks, of any tracker that keeps no object across it.
+        """
+        order = np.argsort(self._first)
+        gone_by = np.maximum.accumulate(self._last[order])[:-1]
+        starts = self._first[order][1:]
+        return [float(self._tracks.frame_times[i]) for i in starts[starts > gone_by]]
+
     def ranked(self, start_seconds: float, end_seconds: float) -> list[int]:
         """IDs of the objects seen in a half-open time range, the most visible first."""
         frames = frames_in_range(self._tracks.frame_times, start_seconds, end_seconds)

@@ -9,6 +9,7 @@ the text says which word it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ RIGHT_OBJECT = 0.74
 Measured with the tracker in the loop by `benchmarks/bench_real.py`: what it missed nobody can read.
 """
 _MOST_OTHERS = 5
+ASKED = " (asked)"
+"""Stands in the small model's reasoning behind the kind and the action that the query is about."""
 
 
 @dataclass
@@ -101,7 +104,7 @@ class NotesReader:
                 progress=progress,
             )
             for i, answer in zip(seen, answers, strict=True):
-                texts[i] = _signed(answer, BY_SIGHT)
+                texts[i] = _signed(answer if holds(answer) else _taken_back(answer), BY_SIGHT)
         if progress is not None:
             progress("answer", len(prompts), len(prompts))
         return [text or "" for text in texts]
@@ -177,6 +180,32 @@ def _with_shares(text: str, moments: list[Moment]) -> Generated:
         {i: RIGHT_OBJECT * moment.seconds / total for i, moment in longest.items()},
         {i: (moment.start_seconds, moment.end_seconds) for i, moment in longest.items()},
     )
+
+
+def holds(text: str) -> bool:
+    """Whether the small model's answer follows from its reasoning.
+
+    That first says what is asked for, `dog (asked) jumps (asked).`, then what each object does, and
+    marks what is asked. Where nothing does it, the model is apt to mark another action.
+    """
+    asked, *listed = re.split(r"\.(?= |$)", _reasoning(text))
+    actions = re.findall(rf" (\w+){re.escape(ASKED)}", asked)
+    number = re.search(r"<answer>Target ID: (\d+)", text)
+    if number is None or len(actions) < 2:
+        return True
+    lines = (line for line in listed if line.startswith(f" {number[1]} "))
+    return any(f" {actions[-1]}{ASKED}" in line for line in lines)
+
+
+def _taken_back(text: str) -> str:
+    return (
+        f"<think>{_reasoning(text)}</think><answer>Target ID: none</answer>\n"
+        "The model named an object that by its own reasoning does something else."
+    )
+
+
+def _reasoning(text: str) -> str:
+    return text.partition("<think>")[2].partition("</think>")[0]
 
 
 def _signed(text: str, who: str) -> str:

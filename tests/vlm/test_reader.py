@@ -63,6 +63,31 @@ def test_what_boxes_say_is_read_and_the_rest_is_seen(clip: Path) -> None:
     assert read.notes[1].startswith("2 cat: ")
 
 
+@pytest.mark.parametrize(
+    ("listed", "number", "stands"),
+    [
+        ("1 dog rests. 2 cat (asked) jumps (asked) 0.50 to 1.50.", "2", True),
+        ("1 dog jumps 1.00 to 2.00. 2 cat (asked) spins 0.25 to 1.00, jumps (asked) 1.50 to 2.00.",
+         "2", True),
+        ("1 dog rests. 2 cat (asked) spins (asked) 0.50 to 1.50.", "2", False),
+        ("12 cat (asked) jumps (asked) 0.50 to 1.50. 2 cat (asked) rests.", "2", False),
+        ("1 dog (asked) jumps (asked) 0.50 to 1.50.", "2", False),
+        ("1 dog rests. 2 cat (asked) spins (asked) 0.50 to 1.50.", "none", False),
+    ],
+)  # fmt: skip
+def test_what_the_small_model_answers_against_its_own_reasoning_is_taken_back(
+    clip: Path, listed: str, number: str, stands: bool
+) -> None:
+    times = ", Time range: 0.50 to 1.50" if number != "none" else ""
+    said = f"<think> cat (asked) jumps (asked). {listed}</think>"
+    said += f"<answer>Target ID: {number}{times}</answer>"
+    pipeline, _ = make_pipeline("dog", "cat", known=("dog", "cat"), answer=said)
+    result = pipeline("the cat jumping", clip)
+    assert result.found == stands and listed in result.reasoning
+    against = any("by its own reasoning" in warning for warning in result.warnings)
+    assert against == (number != "none" and not stands)
+
+
 def test_elsewhere_sight_is_not_asked_and_the_word_is_named(clip: Path) -> None:
     pipeline, sight = make_pipeline("dog", "person", known=("person", "dog", "cat"))
     (result,) = pipeline(["the dog that jumps"], clip)

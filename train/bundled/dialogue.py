@@ -16,9 +16,8 @@ from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.sprites.motion import SceneObject
 from stvg_r1_hub.sprites.question import BIGGER, VERBS, Question
 from stvg_r1_hub.sprites.scene import TINTS, Scene
+from stvg_r1_hub.vlm.reader import ASKED
 
-ASKED = " (asked)"
-"""Stands in the reasoning behind the kind and action that the query is about."""
 NOTHING = "none"
 """The answered ID when nothing in the clip is what the query describes."""
 EVERYTHING = {"": "everything", "tint": "everything with colors", "size": "everything with sizes"}

@@ -106,7 +106,7 @@ def bundle_config(size: ModelSize) -> STVGConfig:
             min_pixels=size.side**2 // 2,
             max_pixels=size.most_pixels,
             total_pixels=64 * size.most_pixels,
-            window_seconds=6.0,
+            window_seconds=5.0,
         ),
         marker=size.marker,
         prompt_id="sprites-v1",

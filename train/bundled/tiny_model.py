@@ -22,7 +22,8 @@ from stvg_r1_hub.sprites.question import (
     VERBS,
 )
 from stvg_r1_hub.sprites.scene import KINDS, TINTS
-from train.bundled.dialogue import ASKED, EVERYTHING, question_dialogue
+from stvg_r1_hub.vlm.reader import ASKED
+from train.bundled.dialogue import EVERYTHING, question_dialogue
 from train.bundled.sizes import (
     MERGE,
     PATCH,
