@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from stvg_r1_hub.answer import parse_answer
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.marking import box_center, draw_markers, marker_font
 from stvg_r1_hub.sprites.levels import sample_scene
 from stvg_r1_hub.sprites.scene import KINDS
+from stvg_r1_hub.structures import SAYS_NOTHING
 from stvg_r1_hub.video import plan_sampling
 from stvg_r1_hub.vlm.resizing import resized
 from train.bundled import pretrain, stage_files
@@ -58,8 +60,6 @@ def test_labels_name_what_the_answer_lists(samples: list[Sample]) -> None:
 
 
 def test_the_answer_is_one_the_parser_reads_strictly(samples: list[Sample]) -> None:
-    from stvg_r1_hub.answer import parse_answer
-
     for sample in samples:
         answer = parse_answer(sample.dialogue.answer, strict=True)
         assert answer.is_valid and answer.end_seconds > answer.start_seconds
@@ -159,7 +159,7 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
         size = dataclasses.replace(LARGE, layers=2, vision_layers=2)
     stages = {
         name: dataclasses.replace(
-            stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues), durations=(3.0,)
+            stage, batch_size=2, n_dialogues=min(2, stage.n_dialogues), durations=(4.0,)
         )
         for name, stage in whole.stages.items()
     }
@@ -335,9 +335,6 @@ def test_a_finished_model_can_be_started_from(recipe: Recipe, tmp_path: Path, pr
 
 @pytest.mark.parametrize("level", TRAINED_LEVELS)
 def test_every_answer_is_said_in_the_grammar_that_the_parser_reads(level: str) -> None:
-    from stvg_r1_hub.answer import parse_answer
-    from stvg_r1_hub.structures import SAYS_NOTHING
-
     for number in range(60):
         scene = sample_scene(level, (11, number))
         answer = parse_answer(draw_dialogue(level, (11, number)).answer)

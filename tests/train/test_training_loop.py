@@ -11,7 +11,10 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.config import SamplingConfig, STVGConfig
 from stvg_r1_hub.errors import ConfigError, MissingPackageError, ModelError, OutputError
 from stvg_r1_hub.hub.training_record import TrainingStage, load_training
@@ -103,8 +106,6 @@ def test_stopped_and_resumed_is_as_if_never_stopped(world, tmp_path, mode):
     train(world, parts, resume=True, **MODES[mode])
     same_curves(metrics(parts), metrics(whole))
     assert any(line["loss"] != 0 for line in metrics(whole))
-    from safetensors.torch import load_file
-
     names = [path.name for path in (whole / "model").glob("*.safetensors")]
     assert names == [path.name for path in (parts / "model").glob("*.safetensors")]
     for name in names:
@@ -201,8 +202,6 @@ def test_two_processes_do_what_one_does_with_twice_the_accumulation(world, tmp_p
         gathered = [json.loads(line) for line in open(tmp_path / "gathered-0.jsonl")]
         assert all(count == each * weights > 0 for count, weights, _ in gathered), gathered
         holds_what_the_dry_run_says(two, tmp_path, by)
-    from safetensors.torch import load_file
-
     (path,) = (out / "model").glob("*.safetensors")
     ours, theirs = load_file(tmp_path / "two" / "model" / path.name), load_file(path)
     assert ours.keys() == theirs.keys()
@@ -225,8 +224,6 @@ def test_bfloat16_is_spread_and_resumed_as_the_dry_run_says(world, tmp_path, by,
 
 def test_a_sharded_policy_in_float32_is_written_as_it_was_asked_for(world, tmp_path):
     """In bfloat16, under the names that transformers 4.50 and vLLM read."""
-    from safetensors.torch import load_file
-
     machine = {"dtype": "bfloat16", "processes": 2, "sharding": "full"}
     config = TrainingConfig.load(write_config(tmp_path / "c.yaml", world / "base", **machine))
     begun = load_start_model(config)
@@ -334,8 +331,6 @@ def test_samples_prepared_for_other_settings_are_refused(world, tmp_path, change
 
 
 def test_a_missing_tracker_is_told_before_anything_is_loaded(world, tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingPackageError, match=r"stvg-r1-hub\[wandb\]"):
         train(world, tmp_path / "run", model="no/such-model", trackers=["wandb"])
@@ -367,8 +362,6 @@ def test_equal_rewards_change_nothing(world, tmp_path, caplog):
             world, tmp_path / "run", max_steps=2, beta=0.0, rewards={"tiou": lambda *_: 1.0}
         )
     assert "same reward" in caplog.text
-    from safetensors.torch import load_file
-
     before = load_file(world / "base" / "model.safetensors")
     after = load_file(folder / "model.safetensors")
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -388,8 +381,6 @@ def test_equal_rewards_change_nothing(world, tmp_path, caplog):
     ],
 )
 def test_the_trained_folder_loads(world, tmp_path, merge, options, monkeypatch):
-    from stvg_r1_hub import STVGPipeline
-
     monkeypatch.chdir(world)
     folder = train(
         world, tmp_path / "run", model="base", max_steps=2, method="lora", lora_rank=4,
@@ -415,8 +406,6 @@ def test_the_trained_folder_loads(world, tmp_path, merge, options, monkeypatch):
 
 def test_an_adapter_names_the_hub_model_it_was_trained_on(world, tmp_path, monkeypatch):
     """By its id and revision, not by the folder in this machine's cache."""
-    import json
-
     from stvg_r1_hub import hub
 
     cached = dataclasses.replace(hub.load_bundle(world / "base"), name="me/base")
@@ -430,8 +419,6 @@ def test_an_adapter_names_the_hub_model_it_was_trained_on(world, tmp_path, monke
 @pytest.mark.slow
 def test_training_goes_on_from_an_adapter(world, tmp_path):
     """What supervised training with LoRA leaves is what GRPO starts from, not its base."""
-    from stvg_r1_hub import STVGPipeline
-
     lora = {"method": "lora", "lora_rank": 4, "learning_rate": 0.05, "max_steps": 1}
     first = train(world, tmp_path / "first", **lora)
     options = {"model": str(first), "rewards": {"tiou": lambda *_: 1.0}, "beta": 0.0}
@@ -450,8 +437,6 @@ def test_training_goes_on_from_an_adapter(world, tmp_path):
 
 
 def test_a_start_model_that_lacks_weights_is_refused(world, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     broken = shutil.copytree(world / "base", tmp_path / "broken")
     weights = load_file(broken / "model.safetensors")
     weights.pop(next(name for name in weights if name.endswith("up_proj.weight")))
@@ -461,8 +446,6 @@ def test_a_start_model_that_lacks_weights_is_refused(world, tmp_path):
 
 
 def test_what_a_run_leaves_to_look_at(world, tmp_path):
-    from PIL import Image
-
     out = tmp_path / "run"
     train(world, out, max_steps=2, trackers=["tensorboard"], table_every=1, save_every=1)
     table = (out / "tables" / "step-000002.md").read_text()
@@ -484,8 +467,6 @@ def test_what_a_run_leaves_to_look_at(world, tmp_path):
 
 def test_completions_that_were_cut_are_counted_and_may_be_masked(world, tmp_path):
     """Every one is cut here, so nothing is learned of them."""
-    from safetensors.torch import load_file
-
     before = load_file(world / "base" / "model.safetensors")
     for loss_type in ("grpo", "dapo"):
         options = {"mask_truncated_completions": True, "loss_type": loss_type, "max_steps": 1}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.config import STVGConfig
@@ -51,8 +52,6 @@ def save_adapter(folder: Path, base: Path, model: Any = None, **options: Any) ->
 
 
 def rename(folder: Path, renamed: Callable[[str], str]) -> None:
-    from safetensors.torch import load_file, save_file
-
     weights = {renamed(name): weight for name, weight in load_file(folder / WEIGHTS).items()}
     save_file(weights, folder / WEIGHTS)
 
@@ -219,8 +218,6 @@ def test_a_pattern_without_effect_is_said(base: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_usable_adapter_says_why(base: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     save_adapter(tmp_path, base)
     weights = load_file(tmp_path / WEIGHTS)
     half = {

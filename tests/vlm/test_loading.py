@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stvg_r1_hub import STVGPipeline
 from stvg_r1_hub.config import STVGConfig
@@ -70,8 +71,6 @@ def test_all_missing_files_are_listed(copy: Path) -> None:
 
 def rewrite(folder: Path, renamed: Callable[[str], str] = lambda name: name) -> list[Path]:
     """The weights under other names, in two shards with an index."""
-    from safetensors.torch import load_file, save_file
-
     single = folder / "model.safetensors"
     weights = {renamed(name): weight for name, weight in load_file(single).items()}
     single.unlink()
@@ -130,8 +129,6 @@ def test_many_missing_shards_are_one_short_sentence(copy: Path) -> None:
 
 
 def test_missing_weights_are_not_made_up(copy: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(copy / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
@@ -142,8 +139,6 @@ def test_missing_weights_are_not_made_up(copy: Path) -> None:
 def test_weights_without_a_place_are_said_in_one_sentence(
     copy: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from safetensors.torch import load_file, save_file
-
     assert load(copy).warnings == ()
     weights = load_file(copy / "model.safetensors")
     weights |= {f"visual.extra.{i}.weight": torch.zeros(2) for i in range(5)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -96,12 +95,7 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
         if self.config.trackers and kind is None:
@@ -124,9 +118,7 @@ class RunLog:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         shown = {name: figures[name] for name in SHOWN if name in figures}
         shown |= {
-            name.removeprefix("reward/"): value
-            for name, value in figures.items()
-            if name.startswith("reward/")
+            n.removeprefix("reward/"): v for n, v in figures.items() if n.startswith("reward/")
         }
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items()})
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.fields import list_of, number, read_json, record_of, text_of
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.fields import list_of, number, record_of, text_of
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import VideoFacts, video_facts, video_path
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 SOURCE = (
     "AnyGroundBench is at https://huggingface.co/datasets/rinost081/AnyGroundBench (CC BY-NC-SA "
@@ -26,27 +26,12 @@ SOURCE = (
 _LABEL = "fps1_timestamp_0_1000_st_demonstration"
 
 
-def read_anyground(
-    annotations: str | Path, videos: str | Path, *, strict: bool = False
-) -> Annotations:
-    """Every sample of a domain's `st_test.json`, in file order.
-
-    Frame size and rate come from the videos themselves.
-
-    Args:
-        annotations: the JSON file.
-        videos: folder of the clips.
-        strict: refuse the file for its first wrong record or box.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
-    """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for name, record in record_of(read_json(path, source=SOURCE), str(path)).items():
+@reader
+def read_anyground(reading: Reading, folder: Path) -> None:
+    """Every sample of a domain's `st_test.json`; sizes and rates are the videos' own."""
+    for name, record in reading.values_by_name(SOURCE).items():
         with reading.record(name):
             reading.add(_sample(name, record_of(record, "it"), reading, folder))
-    return reading.finished()
 
 
 def _sample(name: str, record: dict[str, Any], reading: Reading, folder: Path) -> AnnotatedSample:

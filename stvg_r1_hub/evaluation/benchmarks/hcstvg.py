@@ -15,14 +15,13 @@ from stvg_r1_hub.errors import AnnotationError
 from stvg_r1_hub.evaluation.benchmarks.fields import (
     list_of,
     number,
-    read_json,
     record_of,
     text_of,
     whole,
 )
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import video_path
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 SOURCE = (
     "HC-STVG v1 and v2 are at https://github.com/tzhhhh123/HC-STVG (annotations and videos; "
@@ -31,38 +30,27 @@ SOURCE = (
 )
 
 
+@reader
 def read_hcstvg(
-    annotations: str | Path,
-    videos: str | Path,
-    *,
-    version: int | None = None,
-    first_frame_number: int = 1,
-    strict: bool = False,
-) -> Annotations:
-    """Every record of an HC-STVG annotation file, in file order.
+    reading: Reading, folder: Path, *, version: int | None = None, first_frame_number: int = 1
+) -> None:
+    """Every record of an HC-STVG annotation file.
 
     Args:
-        annotations: the JSON file of one split.
-        videos: folder of the clips, also when they lie in its sub-folders.
+        reading: of the JSON file of one split.
+        folder: of the clips.
         version: 1 or 2, where a record of the other one is refused; None takes both.
         first_frame_number: what `st_frame` calls the first frame of a clip: 1 (a comment in
             TubeDETR says so, and STCAT and CGSTVG subtract 1) or 0 (how the official STVG-R1
             scripts use it). The samples' frames count from 0 in either case.
-        strict: refuse the file for its first wrong record or box.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
     if first_frame_number not in (0, 1):
         raise AnnotationError(f"first_frame_number must be 0 or 1, got {first_frame_number}.")
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for name, record in record_of(read_json(path, source=SOURCE), str(path)).items():
+    for name, record in reading.values_by_name(SOURCE).items():
         with reading.record(name):
             record = record_of(record, f"the record of {name!r}")
             _check_version(record, version)
             reading.add(_sample(name, record, reading, folder, first_frame_number))
-    return reading.finished()
 
 
 def _sample(

@@ -18,9 +18,9 @@ import numpy as np
 
 from stvg_r1_hub.errors import AnnotationError, OutputError
 from stvg_r1_hub.evaluation.benchmarks.fields import list_of, read_json, record_of, text_of
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import name_inside
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 from stvg_r1_hub.geometry import decode_mask, union_of_masks
 from stvg_r1_hub.outputs import make_folder
 from stvg_r1_hub.structures import RLE
@@ -37,41 +37,30 @@ NOMINAL_FPS = 5.0
 """MeViS gives pictures without times; this only decides how densely they are sampled."""
 
 
+@reader
 def read_mevis(
-    annotations: str | Path,
-    videos: str | Path,
-    *,
-    version: int = 1,
-    with_masks: bool = True,
-    strict: bool = False,
-) -> Annotations:
-    """Every expression of a MeViS split, in file order.
+    reading: Reading, folder: Path, *, version: int = 1, with_masks: bool = True
+) -> None:
+    """Every expression of a MeViS split.
 
     Args:
-        annotations: the split's folder, or its `meta_expressions.json`.
-        videos: folder of the videos' picture folders, such as `valid_u/JPEGImages`.
+        reading: of the split's folder, or its `meta_expressions.json`.
+        folder: of the videos' picture folders, such as `valid_u/JPEGImages`.
         version: 2 takes `meta_expressions_v2.json` where there is one, and sentences without a
             target, which 1 refuses.
         with_masks: read `mask_dict.json`; False for splits that have none, whose samples can be
             answered and submitted but not scored.
-        strict: refuse the file for its first wrong record.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
-    path, folder = Path(annotations), Path(videos)
-    meta_path, source = path, SOURCE if version == 1 else SOURCE_V2
-    if path.is_dir():
-        meta_path = path / "meta_expressions.json"
-        if version == 2 and (path / "meta_expressions_v2.json").is_file():
-            meta_path = path / "meta_expressions_v2.json"
-    meta = record_of(read_json(meta_path, source=source), str(meta_path))
-    records = record_of(meta.get("videos"), f"{meta_path}: videos")
+    source = SOURCE if version == 1 else SOURCE_V2
+    if (split := reading.path).is_dir():
+        reading.path = split / "meta_expressions.json"
+        if version == 2 and (split / "meta_expressions_v2.json").is_file():
+            reading.path = split / "meta_expressions_v2.json"
+    records = record_of(reading.values_by_name(source).get("videos"), f"{reading.path}: videos")
     masks: dict[str, Any] | None = None
     if with_masks:
-        mask_path = meta_path.with_name("mask_dict.json")
+        mask_path = reading.path.with_name("mask_dict.json")
         masks = record_of(read_json(mask_path, source=source), str(mask_path))
-    reading = Reading(meta_path, strict=strict)
     for video, record in records.items():
         with reading.record(video):
             record = record_of(record, "it")
@@ -86,7 +75,6 @@ def read_mevis(
                         )
                     pictures = folder / name_inside(video)
                     reading.add(_sample(sample_id, expression, masks, len(frames), pictures))
-    return reading.finished()
 
 
 def _sample(

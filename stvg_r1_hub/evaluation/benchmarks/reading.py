@@ -2,20 +2,32 @@
 
 A box that is none counts as no box in its frame; a record that contradicts itself is no sample.
 Only a file of another layout stops the reading. `strict` refuses the first fault instead.
+
+Every `read_*` of this folder takes, by `@reader`, the annotation file or folder, the folder of the
+videos (also when they lie in its sub-folders), its own options and `strict`. It gives `Annotations`
+in file order, and raises `AnnotationError` for a missing file, one of another layout, or, if
+strict, for the first wrong record or box.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import AnnotationError
-from stvg_r1_hub.evaluation.benchmarks.fields import XYXY, xywh_box
+from stvg_r1_hub.evaluation.benchmarks.fields import (
+    XYXY,
+    list_of,
+    read_json,
+    record_of,
+    xywh_box,
+)
 from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations, SetAside
 
 _LISTED_FRAMES = 5
@@ -35,10 +47,18 @@ class Reading:
             path: the file, for messages.
             strict: the first fault stops the reading, as a file of another layout always does.
         """
-        self._path = path
+        self.path = path
         self._strict = strict
         self._samples: dict[str, AnnotatedSample] = {}
         self._set_aside: list[SetAside] = []
+
+    def values_by_name(self, source: str) -> dict[str, Any]:
+        """The file's JSON object; `source` says where there is one."""
+        return record_of(read_json(self.path, source=source), str(self.path))
+
+    def values(self, source: str) -> list[Any]:
+        """The file's JSON list; `source` says where there is one."""
+        return list_of(read_json(self.path, source=source), str(self.path))
 
     @contextmanager
     def record(self, name: str) -> Iterator[None]:
@@ -54,7 +74,7 @@ class Reading:
             raise
         except AnnotationError as error:
             if self._strict:
-                raise _RefusedError(f"{self._path}, {name}: {error}") from error
+                raise _RefusedError(f"{self.path}, {name}: {error}") from error
             self._set_aside[before:] = [SetAside(name, str(error))]
 
     def boxes(
@@ -125,13 +145,27 @@ class Reading:
         """
         if not self._samples:
             if not self._set_aside:
-                raise AnnotationError(f"{self._path} holds no samples.")
+                raise AnnotationError(f"{self.path} holds no samples.")
             first = self._set_aside[0]
             raise AnnotationError(
-                f"{self._path} has another layout or is damaged: none of its "
+                f"{self.path} has another layout or is damaged: none of its "
                 f"{len(self._set_aside)} records can be used; {first.record}: {first.reason}"
             )
         return Annotations(list(self._samples.values()), tuple(self._set_aside))
+
+
+def reader(read: Callable[Concatenate[Reading, Path, ...], None]) -> Callable[..., Annotations]:
+    """Make a function that fills a `Reading`, given the folder of videos, one of paths."""
+
+    @functools.wraps(read)
+    def whole(
+        annotations: str | Path, videos: str | Path, *, strict: bool = False, **options: Any
+    ) -> Annotations:
+        reading = Reading(Path(annotations), strict=strict)
+        read(reading, Path(videos), **options)
+        return reading.finished()
+
+    return whole
 
 
 def _all_good(

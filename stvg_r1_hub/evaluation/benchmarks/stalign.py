@@ -18,14 +18,13 @@ from stvg_r1_hub.evaluation.benchmarks.fields import (
     frames_within,
     list_of,
     positive,
-    read_json,
     record_of,
     text_of,
     whole,
 )
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading, annotated_range
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, annotated_range, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import video_facts, video_path
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 SOURCE = (
     "ST-Align's stvg.json is at https://huggingface.co/datasets/appletea2333/ST-Align-Benchmark "
@@ -34,22 +33,15 @@ SOURCE = (
 _PLACEHOLDER = re.compile(r"<(?:video|image|bboxes|s|e)>")
 
 
-def read_stalign(
-    annotations: str | Path, videos: str | Path, *, strict: bool = False
-) -> Annotations:
-    """Every record of ST-Align's `stvg.json`, in file order.
+@reader
+def read_stalign(reading: Reading, folder: Path) -> None:
+    """Every record of ST-Align's `stvg.json`.
 
     The file counts in frames; seconds come from `meta.fps` or else from the video itself.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong record.
     """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for i, record in enumerate(list_of(read_json(path, source=SOURCE), str(path))):
+    for i, record in enumerate(reading.values(SOURCE)):
         with reading.record(f"record {i}"):
             reading.add(_sample(i, record_of(record, "it"), reading, folder))
-    return reading.finished()
 
 
 def _sample(index: int, record: dict[str, Any], reading: Reading, folder: Path) -> AnnotatedSample:

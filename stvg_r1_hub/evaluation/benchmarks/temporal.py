@@ -12,14 +12,13 @@ from stvg_r1_hub.evaluation.benchmarks.fields import (
     list_of,
     number,
     parse_json,
-    read_json,
     record_of,
     spans_of,
     text_of,
 )
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import video_path
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 CHARADES_SOURCE = (
     "Charades-STA's charades_sta_test.txt is at https://github.com/jiyanggao/TALL; the videos "
@@ -43,33 +42,22 @@ _LINE = re.compile(r"(\S+) (\d+(?:\.\d*)?) (\d+(?:\.\d*)?)##(.+)")
 _RANGE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*")
 
 
-def read_charades(
-    annotations: str | Path, videos: str | Path, *, strict: bool = False
-) -> Annotations:
-    """Every sentence of a Charades-STA file, in file order.
+@reader
+def read_charades(reading: Reading, folder: Path) -> None:
+    """Every sentence of a Charades-STA file.
 
-    Args:
-        annotations: the text file (`<video> <start> <end>##<sentence>` a line), or Time-R1's JSON
-            (`{video: {duration, timestamps, sentences}}`), which ActivityNet Captions shares.
-        videos: folder of the videos.
-        strict: refuse the file for its first wrong line or record.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
+    It is the text file (`<video> <start> <end>##<sentence>` a line), or Time-R1's JSON
+    (`{video: {duration, timestamps, sentences}}`), which ActivityNet Captions shares.
     """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    if path.suffix == ".json":
-        records = record_of(read_json(path, source=CHARADES_SOURCE), str(path))
-        for name, record in records.items():
+    if reading.path.suffix == ".json":
+        for name, record in reading.values_by_name(CHARADES_SOURCE).items():
             with reading.record(name):
                 _read_sentences(name, record_of(record, "it"), reading, folder)
     else:
-        for i, line in enumerate(_lines(path, CHARADES_SOURCE), start=1):
+        for i, line in enumerate(_lines(reading.path, CHARADES_SOURCE), start=1):
             if line.strip():
                 with reading.record(f"line {i}"):
                     reading.add(_of_line(i, line.strip(), folder))
-    return reading.finished()
 
 
 def _lines(path: Path, source: str) -> list[str]:
@@ -92,26 +80,13 @@ def _of_line(line_number: int, line: str, folder: Path) -> AnnotatedSample:
     return AnnotatedSample(f"{found[1]}:{line_number}", video, found[4], start, end)
 
 
-def read_timelens(
-    annotations: str | Path, videos: str | Path, *, strict: bool = False
-) -> Annotations:
-    """Every query of a file of TimeLens-Bench, in file order.
-
-    Args:
-        annotations: the JSON file, `{video: {duration, spans, queries}}`.
-        videos: folder of the videos.
-        strict: refuse the file for its first wrong record.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
-    """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for name, record in record_of(read_json(path, source=TIMELENS_SOURCE), str(path)).items():
+@reader
+def read_timelens(reading: Reading, folder: Path) -> None:
+    """Every query of a file of TimeLens-Bench, `{video: {duration, spans, queries}}`."""
+    for name, record in reading.values_by_name(TIMELENS_SOURCE).items():
         with reading.record(name):
             record = record_of(record, "it")
             _read_sentences(name, record, reading, folder, keys=("queries", "spans"))
-    return reading.finished()
 
 
 def _read_sentences(
@@ -153,22 +128,13 @@ def _with_ranges(
     return AnnotatedSample(sample_id, video, query, spans[0][0], spans[-1][1], ranges=several)
 
 
-def read_qvhighlights(
-    annotations: str | Path, videos: str | Path, *, strict: bool = False
-) -> Annotations:
-    """Every query of a QVHighlights split, in file order; many have several true windows.
+@reader
+def read_qvhighlights(reading: Reading, folder: Path) -> None:
+    """Every query of a QVHighlights split; many have several true windows.
 
-    Args:
-        annotations: the JSON lines file: `qid`, `query`, `vid`, `duration`, `relevant_windows`.
-        videos: folder of the videos, `<vid>.mp4`.
-        strict: refuse the file for its first wrong line.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
+    It is a JSON lines file of `qid`, `query`, `vid`, `duration`, `relevant_windows`.
     """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for i, line in enumerate(_lines(path, QVHIGHLIGHTS_SOURCE), start=1):
+    for i, line in enumerate(_lines(reading.path, QVHIGHLIGHTS_SOURCE), start=1):
         if line.strip():
             with reading.record(f"line {i}"):
                 record = record_of(parse_json(line), "it")
@@ -176,29 +142,18 @@ def read_qvhighlights(
                 spans = spans_of(record.get("relevant_windows"), record)
                 query = text_of(record, "query")
                 reading.add(_with_ranges(str(record.get("qid", i)), video, query, spans))
-    return reading.finished()
 
 
-def read_tvgbench(
-    annotations: str | Path, videos: str | Path, *, strict: bool = False
-) -> Annotations:
-    """Every item of TVGBench, in file order.
+@reader
+def read_tvgbench(reading: Reading, folder: Path) -> None:
+    """Every item of TVGBench.
 
-    Args:
-        annotations: a JSON list of `path`, `question`, `answer` (`"start-end"` in seconds of the
-            shown clip), `duration`, and for clips of longer videos their `start` and `end`.
-        videos: folder that `path` is relative to.
-        strict: refuse the file for its first wrong item.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
+    It is a JSON list of `path`, `question`, `answer` (`"start-end"` in seconds of the shown clip),
+    `duration`, and for clips of longer videos their `start` and `end`.
     """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for i, item in enumerate(list_of(read_json(path, source=TVGBENCH_SOURCE), str(path))):
+    for i, item in enumerate(reading.values(TVGBENCH_SOURCE)):
         with reading.record(f"item {i}"):
             reading.add(_tvg_item(i, record_of(item, "it"), folder))
-    return reading.finished()
 
 
 def _tvg_item(index: int, item: dict[str, Any], folder: Path) -> AnnotatedSample:

@@ -17,14 +17,13 @@ from stvg_r1_hub.evaluation.benchmarks.fields import (
     frames_within,
     list_of,
     positive,
-    read_json,
     record_of,
     text_of,
     whole,
 )
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading, annotated_range
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, annotated_range, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import video_path
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 QTYPES = ("declarative", "interrogative")
 SOURCE = (
@@ -34,27 +33,20 @@ SOURCE = (
 )
 
 
-def read_vidstg(
-    annotations: str | Path, videos: str | Path, *, qtype: str | None = None, strict: bool = False
-) -> Annotations:
-    """Every sentence of a VidSTG annotation file, in file order.
+@reader
+def read_vidstg(reading: Reading, folder: Path, *, qtype: str | None = None) -> None:
+    """Every sentence of a VidSTG annotation file.
 
     Args:
-        annotations: the JSON file of one split.
-        videos: folder of VidOR's videos.
+        reading: of the JSON file of one split.
+        folder: of VidOR's videos.
         qtype: only `"declarative"` or only `"interrogative"` sentences; None for both.
-        strict: refuse the file for its first wrong record or box.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
     """
     if qtype is not None and qtype not in QTYPES:
         raise AnnotationError(f"Got qtype {qtype!r}; it must be one of {', '.join(QTYPES)}.")
-    path, folder = Path(annotations), Path(videos)
-    content = record_of(read_json(path, source=SOURCE), str(path))
-    records = list_of(content.get("videos"), f"{path}: videos")
-    trajectories = record_of(content.get("trajectories"), f"{path}: trajectories")
-    reading = Reading(path, strict=strict)
+    content = reading.values_by_name(SOURCE)
+    records = list_of(content.get("videos"), f"{reading.path}: videos")
+    trajectories = record_of(content.get("trajectories"), f"{reading.path}: trajectories")
     for i, record in enumerate(records):
         own = f" (video_id {record['video_id']!r})" if has_id(record) else ""
         name = f"videos[{i}]{own}"
@@ -65,7 +57,6 @@ def read_vidstg(
                 raise AnnotationError(f"qtype is {kind!r:.60}; known are {', '.join(QTYPES)}.")
             if qtype in (None, kind):
                 reading.add(_sample(name, record, trajectories, reading, folder))
-    return reading.finished()
 
 
 def has_id(record: Any) -> bool:

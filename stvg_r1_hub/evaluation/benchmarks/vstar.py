@@ -20,15 +20,14 @@ from stvg_r1_hub.evaluation.benchmarks.fields import (
     list_of,
     number,
     positive,
-    read_json,
     record_of,
     spans_of,
     text_of,
     whole,
 )
-from stvg_r1_hub.evaluation.benchmarks.reading import Reading
+from stvg_r1_hub.evaluation.benchmarks.reading import Reading, reader
 from stvg_r1_hub.evaluation.benchmarks.videos import video_path
-from stvg_r1_hub.evaluation.samples import AnnotatedSample, Annotations
+from stvg_r1_hub.evaluation.samples import AnnotatedSample
 
 SOURCE = (
     "V-STaR's annotations and videos are at https://huggingface.co/datasets/V-STaR-Bench/V-STaR "
@@ -37,24 +36,13 @@ SOURCE = (
 _MOST_BOXES_IN_A_QUESTION = 40
 
 
-def read_vstar(annotations: str | Path, videos: str | Path, *, strict: bool = False) -> Annotations:
-    """The questions when and where of every record, in file order.
-
-    Args:
-        annotations: the JSON file.
-        videos: folder of the videos, `<vid>.mp4`, also in sub-folders.
-        strict: refuse the file for its first wrong record or box.
-
-    Raises:
-        AnnotationError: a missing file, one of another layout, or, if strict, a wrong one.
-    """
-    path, folder = Path(annotations), Path(videos)
-    reading = Reading(path, strict=strict)
-    for i, record in enumerate(list_of(read_json(path, source=SOURCE), str(path))):
+@reader
+def read_vstar(reading: Reading, folder: Path) -> None:
+    """The questions when and where of every record."""
+    for i, record in enumerate(reading.values(SOURCE)):
         with reading.record(f"record {i}"):
             for sample in _samples(i, record_of(record, "it"), reading, folder):
                 reading.add(sample)
-    return reading.finished()
 
 
 def _samples(
