@@ -9,7 +9,7 @@ from typing import Any, overload
 from stvg_r1_hub.confidence import alternatives_of, confidence_of
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import OutOfMemoryError
-from stvg_r1_hub.looking import Looker, Response, Seen
+from stvg_r1_hub.looking import Looker, Response, Seen, is_long
 from stvg_r1_hub.progress_bars import callback_of
 from stvg_r1_hub.prompting import build_prompt, clean_queries
 from stvg_r1_hub.result import GroundingResult
@@ -29,7 +29,7 @@ from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import PartSource, VideoInput, VideoSource, thin_sample
 from stvg_r1_hub.vlm import VLM
-from stvg_r1_hub.vlm.reader import BY_NOTES
+from stvg_r1_hub.vlm.reader import BY_NOTES, NotesReader
 from stvg_r1_hub.vlm.reading.lexicon import classes_of
 from stvg_r1_hub.vlm.reading.meaning import read_query
 
@@ -114,7 +114,9 @@ class Clip:
         ]
         reason = self._nothing_to_ask(prompts[0])
         own: dict[str, float] = {}
-        if reason is None:
+        if self._is_asked_by_window(prompts[0]):
+            texts = self._read_notes(prompts)
+        elif reason is None:
             texts = self.ask(prompts, timings=own, progress=progress)
         else:
             texts = [""] * len(prompts)
@@ -221,6 +223,18 @@ class Clip:
             return NO_OBJECT
         return NO_MARKER if self._visible_ids() == frozenset() else None
 
+    def _is_asked_by_window(self, prompt: Prompt) -> bool:
+        """Whether one look at the whole video would see too little of it to be worth its price."""
+        thin = is_long(self.marked.frames.sample_fps, self.config.sampling)
+        return self.passes != 1 and prompt.needs_objects and bool(len(self.tracks)) and thin
+
+    def _read_notes(self, prompts: Sequence[Prompt]) -> list[str]:
+        """What the notes alone answer of prompts; empty where a model must look."""
+        notes = self.marked.notes
+        if notes is None or not isinstance(self.vlm, NotesReader):
+            return [""] * len(prompts)
+        return [self.vlm.read(prompt.query, notes) or "" for prompt in prompts]
+
     def _visible_ids(self) -> frozenset[int] | None:
         """IDs that can be an answer; None for all, where notes are read."""
         return None if self.config.reads_notes else self.marked.visible_ids
@@ -277,7 +291,10 @@ class Clip:
         )
         with timed(timings, "look"):
             queries = [prompts[i].query for i in again]
-            looked = looker.look_again(self.marked, queries, [first[i] for i in again])
+            if self._is_asked_by_window(prompts[0]):
+                looked = looker.look_by_window(queries)
+            else:
+                looked = looker.look_again(self.marked, queries, [first[i] for i in again])
         for i, one in zip(again, looked, strict=True):
             seen[i] = one
         return seen

@@ -231,8 +231,6 @@ def test_of_two_moments_the_surer_in_view_stands(
     sure: tuple[float | None, float | None], second_leaves: float, stands: int
 ) -> None:
     def answer(marked: MarkedFrames) -> str:
-        if len(marked.visible_ids) > 1:
-            return NONE  # the first look, at the whole video
         (i,) = marked.visible_ids
         probability = sure[i - 1]
         text = said(i, 0, 4)
@@ -264,7 +262,7 @@ def test_a_long_video_is_asked_by_window_and_keeps_its_ids() -> None:
     assert result.found and result.object_ids == (300,)
     assert result.start_seconds == pytest.approx(43.0, abs=0.2)
     assert result.end_seconds == pytest.approx(45.0, abs=0.2)
-    assert {look.kind for look in result.looks} == {"whole", "window"}
+    assert {look.kind for look in result.looks} == {"window"}
     assert not any("is long" in warning for warning in result.warnings)
     # Numbers that the model can read, the video's IDs everywhere else.
     for marked in vlm.shown:
@@ -280,21 +278,21 @@ def test_one_pass_does_not_find_it() -> None:
 
 def test_windows_without_objects_are_not_asked_and_a_budget_is_kept() -> None:
     _, vlm = asked(lambda _: NONE, at(1, 0, 4), at(2, 58, 64), seconds=64.0)
-    assert len(vlm.shown) == 1 + 2  # the first look, one window at the start, one at the end
+    assert len(vlm.shown) == 2  # one window at the start, one at the end
     _, vlm = asked(lambda _: NONE, at(1, 0, 64), seconds=64.0, max_windows=2)
-    assert len(vlm.shown) == 1 + 2
+    assert len(vlm.shown) == 2
 
 
 def test_windows_that_are_all_empty_say_so() -> None:
     result, _ = asked(lambda _: NONE, at(1, 0, 64), seconds=64.0)
     assert not result.found and result.boxes == ()
-    assert any("and none shows it" in warning for warning in result.warnings)
+    assert any("none of the windows asked shows it" in warning for warning in result.warnings)
 
 
 def test_a_kind_that_the_query_names_saves_windows() -> None:
     tracks = (at(1, 0, 64, name="cat"), at(2, 50, 58, name="dog"))
     _, vlm = asked(lambda _: NONE, *tracks, seconds=64.0, classes=("cat", "dog"))
-    assert all(start_of(marked) >= 35 for marked in vlm.shown[1:])
+    assert all(start_of(marked) >= 35 for marked in vlm.shown)
 
 
 def test_candidates_alone_keep_their_numbers_in_a_crowd() -> None:

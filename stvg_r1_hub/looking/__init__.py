@@ -6,6 +6,7 @@ same model again where that may pay; docs/looking.md says what each look is wort
 
 from stvg_r1_hub.looking.answers import Response, Seen
 from stvg_r1_hub.looking.policy import PASSES, Looker, check_passes
+from stvg_r1_hub.looking.stretches import is_long
 from stvg_r1_hub.looking.views import drawn_numbers
 
-__all__ = ["PASSES", "Looker", "Response", "Seen", "check_passes", "drawn_numbers"]
+__all__ = ["PASSES", "Looker", "Response", "Seen", "check_passes", "drawn_numbers", "is_long"]

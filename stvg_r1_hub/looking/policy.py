@@ -28,7 +28,7 @@ from stvg_r1_hub.looking.answers import (
     sureness_of,
 )
 from stvg_r1_hub.looking.views import Presence, Stretch, View, read_stretch, view_of
-from stvg_r1_hub.structures import Look, MarkedFrames, Progress, Tracks
+from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, MarkedFrames, Progress, Tracks
 from stvg_r1_hub.video import VideoSource
 
 PASSES = (1, 2, "auto")
@@ -37,6 +37,11 @@ DISAGREED = 0.5
 """What is left of a confidence when two looks disagree."""
 IN_VIEW = 0.4
 """Least share of a moment in which its object is seen."""
+
+NOTHING = Response(
+    "", Answer((), None, None, problem=f"{SAYS_NOTHING} that none of the windows asked shows it")
+)
+"""What stands about a long video until a window shows it."""
 
 
 def check_passes(passes: Passes) -> None:
@@ -61,12 +66,12 @@ class _Asked:
     trust: float = 1.0
 
     def seen(self) -> Seen:
-        looks = tuple(self.looks) if len(self.looks) > 1 else ()
+        looks = () if [look.kind for look in self.looks] == ["whole"] else tuple(self.looks)
         best, warnings = self.best, tuple(self.warnings)
         return Seen(best.text, best.answer, self.shown, looks, warnings, self.trust)
 
     def doubt(self, warning: str) -> None:
-        """Further looks disagree with what stands."""
+        """Two looks disagree."""
         self.warnings.append(warning)
         self.trust = DISAGREED
 
@@ -116,10 +121,10 @@ class Looker:
     def look_again(
         self, marked: MarkedFrames, queries: Sequence[str], first: Sequence[Response]
     ) -> list[Seen]:
-        """Further looks about some queries.
+        """Further looks about some queries, at a video that one look can see.
 
         Args:
-            marked: what the first look showed, of the whole video.
+            marked: what that first look showed.
             queries: what was asked.
             first: what was answered.
         """
@@ -130,17 +135,15 @@ class Looker:
             one = _Asked(query, response, frozenset(), [], [])
             self._note(one, "whole", whole, response, "the first answer")
             asked.append(one)
-        if stretches.is_long(marked.frames.sample_fps, self._config.sampling):
-            self._look_by_window(asked)
-        else:
-            for done, one in enumerate(asked):
-                self._tell(done, len(asked))
-                self._look_at_candidates(one, whole.stretch)
-                self._look_closer(one, marked)
+        for done, one in enumerate(asked):
+            self._tell(done, len(asked))
+            self._look_at_candidates(one, whole.stretch)
+            self._look_closer(one, marked)
         return [one.seen() for one in asked]
 
-    def _look_by_window(self, asked: Sequence[_Asked]) -> None:
-        """Ask every window, then choose among the moments that were found."""
+    def look_by_window(self, queries: Sequence[str]) -> list[Seen]:
+        """Ask every window of a long video, then choose among the moments that were found."""
+        asked = [_Asked(query, NOTHING, frozenset(), [], []) for query in queries]
         named = {one.query: self._named(one.query) for one in asked}
         parts = self._windows_worth_asking(named)
         found: dict[str, list[Response]] = {one.query: [] for one in asked}
@@ -164,7 +167,8 @@ class Looker:
                     if fits:
                         found[one.query].append(response)
         for one in asked:
-            self._choose_moment(one, joined(found[one.query]), len(parts))
+            self._choose_moment(one, joined(found[one.query]))
+        return [one.seen() for one in asked]
 
     def _windows_worth_asking(
         self, named: dict[str, frozenset[int]]
@@ -180,7 +184,7 @@ class Looker:
         parts = sorted((p for p in worth if worth[p]), key=lambda p: -worth[p])
         return sorted(parts[: self._max_windows])
 
-    def _choose_moment(self, one: _Asked, moments: list[Response], n_windows: int) -> None:
+    def _choose_moment(self, one: _Asked, moments: list[Response]) -> None:
         """Of the moments that the windows found, the one that the model is surest of stands.
 
         A moment counts by the share of it in which its object is in view: who answers across a cut
@@ -188,7 +192,6 @@ class Looker:
         """
         moments = [response for response in moments if self._in_view(response) >= IN_VIEW]
         if not moments:
-            one.doubt(f"{n_windows} windows of this long video were asked, and none shows it.")
             return
         one.best = max(moments, key=lambda m: sureness_of(m) * self._in_view(m))
         if len(moments) > 1:

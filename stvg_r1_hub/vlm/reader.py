@@ -91,7 +91,7 @@ class NotesReader:
         notes = video.video.notes
         # Without notes, nothing was tracked: a question about time alone, which is one of sight.
         texts: list[str | None] = [
-            None if notes is None else self._read(_query_of(prompt), notes) for prompt in prompts
+            None if notes is None else self.read(_query_of(prompt), notes) for prompt in prompts
         ]
         seen = [i for i, text in enumerate(texts) if text is None]
         if seen:
@@ -109,7 +109,7 @@ class NotesReader:
             progress("answer", len(prompts), len(prompts))
         return [text or "" for text in texts]
 
-    def _read(self, query: str, notes: Notes) -> str | None:
+    def read(self, query: str, notes: Notes) -> str | None:
         """The answer from the notes, or None for a question of sight."""
         meaning = read_query(query)
         actions, strangers = actions_and_unknown(words_of(query))

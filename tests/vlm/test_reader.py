@@ -10,6 +10,7 @@ import pytest
 
 from stvg_r1_hub import STVGConfig, STVGPipeline
 from stvg_r1_hub.answer import parse_answer
+from stvg_r1_hub.config import SamplingConfig
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.sprites.clips import clip_scene
 from stvg_r1_hub.sprites.levels import LEVELS
@@ -86,6 +87,17 @@ def test_what_the_small_model_answers_against_its_own_reasoning_is_taken_back(
     assert result.found == stands and listed in result.reasoning
     against = any("by its own reasoning" in warning for warning in result.warnings)
     assert against == (number != "none" and not stands)
+
+
+def test_of_a_long_video_boxes_are_read_and_windows_are_seen(clip: Path) -> None:
+    pipeline, sight = make_pipeline("dog", "cat", known=("dog", "cat"))
+    sampling = SamplingConfig(fps=4.0, max_frames=4, window_seconds=2.0)
+    pipeline = pipeline.replace(config=replace(pipeline.config, sampling=sampling))
+    read, seen = pipeline(["the cat", "the cat jumping"], clip, passes="auto")
+    assert read.reasoning.startswith(BY_NOTES) and read.object_ids == (2,) and not read.looks
+    assert seen.reasoning.startswith(BY_SIGHT) and seen.object_ids == (2,)
+    assert {look.kind for look in seen.looks} == {"window"}
+    assert len(sight.videos) == len(seen.looks) == 3
 
 
 def test_elsewhere_sight_is_not_asked_and_the_word_is_named(clip: Path) -> None:
