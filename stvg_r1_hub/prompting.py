@@ -132,9 +132,9 @@ def clean_query(query: str) -> str:
     text = "".join(" " if c in "\t\n\v\f\r\x85\u2028\u2029" else c for c in query)
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs"))
     text = _INVISIBLE.sub("", text).strip()
-    if all(unicodedata.category(c) in ("Cf", "Zs", "Mn") for c in text):
+    if not any(unicodedata.category(c)[0] in "LNS" for c in text):
         raise QueryError(
-            f"Got a query without visible text ({query[:20]!r}); "
+            f"Got a query without a word ({query[:20]!r}); "
             "describe the object and what it does, such as 'the dog jumping'."
         )
     if len(text) > MAX_QUERY_CHARACTERS:

@@ -178,8 +178,11 @@ def test_what_fits(query: str, number: int, start: float, end: float) -> None:
             "No person is clearly green (colours by number: 1: red, blue; 2: black",
         ),
         ("the white dog", "The colour of no dog is clear enough to say which is white."),
-        ("the dog walking left", "No dog does that: left."),
+        ("the dog walking left", "No dog goes left."),
         ("the dog left of the car in green", "No car is clearly green"),
+        ("the man who stops and moves fast", "No person stops and moves fast."),
+        ("the dog in the background", "The one that fits is not far from the camera."),
+        ("the car next to the man in red", "None is near a person."),
     ],
 )
 def test_why_nothing_fits(query: str, said: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from stvg_r1_hub.structures import Generated, MarkedFrames, Notes, Progress, Prompt
 from stvg_r1_hub.vlm import VLM
-from stvg_r1_hub.vlm.reading.lexicon import actions_and_unknown, words_of
+from stvg_r1_hub.vlm.reading.lexicon import actions_and_unknown, tag, words_of
 from stvg_r1_hub.vlm.reading.matching import Moment, NothingFits, find
 from stvg_r1_hub.vlm.reading.meaning import Meaning, read_query
 
@@ -137,9 +137,14 @@ def _query_of(prompt: str) -> str:
 def _unknown_words(meaning: Meaning, understood: str, notes: Notes) -> str:
     words = ", ".join(f'"{word}"' for word in meaning.unknown[:6])
     names = ", ".join(sorted({o.class_name for o in notes.objects})[:12])
+    others = [w for w in meaning.unknown if any(t.kind == "nouns" for t in tag(words_of(w)))]
     plural = "These words are" if len(meaning.unknown) > 1 else "This word is"
     reason = f"{plural} not understood: {words}."
-    if not meaning.words():
+    if others:
+        reason = f'"{others[0]}" is a second object here, and one is asked about at a time.'
+    elif any(word.isdecimal() for word in meaning.unknown):
+        reason += " A stretch of the video is chosen by its start and end, not in words."
+    elif not meaning.words():
         reason += " The reader knows everyday objects, colours, places and motion, in English."
         reason += f" In this video there is: {names}." if names else ""
     else:

@@ -117,6 +117,22 @@ def test_a_word_that_nobody_knows_is_not_answered(clip: Path, word: str) -> None
         assert f'"{word}"' in result.warnings[-1]
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("how many dogs are there", 'This word is not understood: "many".'),
+        ("the dogs walking together", 'This word is not understood: "together".'),
+        ("at 3 seconds, the dog", "chosen by its start and end"),
+        ("between 2 and 4 seconds, the dog moving right", "chosen by its start and end"),
+        ("the dog and the car", '"car" is a second object here, and one is asked about'),
+    ],
+)
+def test_what_an_answer_would_leave_out_is_said(clip: Path, query: str, said: str) -> None:
+    pipeline, _ = make_pipeline("dog", known=("person", "dog"), seen=())
+    result = pipeline(query, clip)
+    assert not result.found and said in result.warnings[-1]
+
+
 def test_another_language_gets_a_sentence(clip: Path) -> None:
     pipeline, _ = make_pipeline("dog", known=("dog",), seen=())
     result = pipeline("собака справа", clip)

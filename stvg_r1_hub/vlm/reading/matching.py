@@ -25,6 +25,16 @@ _SIDE, _MIDDLE = 0.42, (0.3, 0.7)
 _SLOW = 0.6
 """Slow is at most so much of the usual speed of those that move."""
 _SAME_SEGMENT = {"up": "away", "down": "towards"}
+_DOES = {
+    "moving": "moves", "fast": "moves fast", "slow": "moves slowly", "still": "stays still",
+    "towards": "comes closer", "away": "goes away", "up": "goes up", "down": "goes down",
+    "left": "goes left", "right": "goes right",
+}  # fmt: skip
+"""Motion as a verb for people; the words of events are verbs themselves."""
+_THERE = {
+    "left": "on the left", "right": "on the right", "middle": "in the middle", "top": "at the top",
+    "bottom": "at the bottom", "near": "near the camera", "far": "far from the camera",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,8 @@ def find(meaning: Meaning, notes: Notes) -> list[Moment]:
     )
     moments = [m for o in objects for m in _moving_so(o, meaning.motion, notes)]
     if not moments:
-        raise NothingFits(f"No {_noun(meaning)} does that: {', '.join(meaning.motion)}.")
+        doing = " and ".join(_DOES.get(word, word) for word in meaning.motion)
+        raise NothingFits(f"No {_noun(meaning)} {doing}.")
     moments = _placed(moments, meaning.where, notes)
     if meaning.relation is not None:
         moments = _related(moments, *meaning.relation, notes)
@@ -228,9 +239,9 @@ def _placed(moments: list[Moment], where: str, notes: Notes) -> list[Moment]:
     # Told apart from the others by this place alone, though not quite in it.
     if others and score[best] > -0.2 and where != "middle":
         return [m for m in moments if m.note is moments[best].note]
-    raise NothingFits(
-        f"None of the {len({m.note.object_id for m in moments})} that fit is there: {where}."
-    )
+    fitting = len({m.note.object_id for m in moments})
+    which = "The one that fits is not" if fitting == 1 else f"None of the {fitting} that fit is"
+    raise NothingFits(f"{which} {_THERE[where]}.")
 
 
 def _centre(moment: Moment, notes: Notes) -> tuple[float, float, float]:
@@ -254,7 +265,8 @@ def _related(moments: list[Moment], relation: str, other: Meaning, notes: Notes)
         if longest is not None:
             found.append(replace(moment, start_seconds=longest[0], end_seconds=longest[1]))
     if not found:
-        raise NothingFits(f"None is {relation} {_noun(other)}.")
+        verb = "" if relation in ("follows", "passes") else "is "
+        raise NothingFits(f"None {verb}{relation} a {_noun(other)}.")
     return found
 
 

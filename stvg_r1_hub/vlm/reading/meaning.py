@@ -229,12 +229,14 @@ def _without_preamble(tags: list[Tag]) -> list[Tag]:
     """Unknown words before the description, such as "the clip my aunt sent has a ...", left out.
 
     The description begins with the first word that is known and names, ranks or colours an object;
-    unknown words right before it may describe it and stay.
+    unknown words right before it may describe it and stay, as numbers do: they may be seconds.
     """
     first = next((i for i, t in enumerate(tags) if t.kind in ("nouns", "thing")), 0)
     while first and tags[first - 1].stop == tags[first].start:
         first -= 1
-    return [t for i, t in enumerate(tags) if i >= first or t.kind != "unknown"]
+    return [
+        t for i, t in enumerate(tags) if i >= first or t.kind != "unknown" or t.value.isdecimal()
+    ]
 
 
 class _Part:
