@@ -90,6 +90,9 @@ class Clip:
     _encoded: Any = field(default=None, init=False)
     _messages: list[str] = field(default_factory=list, init=False)
 
+    def __repr__(self) -> str:
+        return f"Clip({self.source.info.name!r}, {len(self.tracks)} objects)"
+
     @overload
     def ground(self, query: str, *, progress: Progress | bool = True) -> GroundingResult: ...
 

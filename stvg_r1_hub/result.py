@@ -119,7 +119,7 @@ class GroundingResult:
 
     def __repr__(self) -> str:
         if self.tube is None:
-            return f"GroundingResult({self.query!r}, not found: {' '.join(self.warnings)})"
+            return f"GroundingResult({self.query!r}, not found: {' '.join(self.warnings[-1:])})"
         return f"GroundingResult({self.query!r}, {self._in_words()})"
 
     def _in_words(self) -> str:

@@ -47,5 +47,6 @@ def test_the_check_can_fail() -> None:
 def test_every_public_name_exists() -> None:
     import stvg_r1_hub
 
+    assert dir(stvg_r1_hub) == sorted(stvg_r1_hub.__all__)  # What a keyboard completes.
     for name in stvg_r1_hub.__all__:
         assert getattr(stvg_r1_hub, name) is not None

@@ -153,6 +153,15 @@ def test_a_pipeline_says_what_it_is() -> None:
     assert repr(pipeline).endswith("tracker='fixed', device='cpu')")
 
 
+def test_a_clip_and_a_result_say_what_they_are(clip: Path) -> None:
+    pipeline, _, _ = make_pipeline(GOOD, "nothing")
+    with pipeline.open(clip) as opened:
+        assert repr(opened) == "Clip('clip.mp4', 2 objects)"
+        found, lost = opened.ground(["the dog jumping", "the cat"])
+    assert repr(found).startswith("GroundingResult('the dog jumping', object 2, ")
+    assert repr(lost).startswith("GroundingResult('the cat', not found: No usable answer: ")
+
+
 def test_model_sees_numbers_and_the_query(clip: Path) -> None:
     pipeline, _, vlm = make_pipeline()
     pipeline("the dog jumping", clip)

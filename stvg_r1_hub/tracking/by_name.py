@@ -62,7 +62,7 @@ USE_COCO = "take the tracker 'coco', which is bundled"
 _FREE = frozenset("apache-2.0 mit bsd-2-clause bsd-3-clause isc unlicense cc0-1.0".split())
 """Licences that ask for no more than a notice."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_ALLOWED = f"{', '.join(map(repr, TRACKERS))}, such a path, or a Hub id like 'owner/name'"
+_ALLOWED = f"{', '.join(map(repr, TRACKERS))}, the path of one, or a Hub id like 'owner/name'."
 
 
 def load_tracker(

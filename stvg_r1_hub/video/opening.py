@@ -189,8 +189,8 @@ def _open_path(text: str, fps: float | None, allow_url: bool) -> VideoSource:
 def _open_folder(path: Path, fps: float | None) -> VideoSource:
     if fps is None:
         raise VideoError(
-            f"'{path}' is a folder; give a video file, or, if it holds the frames of a video, how "
-            "many there are per second: open_video(folder, fps=25), or --fps 25."
+            f"'{path}' is a folder; give a video file in it, or, if it holds the frames of one "
+            "video, how many there are per second: fps=25, or --fps 25."
         )
     return ImageFolderSource(path, fps)
 

@@ -215,8 +215,8 @@ def timeline_plot(
     for text, track in zip(axes.get_yticklabels(), rows, strict=True):
         text.set_parse_math(False)
         text.set_fontweight("bold" if track.object_id in answered else "normal")
-    end = float(tracks.frame_times[-1])
-    axes.set_xlim(0, max(end, tube.end_seconds if tube else 0.0) or 1.0)
+    end = float(_frame_ends(tracks.frame_times)[-1])
+    axes.set_xlim(0, max(end, tube.end_seconds if tube else 0.0))
     axes.set_ylim(max(1, len(rows)) - 0.4, -0.6)
     axes.set_xlabel("seconds")
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -246,11 +246,16 @@ def stretches(track: Track, times: Any) -> list[tuple[float, float]]:
     """Start and length in seconds of every stretch in which a track has no gap."""
     indices = track.frame_indices
     breaks = np.flatnonzero(np.diff(indices) > 1) + 1
-    ends = np.append(times[1:], 2 * times[-1] - times[-2] if len(times) > 1 else times[-1] + 1)
+    ends = _frame_ends(times)
     return [
         (float(times[part[0]]), float(ends[part[-1]] - times[part[0]]))
         for part in np.split(indices, breaks)
     ]
+
+
+def _frame_ends(times: Any) -> Any:
+    """When each frame gives way to the next; the last one is shown as long as the one before it."""
+    return np.append(times[1:], 2 * times[-1] - times[-2] if len(times) > 1 else times[-1] + 1)
 
 
 def _draw_row(axes: Any, position: int, track: Track, times: Any, answered: bool) -> None:

@@ -161,7 +161,11 @@ def _json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a language model is held in memory, and in which form."""
+    """Where a language model is held in memory, and in which form.
+
+    Raises:
+        ConfigError: an unknown dtype or quantization.
+    """
 
     device: str = "cpu"
     """A torch device; ignored when `device_map` is given."""
@@ -173,6 +177,15 @@ class Placement:
     """As in transformers; None is flash-attention 2 on a CUDA device that has it, else sdpa."""
     quantization: str | None = None
     """One of `QUANTIZATIONS`, or None."""
+
+    def __post_init__(self) -> None:
+        for what, given, allowed in (
+            ("dtype", self.dtype, DTYPES),
+            ("quantization", self.quantization, QUANTIZATIONS),
+        ):
+            if given is not None and given not in allowed:
+                names = ", ".join(map(repr, allowed))
+                raise ConfigError(f"Got {what} {given!r}; it must be one of {names}, or None.")
 
 
 def load_model(
@@ -190,7 +203,6 @@ def load_model(
 
     Raises:
         ModelError: the weights or the adapter cannot be loaded.
-        ConfigError: an unknown dtype or quantization.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -268,8 +280,6 @@ def _torch_dtype(name: str | None, on_gpu: bool) -> torch.dtype:
 
     if name is None:
         return torch.bfloat16 if on_gpu else torch.float32
-    if name not in DTYPES:
-        raise ConfigError(f"Got dtype {name!r}, but it must be one of {', '.join(DTYPES)}.")
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
@@ -277,9 +287,6 @@ def _torch_dtype(name: str | None, on_gpu: bool) -> torch.dtype:
 def _quantization(name: str | None, dtype: torch.dtype) -> Any:
     if name is None:
         return None
-    if name not in QUANTIZATIONS:
-        allowed = ", ".join(map(repr, QUANTIZATIONS))
-        raise ConfigError(f"Got quantization {name!r}, but it must be one of {allowed}, or None.")
     if name in ("4bit", "8bit"):
         require_package("bitsandbytes", "quantization")
         from transformers import BitsAndBytesConfig

@@ -109,7 +109,7 @@ class LocalVLM:
 
         Raises:
             ModelError: not a Qwen-VL checkpoint, or it cannot be loaded.
-            ConfigError: an unknown dtype or quantization.
+            ConfigError: its position rule is not the one of its architecture.
         """
         from safetensors import SafetensorError
         from transformers import AutoConfig

@@ -200,7 +200,9 @@ def test_timeline_is_a_png_of_every_object(tmp_path: Path) -> None:
     pictures.timeline_plot(tracks(*range(1, 60)), None, title=title, path=path)
     many = np.asarray(Image.open(path).convert("RGB"))
     assert few.shape[0] < many.shape[0] < 1500
-    pictures.timeline_plot(tracks(), None, title="nothing", path=path)
+    empty = pictures.timeline_plot(tracks(), None, title="nothing", path=path)
+    step = tracks().frame_times[-1] - tracks().frame_times[-2]
+    assert empty.axes[0].get_xlim() == pytest.approx((0, tracks().frame_times[-1] + step))
     assert [p.name for p in tmp_path.iterdir()] == ["timeline.png"]
 
 

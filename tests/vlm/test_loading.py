@@ -219,9 +219,13 @@ def test_quantized_weights(name: str, package: str, tmp_path: Path) -> None:
     assert isinstance(vlm.generate([PROMPT], vlm.encode(noise_clip()), max_new_tokens=3)[0], str)
 
 
-def test_unknown_quantization_names_the_known_ones(base: Path) -> None:
-    with pytest.raises(ConfigError, match="'4bit', '8bit', 'int8'"):
-        load(base, quantization="2bit")
+@pytest.mark.parametrize(
+    ("setting", "given", "known"),
+    [("quantization", "2bit", "'4bit', '8bit', 'int8'"), ("dtype", "float17", "'float16'")],
+)
+def test_unknown_forms_of_weights_name_the_known_ones(setting: str, given: str, known: str) -> None:
+    with pytest.raises(ConfigError, match=f"Got {setting} '{given}'.*{known}"):
+        STVGPipeline.from_pretrained("tiny", **{setting: given})  # type: ignore[arg-type]
 
 
 def test_a_shortage_of_memory_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
