@@ -159,7 +159,7 @@ def test_a_clip_and_a_result_say_what_they_are(clip: Path) -> None:
         assert repr(opened) == "Clip('clip.mp4', 2 objects)"
         found, lost = opened.ground(["the dog jumping", "the cat"])
     assert repr(found).startswith("GroundingResult('the dog jumping', object 2, ")
-    assert repr(lost).startswith("GroundingResult('the cat', not found: No usable answer: ")
+    assert repr(lost).startswith("GroundingResult('the cat', not found: Nothing fits: ")
 
 
 def test_model_sees_numbers_and_the_query(clip: Path) -> None:
