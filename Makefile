@@ -13,8 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OUT := outputs/demo
-# Nothing is compiled that is never imported.
+# Nothing is compiled that is never imported; what is imported must then be kept.
 INSTALL := $(PIP) install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 # A process a core, each with whole files: their fixtures are made once.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # A browser, a server and their time limits want the cores.
