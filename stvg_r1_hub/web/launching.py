@@ -148,7 +148,7 @@ def _grounder(
         results,
         at_once=4 if on_zerogpu else 1,
         most_waiting=QUEUE_SIZE,
-        one_by_one=not on_zerogpu,  # There, each call encodes the video anew.
+        one_by_one=not on_zerogpu,  # A batch takes a visitor's GPU for the time of one.
     )
 
 

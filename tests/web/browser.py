@@ -101,6 +101,12 @@ class Browser:
         start, end = (float(self._handle(n).get_attribute("value")) for n in ("From", "To"))
         return start, end
 
+    def looked_at(self) -> tuple[float, float]:
+        """Where the part that an answer is about begins, and how long it is, in seconds."""
+        section = self.one("#stvg-timeline section")
+        begin, length = (float(section.get_attribute(f"data-{w}")) for w in ("from", "duration"))
+        return begin, length
+
     def _handle(self, name: str) -> Any:
         css = f"[aria-label='number input for {name} second']"
         self.wait(lambda: self.one("#stvg-part").is_displayed(), "the handles")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from stvg_r1_hub.video import open_video
 from tests.web.browser import Browser
 from tests.web.conftest import Demo, Served
 
@@ -48,13 +47,6 @@ def asked(browser: Browser, page: str, demo: Demo, text: str, **look: Any) -> No
 
 def answered_number(browser: Browser) -> int:
     return int(browser.one("#stvg-card [data-object]").get_attribute("data-object"))
-
-
-def looked_at(browser: Browser) -> tuple[float, float]:
-    """Where the part begins and how long it is, in seconds, of an answer that is shown."""
-    section = browser.one("#stvg-timeline section")
-    begin, length = (float(section.get_attribute(f"data-{w}")) for w in ("from", "duration"))
-    return begin, length
 
 
 def test_objects_come_before_the_answers(browser: Browser, page: str, demo: Demo) -> None:
@@ -117,7 +109,7 @@ def test_a_part_and_other_drawings(browser: Browser, served: Served, demo: Demo)
     browser.take_part(1.0, 3.5)
     browser.ask(demo.query)
     browser.wait_for_answer(demo.query)
-    begin, length = looked_at(browser)
+    begin, length = browser.looked_at()
     assert (begin, length) == pytest.approx((1.0, 2.5), abs=0.05)
     card = browser.one("#stvg-card [data-start]")
     start, end = (float(card.get_attribute(f"data-{w}")) for w in ("start", "end"))
@@ -145,27 +137,7 @@ def test_a_part_and_other_drawings(browser: Browser, served: Served, demo: Demo)
     assert browser.part() == (1.0, 3.5)
     browser.ask("the frog")
     browser.wait_for_answer("the frog")
-    assert looked_at(browser) == (begin, length)
-
-
-def test_handles_of_one_video_never_cut_another(browser: Browser, page: str, demo: Demo) -> None:
-    """Asked on a slow machine as soon as the other one is there, before its length is known."""
-    browser.open(page)
-    browser.click("#stvg-examples tbody tr")  # Twice as long as the other.
-    browser.wait(lambda: browser.text("#stvg-facts"), "the example")
-    browser.take_part(3.0, 7.0)
-    name = "document.querySelector('#stvg-upload video')?.currentSrc ?? ''"
-    before = browser.script(name)
-    browser.slow_down(8)
-    try:
-        browser.click("#stvg-examples tbody tr:nth-child(3)")
-        browser.wait(lambda: browser.script(name) not in ("", before), "the other video")
-        browser.ask("the frog")
-        browser.wait_for_answer("the frog")
-    finally:
-        browser.slow_down(1)
-    with open_video(demo.clip) as source:
-        assert looked_at(browser) == pytest.approx((0, source.info.duration_seconds), abs=0.05)
+    assert browser.looked_at() == (begin, length)
 
 
 def test_a_part_of_nothing_is_one_sentence(browser: Browser, page: str, demo: Demo) -> None:
