@@ -147,7 +147,7 @@ def main() -> None:
                 evidence = Evidence(tracker)
                 wanted = deciding_frames(tracker.frames_wanted(source.info))
                 for frame in source.stream(wanted):
-                    evidence.look(frame.pixels)
+                    evidence.look(frame)
                 chosen, said = evidence.verdict()
                 seconds.setdefault(case.kind, []).append(time.process_time() - began)
             right.setdefault(case.kind, []).append((chosen is tracker.own) == case.own)

@@ -8,7 +8,7 @@ Objects are associated within a scene and within a group of classes that are eas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,10 +98,19 @@ class DetectionTracker:
         """Begin a video; the query is not used, every object is tracked."""
         return DetectionSession(self, info)
 
-    def detect(self, frames: Sequence[TimedFrame]) -> list[Detections]:
-        """What is to be tracked in each frame: the wanted classes, each object once."""
-        raw = self.detector.detect([frame.pixels for frame in frames])
-        return [self._without_doubles(*both) for both in zip(frames, raw, strict=True)]
+    def detect(
+        self, frames: Sequence[TimedFrame], seen: Mapping[int, Detections]
+    ) -> list[Detections]:
+        """What is to be tracked in each frame: the wanted classes, each object once.
+
+        Args:
+            frames: of one video.
+            seen: native frame to what the detector has given for it already.
+        """
+        new = [frame for frame in frames if frame.frame_index not in seen]
+        raw = self.detector.detect([frame.pixels for frame in new]) if new else []
+        known = {**seen, **{f.frame_index: found for f, found in zip(new, raw, strict=True)}}
+        return [self._without_doubles(frame, known[frame.frame_index]) for frame in frames]
 
     def _without_doubles(self, timed: TimedFrame, found: Detections) -> Detections:
         """Detections of wanted classes above the threshold, each object once."""
@@ -116,10 +125,13 @@ class DetectionTracker:
 class DetectionSession:
     """One video of a `DetectionTracker`: frames are looked at as they come, linked at the end."""
 
-    def __init__(self, tracker: DetectionTracker, info: VideoInfo) -> None:
-        """Use `DetectionTracker.start`."""
+    def __init__(
+        self, tracker: DetectionTracker, info: VideoInfo, seen: Mapping[int, Detections] = {}
+    ) -> None:
+        """Use `DetectionTracker.start`; `seen` is as in `DetectionTracker.detect`."""
         self._tracker = tracker
         self._info = info
+        self._seen = seen
         self._batch: list[TimedFrame] = []
         self._sightings: list[Sighting] = []
         self._shots: list[NDArray[np.uint8]] = []
@@ -151,7 +163,7 @@ class DetectionSession:
         batch, self._batch = self._batch, []
         if not batch:
             return
-        detected = self._tracker.detect(batch)
+        detected = self._tracker.detect(batch, self._seen)
         patches = [
             cut_patches(timed.pixels, found.boxes)
             for timed, found in zip(batch, detected, strict=True)

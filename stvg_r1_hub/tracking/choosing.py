@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.structures import Detections, Pixels, TimedFrame, Tracks, VideoInfo
-from stvg_r1_hub.tracking.association import DetectionTracker
-from stvg_r1_hub.tracking.interfaces import TrackingSession
+from stvg_r1_hub.tracking.association import DetectionSession, DetectionTracker
 
 FRAMES_TO_CHOOSE_BY = 12
 """Frames of a video that decide, spread over it."""
@@ -68,14 +67,22 @@ class Evidence:
     def __init__(self, tracker: ChoosingTracker) -> None:
         """Begin with no frame."""
         self.own, self.coco = tracker.own, tracker.coco
+        self.seen: dict[int, Detections] = {}
+        """Native frame to what the own detector gave for it."""
         self._found: list[Detections] = []
         self._shown: list[tuple[Pixels, Detections]] = []
 
-    def look(self, pixels: Pixels) -> None:
-        """Take one more frame `(H, W, 3)` uint8 RGB; a quarter of them is kept in memory."""
-        self._found.append(_seen(self.own, pixels, _SURE_OWN))
+    def look(self, frame: TimedFrame) -> None:
+        """Take one more frame; a quarter of them is kept in memory."""
+        self._found.append(self.own_things(frame))
         if len(self._found) % _COCO_EVERY == 2:
-            self._shown.append((pixels, self._found[-1]))
+            self._shown.append((frame.pixels, self._found[-1]))
+
+    def own_things(self, frame: TimedFrame) -> Detections:
+        """What the own detector is sure of in a frame."""
+        if frame.frame_index not in self.seen:
+            (self.seen[frame.frame_index],) = self.own.detector.detect([frame.pixels])
+        return _sure(self.seen[frame.frame_index], _SURE_OWN)
 
     def verdict(self) -> tuple[DetectionTracker, str]:
         """The tracker for these frames, and one sentence that says which it is and why."""
@@ -86,7 +93,11 @@ class Evidence:
                 "Tracker: the bundled COCO detector, because the model's own detector recognises "
                 f"its world in {n_sure or 'none'} of {len(own)} frames of this video."
             )
-        beside = [_beside(_seen(self.coco, pixels, _SURE_COCO), found) for pixels, found in shown]
+        of_coco = self.coco.detector.detect([pixels for pixels, _ in shown])
+        beside = [
+            _beside(_sure(found, _SURE_COCO), own_found)
+            for found, (_, own_found) in zip(of_coco, shown, strict=True)
+        ]
         own_things, coco_things = _names(self.own, own), _names(self.coco, beside)
         if sum(map(len, own)) * len(beside) < sum(map(len, beside)) * len(own):
             return self.coco, (
@@ -117,14 +128,14 @@ class ChoosingSession:
         """Use `ChoosingTracker.start`."""
         self._tracker, self._info = tracker, info
         self._first: list[TimedFrame] = []
-        self._session: TrackingSession
+        self._session: DetectionSession
         self._evidence = Evidence(tracker)
         self._deciding = deciding_frames(tracker.frames_wanted(info))
 
     def update(self, frame: TimedFrame) -> None:
         """See the next frame."""
         if frame.frame_index in self._deciding:
-            self._evidence.look(frame.pixels)
+            self._evidence.look(frame)
         if self.begun_with is not None:
             self._session.update(frame)
             return
@@ -133,10 +144,11 @@ class ChoosingSession:
             self._begin()
 
     def _begin(self) -> None:
-        own, coco = self._tracker.own, self._tracker.coco
-        n_sure = sum(len(_seen(own, frame.pixels, _SURE_OWN)) > 0 for frame in self._first)
-        self.begun_with = own if 2 * n_sure >= len(self._first) > 0 else coco
-        self._session = self.begun_with.start(self._info)
+        n_sure = sum(len(self._evidence.own_things(frame)) > 0 for frame in self._first)
+        is_own = 2 * n_sure >= len(self._first) > 0
+        self.begun_with = self._tracker.own if is_own else self._tracker.coco
+        seen = self._evidence.seen if is_own else {}
+        self._session = DetectionSession(self.begun_with, self._info, seen)
         for frame in self._first:
             self._session.update(frame)
         self._first.clear()
@@ -162,9 +174,8 @@ def deciding_frames(wanted: Sequence[int]) -> list[int]:
     return sorted({wanted[part * len(wanted) // parts] for part in range(1, parts, 2)})
 
 
-def _seen(tracker: DetectionTracker, pixels: Pixels, sure: float) -> Detections:
-    """What a tracker's detector gives at least this score in one frame."""
-    (found,) = tracker.detector.detect([pixels])
+def _sure(found: Detections, sure: float) -> Detections:
+    """The detections of at least this score."""
     return _part(found, found.scores >= sure)
 
 

@@ -135,25 +135,20 @@ class OnnxDetector:
         Args:
             frames: `(H, W, 3)` uint8 RGB each.
         """
+        import cv2
+
         found = []
         step = 1 if self._fixed_batch else max(1, len(frames))
         for first in range(0, len(frames), step):
             batch = frames[first : first + step]
-            feed = np.stack([self._prepare(frame) for frame in batch])
+            # Bilinear without antialiasing, as detectors of this family are trained.
+            feed = cv2.dnn.blobFromImages(batch, size=self._input_size[::-1])
             boxes, scores = self._session.run(["boxes", "scores"], {"images": feed})
             found += [
                 self._read(boxes[i], scores[i], frame.shape[0], frame.shape[1])
                 for i, frame in enumerate(batch)
             ]
         return found
-
-    def _prepare(self, frame: Pixels) -> NDArray[np.float32]:
-        import cv2
-
-        height, width = self._input_size
-        # Bilinear without antialiasing, as detectors of this family are trained.
-        resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(resized.transpose(2, 0, 1), dtype=np.float32)
 
     def _read(
         self, boxes: NDArray[np.float32], scores: NDArray[np.float32], height: int, width: int
@@ -163,12 +158,12 @@ class OnnxDetector:
                 f"the network scores {scores.shape[1]} classes but {_SETTINGS} names "
                 f"{len(self.class_names)}; give one name a class"
             )
-        class_ids = scores.argmax(axis=1)
-        best = scores[np.arange(len(scores)), class_ids]
-        keep = best >= self._score_threshold
+        keep = scores.max(axis=1) >= self._score_threshold
+        boxes, scores = boxes[keep], scores[keep]
         scale = np.array([width, height, width, height]) / np.array([*self._input_size[::-1]] * 2)
-        scaled = (boxes[keep] * scale).astype(np.float32)
-        return postprocess(scaled, best[keep], class_ids[keep], height, width, self._nms_iou)
+        scaled = (boxes * scale).astype(np.float32)
+        best, class_ids = scores.max(axis=1), scores.argmax(axis=1)
+        return postprocess(scaled, best, class_ids, height, width, self._nms_iou)
 
 
 class TransformersDetector:
