@@ -6,7 +6,8 @@ segmented is what the tracker or the answer names, by box or mask.
 
 Every object starts in a session of its own, so objects cannot influence one another: in one
 session for all, an object that starts changes how the memories of the others are written on that
-frame. From the next frame on, objects that started together go through the model as one batch.
+frame. From the next frame on, objects that started together go through the model as one batch;
+so do boxes of which only the masks are wanted.
 The picture is encoded once for all. What a session remembers is cut to what the model reads.
 """
 
@@ -119,6 +120,7 @@ class _Session:
         self.frame_steps = 0
         self._model = model
         self._processor = processor
+        self._most = _MOST if type(model).__name__ in _BATCHED else 1
         self._size = (height, width)
         self._frame = -1
         self._frames = _Frames(n_frames)
@@ -147,10 +149,14 @@ class _Session:
         self, boxes: NDArray[np.float32] | Sequence[NDArray[np.float32]]
     ) -> list[Mask]:
         masks = []
-        for box in boxes:
+        for first in range(0, len(boxes), self._most):
             session = self._new_session()
-            self._prompt_box(session, box)
-            masks += self._masks(self._run(session, remember=False))
+            some = boxes[first : first + self._most]
+            self._prompt_boxes(session, some)
+            if len(some) == 1:
+                masks += self._masks(self._run(session, remember=False))
+            else:
+                masks += self._masks(self._start_together(session))
         return masks
 
     def add(
@@ -162,7 +168,7 @@ class _Session:
             self.drop(object_id)
         session = self._new_session()
         if box is not None:
-            self._prompt_box(session, box)
+            self._prompt_boxes(session, [box])
         else:
             self._processor.add_inputs_to_inference_session(
                 session, self._frame, [_ONLY], input_masks=[mask], original_size=self._size
@@ -189,10 +195,10 @@ class _Session:
         """Join what started in the frame that ends into batches."""
         new = self._sessions[self._n_grouped :]
         del self._sessions[self._n_grouped :]
-        most = _MOST if type(self._model).__name__ in _BATCHED else 1
-        for first in range(0, len(new), most):
-            ids = [object_id for own, _ in new[first : first + most] for object_id in own]
-            sessions = [session for _, session in new[first : first + most]]
+        for first in range(0, len(new), self._most):
+            some = new[first : first + self._most]
+            ids = [object_id for own, _ in some for object_id in own]
+            sessions = [session for _, session in some]
             self._sessions.append((ids, self._together(sessions)))
         self._n_grouped = len(self._sessions)
 
@@ -221,10 +227,11 @@ class _Session:
         session.video_height, session.video_width = self._size
         return session
 
-    def _prompt_box(self, session: Any, box: NDArray[np.float32]) -> None:
-        corners = [[[float(v) for v in box]]]
+    def _prompt_boxes(self, session: Any, boxes: Sequence[NDArray[np.float32]]) -> None:
+        ids = list(range(_ONLY, _ONLY + len(boxes)))
+        corners = [[[float(v) for v in box] for box in boxes]]
         self._processor.add_inputs_to_inference_session(
-            session, self._frame, [_ONLY], input_boxes=corners, original_size=self._size
+            session, self._frame, ids, input_boxes=corners, original_size=self._size
         )
 
     def _run(self, session: Any, *, remember: bool = True) -> Any:
@@ -237,36 +244,50 @@ class _Session:
         """`(B, 1, h, w)` masks of a batch in the current frame, into which they are followed."""
         import torch
 
-        model, frame = self._model, self._frame
+        count = len(next(_outputs_of(session))["object_pointer"])
         with torch.inference_mode():
-            # The encoded picture once more for every object, without a copy.
-            model._prepare_vision_features(self._new_session(), frame, 1)
-            count = len(next(_outputs_of(session))["object_pointer"])
-            seen = {
-                name: [part.expand(-1, count, -1) for part in parts]
-                for name, parts in self._cache.get_vision_features(frame).items()
-            }
-            session.cache.cache_vision_features(frame, seen)
-            found = model._run_single_frame_inference(
-                inference_session=session,
-                frame_idx=frame,
-                obj_idx=0,
-                batch_size=1,  # What is cached is as many already.
-                is_init_cond_frame=False,
-                point_inputs=None,
-                mask_inputs=None,
-                reverse=False,
-            )
-            found = {name: _own(value) for name, value in found.items()}
-            found["maskmem_features"], found["maskmem_pos_enc"] = model._encode_new_memory(
-                seen["vision_feats"][-1],
+            found, picture = self._infer(session, count, None)
+            found["maskmem_features"], found["maskmem_pos_enc"] = self._model._encode_new_memory(
+                picture,
                 found["high_res_masks"],
                 found["object_score_logits"],
                 is_mask_from_pts=False,
             )
-        session.store_output(0, frame, output_value=found, is_conditioning_frame=False)
+        session.store_output(0, self._frame, output_value=found, is_conditioning_frame=False)
         self._forget(session)
         return found["pred_masks"]
+
+    def _start_together(self, session: Any) -> Any:
+        """`(B, 1, h, w)` masks of the B objects that a session has boxes of, each as if alone."""
+        import torch
+
+        boxes = [of_object[self._frame] for of_object in session.point_inputs_per_obj.values()]
+        points = {name: torch.cat([box[name] for box in boxes]) for name in boxes[0]}
+        session.cache = type(self._cache)(session.inference_device, session.inference_state_device)
+        with torch.inference_mode():
+            found, _ = self._infer(session, len(boxes), points)
+        return found["pred_masks"]
+
+    def _infer(self, session: Any, count: int, points: dict[str, Any] | None) -> tuple[Any, Any]:
+        """What the model says of so many objects at once, and the picture's features for them."""
+        # The encoded picture once more for every object, without a copy.
+        self._model._prepare_vision_features(self._new_session(), self._frame, 1)
+        seen = {
+            name: [part.expand(-1, count, -1) for part in parts]
+            for name, parts in self._cache.get_vision_features(self._frame).items()
+        }
+        session.cache.cache_vision_features(self._frame, seen)
+        found = self._model._run_single_frame_inference(
+            inference_session=session,
+            frame_idx=self._frame,
+            obj_idx=0,
+            batch_size=1,  # What is cached is as many already.
+            is_init_cond_frame=points is not None,
+            point_inputs=points,
+            mask_inputs=None,
+            reverse=False,
+        )
+        return {name: _own(value) for name, value in found.items()}, seen["vision_feats"][-1]
 
     def _forget(self, session: Any) -> None:
         """Drop what the model will not read again."""

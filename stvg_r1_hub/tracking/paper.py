@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.geometry import box_of_mask, encode_mask
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.structures import RLE, Detections, Pixels, TimedFrame, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.class_groups import wanted_classes
@@ -37,13 +38,12 @@ class _Seen:
     score: float
     masks: dict[int, RLE] = field(default_factory=dict)
     """Native frame -> mask, where it is visible."""
-    boxes: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    boxes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def show(self, frame: int, mask: Mask) -> None:
-        if mask.any():
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            self.masks[frame] = encode_mask(mask)
-            self.boxes[frame] = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        box = box_of_mask(mask)
+        if box is not None:
+            self.masks[frame], self.boxes[frame] = encode_mask(mask), box
 
 
 class PaperTracker:

@@ -121,11 +121,14 @@ def test_a_box_gives_the_mask_that_starting_from_it_gives(
 ) -> None:
     session = segmenter.open(HEIGHT, WIDTH, COUNT)
     session.next_frame(frames[0])
-    (first,) = session.masks_of_boxes(BOX[None])
-    assert session.frame_steps == 0
-    assert np.array_equal(first, session.add(1, box=BOX))
+    boxes = [BOX + 2 * i for i in range(10)]
+    found = session.masks_of_boxes(boxes)
+    assert session.frame_steps == 0 and len(found) == len(boxes)
+    for i, (box, mask) in enumerate(zip(boxes, found, strict=True)):
+        assert (mask != session.add(i, box=box)).mean() < 1e-3
+    assert session.masks_of_boxes([]) == []
     with pytest.raises(ValueError, match="not both"):
-        session.add(2, box=BOX, mask=OTHER)
+        session.add(99, box=BOX, mask=OTHER)
 
 
 def test_memory_does_not_grow_with_the_video(segmenter: Segmenter, frames: list[Pixels]) -> None:
