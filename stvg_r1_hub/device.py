@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.errors import ConfigError
@@ -46,6 +48,32 @@ def half_precision(device: Any, dtype: torch.dtype | None = None) -> Any:
     if torch.device(device).type != "cuda":
         return contextlib.nullcontext()
     return torch.autocast("cuda", dtype=dtype or torch.float16)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which torch takes one thread of the CPU, for the calling thread alone.
+
+    Where steps are short, threads that wait for one another cost more than they save. It is not
+    `torch.set_num_threads`, which is also for threads that begin meanwhile, and for good. Where
+    torch's OpenMP is out of reach, nothing changes.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    set_threads = _openmp_setter()
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
+def _openmp_setter() -> Any:
+    try:
+        return ctypes.CDLL(None).omp_set_num_threads
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows
+        return lambda n: None
 
 
 def device_of(module: Any) -> torch.device:

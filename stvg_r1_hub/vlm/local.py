@@ -8,13 +8,13 @@ rule in `STVGConfig.position_rule`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.config import STVGConfig
-from stvg_r1_hub.device import device_of
+from stvg_r1_hub.device import device_of, one_thread
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
 from stvg_r1_hub.vlm.decoding import Decoder, is_shortage
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _ON_CPU = Placement()
 PROMPTS_AT_ONCE = 16
 """Questions about one clip that share a batch; more are asked in turns."""
+_SMALL = 10_000_000
+"""Parameters up to which one question's steps on a CPU are too short for several threads."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,9 @@ class LocalVLM:
     ) -> list[str]:
         import torch
 
-        with self._within_memory(), torch.inference_mode():
+        small = self.model.device.type == "cpu" and self.model.num_parameters() <= _SMALL
+        threads = one_thread() if small and len(prompts) == 1 else nullcontext()
+        with self._within_memory(), threads, torch.inference_mode():
             inputs = self.model_inputs(prompts, video)
             return self._decoder.answers(
                 inputs,
