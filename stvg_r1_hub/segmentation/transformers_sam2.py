@@ -150,13 +150,12 @@ class _Session:
     ) -> list[Mask]:
         masks = []
         for first in range(0, len(boxes), self._most):
-            session = self._new_session()
-            some = boxes[first : first + self._most]
+            session, some = self._new_session(), list(boxes[first : first + self._most])
             self._prompt_boxes(session, some)
-            if len(some) == 1:
-                masks += self._masks(self._run(session, remember=False))
-            else:
-                masks += self._masks(self._start_together(session))
+            alone = len(some) == 1
+            masks += self._masks(
+                self._run(session, remember=False) if alone else self._start_together(session)
+            )
         return masks
 
     def add(
