@@ -15,6 +15,7 @@ from stvg_r1_hub.sprites.clips import (
 from stvg_r1_hub.sprites.render import render, true_boxes
 from stvg_r1_hub.structures import Track, Tracks
 from stvg_r1_hub.tracking import save_tracks
+from train.smoke import hcstvg_record
 
 
 def write_videos(folder, n, suffix=".mp4", seed=21):
@@ -35,19 +36,10 @@ def hcstvg(scenes, *, version=2, first_frame_number=1):
     """The JSON values of an HC-STVG annotation file."""
     records = {}
     for i, scene in enumerate(scenes):
-        tube = true_tube(scene)
-        start, end = scene.answer_range
-        record = {
-            "bbox": [xywh(box) for box in tube.values()],
-            "st_frame": min(tube) + first_frame_number,
-            "st_time": start,
-            "ed_time": end,
-            "img_num": len(frame_times(scene)),
-        }
+        record = hcstvg_record(scene) | {"st_frame": min(true_tube(scene)) + first_frame_number}
         if version == 1:
+            del record["English"], record["img_size"]
             record |= {"caption": scene.query, "width": SIDE, "height": SIDE}
-        else:
-            record |= {"English": scene.query, "img_size": [SIDE, SIDE]}
         records[f"{i}_clip.mp4"] = record
     return records
 

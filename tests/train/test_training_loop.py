@@ -120,8 +120,7 @@ def test_a_killed_process_resumes(world, tmp_path):
     arguments = ["--config", config, "--data", world / "data", "--out", out]
     process = runs.FORKS.Process(target=runs.main, args=[[*map(str, arguments)]])
     process.start()
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.is_alive():
+    while process.is_alive():
         if (out / "metrics.jsonl").exists() and len(metrics_so_far(out)) >= 3:
             process.kill()
             break
