@@ -143,9 +143,9 @@ class OpenClip:
 
     def ask(self, sample: AnnotatedSample) -> Reply:
         """The model's answer to one sample; the same however often and in whatever order asked."""
-        from transformers import set_seed
+        import torch
 
-        set_seed(zlib.crc32(f"{self._evaluator.seed} {sample.sample_id}".encode()))
+        torch.manual_seed(zlib.crc32(f"{self._evaluator.seed} {sample.sample_id}".encode()))
         if self._evaluator.answers == "boxes":
             reply = self._ask_for_boxes(sample)
         else:
