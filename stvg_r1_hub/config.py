@@ -46,7 +46,7 @@ class SamplingConfig:
     size_factor: int = 28
     """Height and width become multiples of this: patch size times merge size."""
     window_seconds: float = 20.0
-    """Length of the windows in which a long video is asked: about that of the clips of training."""
+    """Most of a long video that is asked about at once: about a clip of training."""
 
     def __post_init__(self) -> None:
         _require(
