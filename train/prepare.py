@@ -119,10 +119,10 @@ def finish(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--dataset", choices=sorted(DATASETS), required=True)
-    parser.add_argument("--annotations", type=Path, required=True)
-    parser.add_argument("--videos", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--dataset", choices=sorted(DATASETS), required=True, help="their layout")
+    parser.add_argument("--annotations", type=Path, required=True, help="its JSON file")
+    parser.add_argument("--videos", type=Path, required=True, help="folder of its videos")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; again: goes on")
     parser.add_argument(
         "--model", help="checkpoint to train: its stvg_config.json says how; else the official way"
     )
@@ -136,8 +136,14 @@ def _parser() -> argparse.ArgumentParser:
         "person, as the official code; else as the model's settings say)",
     )
     parser.add_argument("--tracks", type=Path, help="folder of ready tracks, one a video")
-    parser.add_argument("--match", choices=("mean-iou", "official"), help="(default: mean-iou)")
-    parser.add_argument("--minimum-iou", type=float, default=0.5)
+    parser.add_argument(
+        "--match",
+        choices=("mean-iou", "official"),
+        help="how the right object is found (default: mean-iou)",
+    )
+    parser.add_argument(
+        "--minimum-iou", type=float, default=0.5, help="which it must reach (default: 0.5)"
+    )
     parser.add_argument("--mirror", action="store_true", help="for the mirror reward")
     parser.add_argument(
         "--first-frame", type=int, choices=(0, 1), help="HC-STVG counts from 1 (default) or 0"

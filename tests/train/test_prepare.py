@@ -387,3 +387,7 @@ def test_frames_come_back_as_they_were(tmp_path):
         read_frames(tmp_path / "g.png", 3)
     with pytest.raises(OutputError, match="disk full"):
         write_frames(tmp_path / "no" / "folder.png", frames)
+
+
+def test_every_option_says_what_it_is() -> None:
+    assert not [a.dest for a in prepare._parser()._actions if not a.help]

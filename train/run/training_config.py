@@ -230,7 +230,7 @@ class TrainingConfig:
         Raises:
             ConfigError: in one sentence; an unknown field names the nearest known one.
         """
-        _require(isinstance(values, dict), f"{where} must map names to values, not", values)
+        _require(isinstance(values, dict), f"{where} must map names to values", values)
         hints = typing.get_type_hints(cls)
         checked = {}
         for name, value in values.items():
