@@ -57,11 +57,15 @@ def test_every_kind_of_data_trains_saves_and_goes_on(world, tmp_path, capsys, ki
     assert len(metrics(out)) == 3
 
 
-def test_boxes_have_nothing_to_reward(world, tmp_path, capsys):
+def test_boxes_have_nothing_to_reward_and_an_answer_always(world, tmp_path, capsys):
     config = write_config(tmp_path / "c.yaml", world / "base")
-    arguments = ["--config", config, "--data", "boxes:easy", "--out", tmp_path / "x"]
-    assert train_grpo.main([*map(str, arguments)]) == 2
-    assert "train on it with train.train_sft" in capsys.readouterr().err
+    for program, data, said in (
+        (train_grpo, "boxes:easy", "train on it with train.train_sft"),
+        (train_sft, "boxes:easy:1:2:33", "boxes always have an answer: leave PERCENT out"),
+    ):
+        arguments = ["--config", config, "--data", data, "--out", tmp_path / "x"]
+        assert program.main([*map(str, arguments)]) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def test_shipped_accelerate_configs_are_known_to_accelerate():
         ({"rewards": {"tio": 1}}, "no 'tio' .did you mean 'tiou'"),
         ({"engine": "vllm"}, "engine must be the address of a vLLM server, .*, got 'vllm'"),
         ({"engine": "http://x/v1", "temperature": 0.7}, "engine needs temperature: 1, .* got 0.7"),
-        ({"rewards": "gate"}, "no set 'gate' .did you mean 'gated'..; known are official, gated"),
+        ({"rewards": "gate"}, "no set 'gate' .did you mean 'gated'..; known are official, gated, object"),
         ({"rewards": {"id": 0}}, "one reward needs a weight"),
         ({"rewards": {"id": "much"}}, "weight of id is no number, got 'much'"),
         ({"num_generations": 1}, "at least 2"),
@@ -112,6 +112,17 @@ def test_dry_run_of_the_official_shape():
     report = describe_run(shorter)
     assert (report.packed_tokens, report.plain_tokens) == (3_680, 18_240)
     assert report.fits
+
+
+def test_dry_run_counts_what_an_engine_reads():
+    def report(**changes):
+        return describe_run(TrainingConfig.load(CONFIGS / "official_7b.yaml", **changes))
+
+    engine = {"engine": "http://localhost:8000/v1"}
+    plain, here = report(), report(**engine)
+    assert here.disk - plain.disk == 2 * plain.parameters  # bfloat16
+    assert "16.58 GB that the engine reads" in here.text()
+    assert report(**engine, engine_folder="/dev/shm/engine").disk == plain.disk
 
 
 def test_dry_run_refuses_what_cannot_fit(tmp_path, capsys):

@@ -89,6 +89,8 @@ def open_samples(data: str, config: TrainingConfig) -> SampleSource:
     level, *texts = request
     if len(texts) > 3 or not all(text.isdecimal() for text in texts):
         raise ConfigError(f"Got --data {data!r}; write {world}:{_REQUEST}.")
+    if world == "boxes" and len(texts) == 3:
+        raise ConfigError(f"Got --data {data!r}; boxes always have an answer: leave PERCENT out.")
     numbers = [int(text) for text in texts]
     bundle = hub.load_bundle(config.model, hub.HubAccess(revision=config.revision), weights=False)
     return WORLDS[world](level, *numbers, model=bundle.config)

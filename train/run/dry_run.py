@@ -71,7 +71,9 @@ class RunReport:
     checkpoint: float
     """Bytes of one checkpoint."""
     disk: float
-    """Bytes of all checkpoints when there are most, and of the trained model."""
+    """Bytes of all checkpoints when there are most, of the trained model and of `engine`."""
+    engine: float
+    """Bytes that an engine reads from the run's folder; 0 where `engine_folder` names another."""
     limit_gb: float
 
     @property
@@ -99,7 +101,8 @@ class RunReport:
             "host memory, if all processes are on one machine:",
             *(f"  {when:<18}{size / GB:8.2f} GB" for when, size in self.host.items()),
             f"disk                {self.disk / GB:,.2f} GB at most: "
-            f"checkpoints of {self.checkpoint / GB:,.2f} GB, and the trained model",
+            f"checkpoints of {self.checkpoint / GB:,.2f} GB, and the trained model"
+            + (f", and {self.engine / GB:,.2f} GB that the engine reads" if self.engine else ""),
         ]
         if self.fits:
             lines.append(f"This fits into {self.limit_gb:.0f} GB.")
@@ -159,7 +162,8 @@ def describe_run(config: TrainingConfig, *, groups: bool = True) -> RunReport:
         state.host(),
         state.checkpoint,
         # The newest is whole before the oldest goes.
-        state.checkpoint * (config.keep_checkpoints + 1) + state.exported,
+        state.checkpoint * (config.keep_checkpoints + 1) + state.exported + state.engine,
+        state.engine,
         _gpu_gb() or config.gpu_memory_gb,
     )
 
@@ -193,6 +197,9 @@ class State:
         self.reference = plain / shares if has_reference else 0.0
         self.whole_copy = plain if groups and sharded else 0.0
         """On every GPU."""
+        # Each step's weights, whole, for the server to read; a folder that is named may be memory.
+        in_run_folder = groups and config.engine and not config.engine_folder
+        self.engine = plain if in_run_folder else 0.0
         self.checkpoint = self.optimizer + (0 if by_zero else trained * trained_width)
         if sharded:
             self.checkpoint += frozen * width
