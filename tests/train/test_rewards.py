@@ -70,6 +70,8 @@ def test_a_wrong_object_costs_as_much_as_none_gains(answer, expected, where_noth
     nothing = GroundTruth((), 0.0, 0.0, 10.0)
     assert REWARDS["gated_tiou"](text, TRUTH) == pytest.approx(expected)
     assert REWARDS["gated_tiou"](text, nothing) == where_nothing_is
+    assert REWARDS["object_tiou"](text, TRUTH) == pytest.approx(max(expected, 0))
+    assert REWARDS["object_tiou"](text, nothing) == max(where_nothing_is, 0)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ EXPERIMENTS = {
     "third": ("GRPO, a third answered by nothing", OFFICIAL, THIRD),
     "gated": ("GRPO, gated rewards", REWARD_SETS["gated"], ""),
     "gated_third": ("GRPO, gated rewards and a third", REWARD_SETS["gated"], THIRD),
+    "object_third": ("GRPO, tIoU of the right object and a third", REWARD_SETS["object"], THIRD),
     "box_iou": ("GRPO, box_iou for tiou", BOX_IOU, ""),
     **{
         f"no_{left_out}": (
