@@ -90,25 +90,10 @@ def tiou_reward(completion: Completion, truth: GroundTruth) -> float:
     return temporal_iou(_time_range(answer), truth.time_range) if answer else 0.0
 
 
-def gated_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
-    """tIoU of an answer whose object is right; a wrong object costs 1, so that guessing does too.
-
-    `tIoU` where `ID = ID'`, 0 for saying outright that there is none, `-1` for a wrong object and
-    for what cannot be read; where nothing is right, 1 for saying so, else `-1`. A guess pays only
-    where it is more often right than wrong. Own definition.
-    """
-    none = bool(_says_nothing(completion))
-    if truth.is_nothing or none:
-        return float(truth.is_nothing) if none else -1.0
-    right = id_reward(completion, truth) == 1
-    return tiou_reward(completion, truth) if right else -1.0
-
-
 def object_tiou_reward(completion: Completion, truth: GroundTruth) -> float:
-    """tIoU of an answer whose object is right; a wrong object is worth as little as "none".
+    """tIoU of an answer whose object is right, 0..1; a wrong object earns as little as "none".
 
-    `tIoU * 1[ID = ID']`; where nothing is right, 1 for saying so outright, else 0. It is what the
-    first column of the miniature's table measures, with tIoU for vIoU. Own definition.
+    `tIoU * 1[ID = ID']`; where nothing is right, 1 for saying so outright, else 0. Own definition.
     """
     return tiou_reward(completion, truth) * id_reward(completion, truth)
 
@@ -241,7 +226,6 @@ REWARDS: dict[str, Reward] = {
     "tiou": tiou_reward,
     "id": id_reward,
     "format": format_reward,
-    "gated_tiou": gated_tiou_reward,
     "object_tiou": object_tiou_reward,
     "scaled_tiou": scaled_tiou_reward,
     "temporal_wasserstein": temporal_wasserstein_reward,
@@ -253,12 +237,10 @@ REWARDS: dict[str, Reward] = {
 
 REWARD_SETS: dict[str, dict[str, float]] = {
     "official": {"tiou": 1.0, "id": 1.0, "format": 1.0},
-    "gated": {"gated_tiou": 1.0, "format": 1.0},
     "object": {"object_tiou": 1.0, "format": 1.0},
 }
-"""Weights that a config may take by name. `gated` is for a start model that is right more often
-than wrong: there a guess pays where it is likely right, and "none" elsewhere; from a weaker one it
-ends in "none" to every question (docs/training.md)."""
+"""Weights that a config may take by name. `object` is for questions of which some are answered by
+nothing: by the official ones any object with any time earns more than "none" (docs/training.md)."""
 
 
 def mirrored_query(query: str) -> str:

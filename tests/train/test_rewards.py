@@ -54,24 +54,20 @@ def test_format_reward(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected", "where_nothing_is"),
+    ("answer", "expected"),
     [
-        ("4, Time range: 1.0 to 3.0", 1, -1),
-        ("4, Time range: 2.0 to 4.0", 1 / 3, -1),
-        ("4, Time range: 5.0 to 6.0", 0, -1),
-        ("5, Time range: 1.0 to 3.0", -1, -1),
-        ("4", -1, -1),
-        ("none", 0, 1),
-        ("", -1, -1),
+        ("4, Time range: 1.0 to 3.0", 1),
+        ("4, Time range: 2.0 to 4.0", 1 / 3),
+        ("4, Time range: 5.0 to 6.0", 0),
+        ("5, Time range: 1.0 to 3.0", 0),
+        ("4", 0),
+        ("none", 0),
+        ("", 0),
     ],
 )
-def test_a_wrong_object_costs_as_much_as_none_gains(answer, expected, where_nothing_is):
+def test_the_time_counts_with_the_right_object_alone(answer, expected):
     text = Completion(f"<think>x</think><answer>Target ID: {answer}</answer>")
-    nothing = GroundTruth((), 0.0, 0.0, 10.0)
-    assert REWARDS["gated_tiou"](text, TRUTH) == pytest.approx(expected)
-    assert REWARDS["gated_tiou"](text, nothing) == where_nothing_is
-    assert REWARDS["object_tiou"](text, TRUTH) == pytest.approx(max(expected, 0))
-    assert REWARDS["object_tiou"](text, nothing) == max(where_nothing_is, 0)
+    assert REWARDS["object_tiou"](text, TRUTH) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +171,7 @@ def test_where_nothing_is_right_saying_so_earns_everything(name):
     assert reward(Completion(none, mirrored_text=none), nothing) == 1
     guess = said(4, 1, 3).text
     rubbish = "<think></think><answer>?</answer>"
-    wrong = {"format": 1, "gated_tiou": -1}.get(name, 0)
+    wrong = int(name == "format")
     assert reward(Completion(guess, mirrored_text=guess), nothing) == wrong
     assert reward(Completion(rubbish, mirrored_text=rubbish), nothing) == wrong
     assert str(nothing) == "none" and str(TRUTH) == "4, 1.00 to 3.00"

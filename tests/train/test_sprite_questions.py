@@ -13,7 +13,7 @@ from train.miniature.sprite_questions import (
 )
 from train.rewards import REWARDS, Completion
 
-TAUGHT = ("tiou", "id", "format", "gated_tiou", "object_tiou", "box_iou")
+TAUGHT = ("tiou", "id", "format", "object_tiou", "box_iou")
 
 
 @pytest.mark.parametrize("level", ["easy", "medium"])
@@ -25,7 +25,7 @@ def test_the_taught_answer_earns_everything(level):
         assert scene.query == sample.query
         assert scene.answer_range == (None if sample.truth.is_nothing else sample.truth.time_range)
         said = Completion(sample.target_text)
-        assert [REWARDS[name](said, sample.truth) for name in TAUGHT] == [1] * 6
+        assert [REWARDS[name](said, sample.truth) for name in TAUGHT] == [1] * 5
         assert sample.frames.shape == (4 * sample.truth.duration_seconds, 140, 140, 3)
         again = questions[i]
         assert again.query == sample.query and np.array_equal(again.frames, sample.frames)
@@ -37,7 +37,7 @@ def test_what_nothing_answers_is_asked_too():
     sample = SpriteQuestions("medium", 3, 20)[index]
     assert sample.truth.is_nothing and "Target ID: none" in sample.target_text
     said = Completion(sample.target_text)
-    assert [REWARDS[name](said, sample.truth) for name in TAUGHT] == [1] * 6
+    assert [REWARDS[name](said, sample.truth) for name in TAUGHT] == [1] * 5
     assert chosen_scene("medium", 3, index, nothing=False).target_id is not None
 
 

@@ -22,9 +22,9 @@ def test_the_recipe_leaves_out_each_reward_once():
     assert tuple(rows) == tiny_recipe.ROWS
     assert rows["no_id"].changes["rewards"] == {"tiou": 1.0, "format": 1.0}
     assert rows["grpo"].changes["max_steps"] == 7
-    assert rows["gated_third"].changes["rewards"] == REWARD_SETS["gated"]
+    assert rows["object_third"].changes["rewards"] == REWARD_SETS["object"]
     assert rows["box_iou"].changes["rewards"] == {"box_iou": 1.0, "id": 1.0, "format": 1.0}
-    assert [name for name, part in rows.items() if part.request] == ["third", "gated_third"]
+    assert [name for name, part in rows.items() if part.request] == ["third", "object_third"]
 
 
 @pytest.mark.slow

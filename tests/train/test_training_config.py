@@ -48,7 +48,7 @@ def test_shipped_accelerate_configs_are_known_to_accelerate():
         ({"rewards": {"tio": 1}}, "no 'tio' .did you mean 'tiou'"),
         ({"engine": "vllm"}, "engine must be the address of a vLLM server, .*, got 'vllm'"),
         ({"engine": "http://x/v1", "temperature": 0.7}, "engine needs temperature: 1, .* got 0.7"),
-        ({"rewards": "gate"}, "no set 'gate' .did you mean 'gated'..; known are official, gated"),
+        ({"rewards": "objekt"}, "no set 'objekt' .did you mean 'object'..; known are official"),
         ({"rewards": {"id": 0}}, "one reward needs a weight"),
         ({"rewards": {"id": "much"}}, "weight of id is no number, got 'much'"),
         ({"num_generations": 1}, "at least 2"),

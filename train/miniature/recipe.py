@@ -40,9 +40,8 @@ THIRD = ":10000:33"
 """Ends a request for questions a third of which are answered by nothing."""
 EXPERIMENTS = {
     "third": ("GRPO, a third answered by nothing", OFFICIAL, THIRD),
-    "gated": ("GRPO, gated rewards", REWARD_SETS["gated"], ""),
-    "gated_third": ("GRPO, gated rewards and a third", REWARD_SETS["gated"], THIRD),
-    "object_third": ("GRPO, tIoU of the right object and a third", REWARD_SETS["object"], THIRD),
+    "object": ("GRPO, rewards: object", REWARD_SETS["object"], ""),
+    "object_third": ("GRPO, rewards: object, and that third", REWARD_SETS["object"], THIRD),
     "box_iou": ("GRPO, box_iou for tiou", BOX_IOU, ""),
     **{
         f"no_{left_out}": (
@@ -180,15 +179,17 @@ def draw_rewards(runs: dict[str, Path], out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3), layout="constrained")
-    for axis, name in zip(figure.subplots(1, 3), OFFICIAL, strict=True):
-        for i, (title, path) in enumerate(runs.items()):
-            values = [line.get(f"reward/{name}") for line in read_metrics(path)]
-            known = np.array([value for value in values if value is not None])
+    lines = {title: read_metrics(path) for title, path in runs.items()}
+    names = sorted({n for found in lines.values() for n in found[-1] if n.startswith("reward/")})
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for axis, name in zip(axes, names, strict=True):
+        for i, (title, found) in enumerate(lines.items()):
+            known = np.array([line[name] for line in found if line.get(name) is not None])
             if len(known):
                 width = min(15, len(known))
                 smooth = np.convolve(known, np.ones(width) / width, "valid")
                 axis.plot(smooth, label=title, color=f"C{i}")
-        axis.set_title(name)
+        axis.set_title(name.removeprefix("reward/"))
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         if axis.lines:
@@ -206,7 +207,8 @@ def report(options: argparse.Namespace) -> str:
         for part, _ in measured
         if part.module == "train.train_grpo"
     }
-    draw_rewards(runs, options.out / "rewards.png")
+    if runs:
+        draw_rewards(runs, options.out / "rewards.png")
     return write_table([(part.title, figures) for part, figures in measured], options)
 
 
