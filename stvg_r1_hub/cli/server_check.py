@@ -66,6 +66,7 @@ def check_server(url: str, model: str) -> Iterator[tuple[str, str, bool]]:
     software = " ".join(filter(None, (found.software or "does not say what it is", found.version)))
     yield "software", software, False
     yield "models", ", ".join(found.models) or "no list", False
+    said: set[str] = set()
     pixels, tracks = drawn_clip()
     for way in INPUTS:
         vlm = ServerVLM.from_environment(url, input=way)
@@ -74,7 +75,9 @@ def check_server(url: str, model: str) -> Iterator[tuple[str, str, bool]]:
             with open_video(pixels, fps=_FPS) as source:
                 results = pipeline(list(QUESTIONS), source, progress=False)
         except STVGError as error:
-            yield way, f"no: {error}", False
+            if str(error) not in said:  # A web page is none in each of the ways.
+                yield way, f"no: {error}", False
+            said.add(str(error))
             continue
         reads, remark = _verdict(results)
         taken = f"takes {vlm.taken}; " if way == "auto" else ""

@@ -66,6 +66,12 @@ def test_a_server_that_guesses_and_takes_images_alone(capfd: pytest.CaptureFixtu
     assert lines[3].startswith("video     no: ") and "video is not for me" in lines[3]
 
 
+def test_a_web_page_is_said_to_be_one_once(capfd: pytest.CaptureFixture[str]) -> None:
+    code, lines = said_of(lambda body: (200, b"<!DOCTYPE html><p>hi"), capfd)
+    assert code == 1 and [line.split()[0] for line in lines] == ["software", "models", "auto"]
+    assert "is a web page" in lines[2]
+
+
 @pytest.mark.slow
 def test_ground_asks_any_model_and_says_how(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
