@@ -178,22 +178,21 @@ def draw_rewards(runs: dict[str, Path], out: Path) -> None:
     """Mean rewards of all GRPO runs over their steps, smoothed over fifteen steps."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3), layout="constrained")
     lines = {title: read_metrics(path) for title, path in runs.items()}
     names = sorted({n for found in lines.values() for n in found[-1] if n.startswith("reward/")})
-    axes = figure.subplots(1, len(names), squeeze=False)[0]
-    for axis, name in zip(axes, names, strict=True):
+    figure = Figure(figsize=(3.3 * len(names), 3.5), layout="constrained")
+    shown = {}
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for i, (title, found) in enumerate(lines.items()):
             known = np.array([line[name] for line in found if line.get(name) is not None])
             if len(known):
                 width = min(15, len(known))
                 smooth = np.convolve(known, np.ones(width) / width, "valid")
-                axis.plot(smooth, label=title, color=f"C{i}")
+                shown[title] = axis.plot(smooth, color=f"C{i}")[0]
         axis.set_title(name.removeprefix("reward/"))
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
-        if axis.lines:
-            axis.legend(fontsize=7)
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=2)
     with replacing(out) as temporary:
         figure.savefig(temporary, dpi=120)
 
