@@ -21,7 +21,7 @@ ORDINARY = [
     "किताब",
     "👨‍👩‍👧 hugs 🐕, 🏴󠁧󠁢󠁥󠁮󠁧󠁿",
     "cafe\u0301",
-    "?",
+    "where?",
     "x" * MAX_QUERY_CHARACTERS,
 ]
 HOSTILE = [

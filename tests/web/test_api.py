@@ -22,6 +22,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def client(page: str) -> Any:
+    return new_client(page)
+
+
+def new_client(page: str) -> Any:
     from gradio_client import Client
 
     return Client(page, verbose=False)
@@ -179,9 +183,12 @@ def test_visitors_at_once_get_their_own_answers(page: str, demo: Demo, tmp_path:
         assert [Path(video).is_file() for video in videos] == [True] * right
 
 
-def test_a_client_that_goes_away_stops_the_work(client: Any, tmp_path: Path, demo: Demo) -> None:
+def test_a_client_that_goes_away_stops_the_work(
+    client: Any, page: str, tmp_path: Path, demo: Demo
+) -> None:
     long = write_clip(tmp_path / "long.mp4", 900, size=(640, 360))
-    job = client.submit(video=upload(long), queries="x", api_name="/ground")
+    # A client of its own: what one has cancelled may end its next question too.
+    job = new_client(page).submit(video=upload(long), queries="x", api_name="/ground")
     while not job.outputs() and not job.done():
         time.sleep(0.05)
     assert job.cancel()
