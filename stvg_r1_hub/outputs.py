@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +19,18 @@ VIDEO_SUFFIXES = (".mp4", ".gif")
 """Endings of a video that we write."""
 PICTURE_SUFFIXES = (".png",)
 """Endings of a picture that we write."""
+STYLES = {
+    "trails": {"trails": True},
+    "blur": {"blur": True},
+    "plain": {"boxes": False},
+    "moment": {"only_moment": True},
+}
+"""Ways to draw an answer, by name, as options of `GroundingResult.save_video`."""
+
+
+def styled(names: Iterable[str]) -> dict[str, bool]:
+    """The options of `STYLES` together."""
+    return {option: value for name in names for option, value in STYLES[name].items()}
 
 
 def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:

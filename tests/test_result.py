@@ -1,5 +1,6 @@
 """What a result shows of itself."""
 
+import inspect
 import io
 import json
 import sys
@@ -13,6 +14,7 @@ from PIL import Image, ImageShow
 
 from stvg_r1_hub.errors import MissingPackageError
 from stvg_r1_hub.geometry import encode_mask
+from stvg_r1_hub.outputs import STYLES, styled
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Alternative, Box, Tracks, Tube
 from stvg_r1_hub.video import open_video
@@ -149,3 +151,9 @@ def test_a_missing_library_is_named_with_its_command(
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingPackageError, match=f"pip install {name}"):
         getattr(result_of(), f"to_{name}")()
+
+
+def test_styles_are_options_of_a_video() -> None:
+    known = inspect.signature(GroundingResult.save_video).parameters
+    assert styled(STYLES).keys() < known.keys()
+    assert styled(["plain", "moment"]) == {"boxes": False, "only_moment": True}

@@ -73,7 +73,8 @@ def _check_dashes(arguments: Sequence[str]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     # Not at the top, so that an interrupt meanwhile finds `main` already there to answer it.
-    from stvg_r1_hub.cli import commands, grounding, streams
+    from stvg_r1_hub import outputs
+    from stvg_r1_hub.cli import commands, grounding
     from stvg_r1_hub.evaluation.options import add_eval, passes_from_text
 
     parser = GuessingParser(
@@ -124,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--style",
         action="append",
         default=[],
-        choices=streams.STYLES,
+        choices=outputs.STYLES,
         help="how that video is drawn: with trails, the background blurred, plain without boxes, "
         "the moment alone; may be given several times",
     )

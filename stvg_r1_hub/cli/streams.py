@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub.errors import OutputError, VideoError
-from stvg_r1_hub.outputs import check_output
+from stvg_r1_hub.outputs import check_output, styled
 
 if TYPE_CHECKING:
     from stvg_r1_hub.result import GroundingResult
     from stvg_r1_hub.structures import Look, Progress
 
 MAX_PIPED_BYTES = 1024**3
-STYLES = ("trails", "blur", "plain", "moment")
 MOST_REASONING = 300
 """Characters of the model's reasoning that the terminal shows."""
 
@@ -80,16 +79,9 @@ def put_json(values: Any, path: str | None) -> None:
 def draw(
     result: GroundingResult, path: Path, progress: Progress, style: Collection[str] = ()
 ) -> Path | None:
-    """Draw an answer, as `STYLES` can; a video without one is not drawn, and that is said."""
+    """Draw an answer, in `outputs.STYLES`; a video without one is not drawn, and that is said."""
     if result.found:
-        result.save_video(
-            path,
-            boxes="plain" not in style,
-            trails="trails" in style,
-            blur="blur" in style,
-            only_moment="moment" in style,
-            progress=progress,
-        )
+        result.save_video(path, progress=progress, **styled(style))
         return path
     old = "; the file of this name is older" if path.exists() else ""
     say(f'"{result.query}" was not found, so {path} is not written{old}.')

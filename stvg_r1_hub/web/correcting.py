@@ -15,6 +15,7 @@ import numpy as np
 from stvg_r1_hub.clip import Clip
 from stvg_r1_hub.config import CONFIG_NAME
 from stvg_r1_hub.errors import STVGError, VideoError
+from stvg_r1_hub.outputs import styled
 from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Answer, Box, Range, Track, Tracks, Tube
 from stvg_r1_hub.tracking import load_tracks, save_tracks
@@ -32,7 +33,7 @@ from stvg_r1_hub.web.answers import (
 )
 
 GONE = "What was found in this video has been deleted by now; upload it and ask again."
-STYLES = {
+STYLE_LABELS = {
     "trails": "trails",
     "blur": "background blurred",
     "plain": "no boxes",
@@ -96,7 +97,7 @@ def redraw(seen: Seen, answer: Answered, style: Collection[str]) -> Path | None:
     Args:
         seen: what was found in the video.
         answer: to draw.
-        style: of `STYLES`.
+        style: of `outputs.STYLES`.
 
     Returns:
         Where it is; None where nothing was found that could be drawn.
@@ -104,21 +105,15 @@ def redraw(seen: Seen, answer: Answered, style: Collection[str]) -> Path | None:
     Raises:
         STVGError: the files are gone.
     """
-    chosen = [name for name in STYLES if name in style]
+    chosen = [name for name in STYLE_LABELS if name in style]
     if answer.overlay is None or not chosen:
         return answer.overlay
     path = answer.overlay.with_stem("-".join([answer.overlay.stem, *chosen]))
     values: dict[str, Any] = answer.values
     with _opened(seen) as (source, tracks):
         if not path.is_file():
-            _result(values, _tube(values), tracks, source).save_video(
-                path,
-                boxes="plain" not in chosen,
-                trails="trails" in chosen,
-                blur="blur" in chosen,
-                only_moment="moment" in chosen,
-                progress=False,
-            )
+            result = _result(values, _tube(values), tracks, source)
+            result.save_video(path, progress=False, **styled(chosen))
     return path
 
 

@@ -19,7 +19,7 @@ from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.video.download import download
 from stvg_r1_hub.web import markup, reach
-from stvg_r1_hub.web.correcting import STYLES
+from stvg_r1_hub.web.correcting import STYLE_LABELS
 from stvg_r1_hub.web.limits import Limits
 from stvg_r1_hub.web.models import BUNDLED, MODEL_LABELS, TRACKER_LABELS, ModelRegistry
 
@@ -237,7 +237,7 @@ class Layout:
             )
             self.shown = gr.Video(show_label=False, autoplay=True, elem_id="stvg-video")
             self.style = gr.CheckboxGroup(
-                [(label, name) for name, label in STYLES.items()],
+                [(label, name) for name, label in STYLE_LABELS.items()],
                 label="How the video is drawn, here and when it is downloaded",
                 visible=False,
                 elem_id="stvg-style",
