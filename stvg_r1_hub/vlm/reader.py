@@ -17,8 +17,9 @@ from typing import Any
 from stvg_r1_hub.structures import Generated, MarkedFrames, Notes, Progress, Prompt
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.reading.lexicon import actions_and_unknown, tag, words_of
-from stvg_r1_hub.vlm.reading.matching import Moment, NothingFits, find
+from stvg_r1_hub.vlm.reading.matching import find
 from stvg_r1_hub.vlm.reading.meaning import Meaning, read_query
+from stvg_r1_hub.vlm.reading.moments import Moment, NothingFits
 
 BY_NOTES = "Read from the track notes."
 BY_SIGHT = "Seen by the small vision-language model."
@@ -115,7 +116,9 @@ class NotesReader:
         actions, strangers = actions_and_unknown(words_of(query))
         is_action = actions or "leaves" in meaning.motion
         is_directed = bool({"left", "right"} & set(meaning.motion))
-        if self.knows(notes.class_names) and is_action and not strangers and not is_directed:
+        is_whole = meaning.during is None
+        is_seen = is_action and is_whole and not strangers and not is_directed
+        if self.knows(notes.class_names) and is_seen:
             return None
         understood = f"{BY_NOTES} Understood: {', '.join(meaning.words()) or 'any object'}."
         if not meaning.is_english:
@@ -137,11 +140,18 @@ def _query_of(prompt: str) -> str:
 def _unknown_words(meaning: Meaning, understood: str, notes: Notes) -> str:
     words = ", ".join(f'"{word}"' for word in meaning.unknown[:6])
     names = ", ".join(sorted({o.class_name for o in notes.objects})[:12])
-    others = [w for w in meaning.unknown if any(t.kind == "nouns" for t in tag(words_of(w)))]
+    kinds = {w: {t.kind for t in tag(words_of(w))} for w in meaning.unknown}
+    others = [word for word, found in kinds.items() if "nouns" in found]
+    several = [word for word, found in kinds.items() if "several" in found]
     plural = "These words are" if len(meaning.unknown) > 1 else "This word is"
     reason = f"{plural} not understood: {words}."
     if others:
         reason = f'"{others[0]}" is a second object here, and one is asked about at a time.'
+    elif several:
+        reason = (
+            f'"{several[0]}" asks for several objects, and one is answered at a time; say which '
+            'one, such as "the second from the left".'
+        )
     elif any(word.isdecimal() for word in meaning.unknown):
         reason += " A stretch of the video is chosen by its start and end, not in words."
     elif not meaning.words():

@@ -122,7 +122,11 @@ def test_a_word_that_nobody_knows_is_not_answered(clip: Path, word: str) -> None
     [
         ("how many dogs are there", 'This word is not understood: "many".'),
         ("the dogs walking together", 'This word is not understood: "together".'),
-        ("the dog on the right at the end", 'This word is not understood: "end".'),
+        ("the dog on the right from the start", 'This word is not understood: "start".'),
+        ("a dog walking in the dark", 'This word is not understood: "dark".'),
+        ("the dog at the end of the street", 'This word is not understood: "end".'),
+        ("two dogs", '"two" asks for several objects, and one is answered at a time; say which'),
+        ("a couple of dogs walking", '"couple" asks for several objects, and one is answered'),
         ("at 3 seconds, the dog", "chosen by its start and end"),
         ("between 2 and 4 seconds, the dog moving right", "chosen by its start and end"),
         ("the dog and the car", '"car" is a second object here, and one is asked about'),

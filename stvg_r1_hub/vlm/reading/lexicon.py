@@ -19,6 +19,7 @@ _ARTICLES = frozenset({"the", "a", "an", "its", "his", "her", "their"})
 """Words of a phrase that telegrams leave out."""
 _SKIPPED = _ARTICLES | {"very", "just", "right"}
 """Words that may stand inside of a phrase without being part of it."""
+_SHADES = ("dark", "light", "bright", "pale", "deep")
 _VOWELS = "aeiou"
 _SHORTEST_TYPO = 4
 
@@ -166,13 +167,16 @@ def _phrases() -> dict[str, list[tuple[tuple[str, ...], str, str]]]:
             names = [value] if kind in ("nouns", "colours") else []
             for text in dict.fromkeys([*names, *texts]):
                 add(text, kind, value)
+                if kind == "colours":
+                    for shade in _SHADES:
+                        add(f"{shade} {text}", kind, value)
                 if kind == "nouns" or (kind == "garments" and not text.endswith("s")):
                     add(_plural(text), kind, value)
     for kind in ("sides", "crossing"):
         for value, texts in content[kind].items():
             for text in texts:
                 add(text, kind, value)
-    for kind in ("thing", "wearing", "ignored"):
+    for kind in ("thing", "wearing", "several", "ignored"):
         for text in content[kind]:
             add(text, kind, kind)
             if kind == "thing":

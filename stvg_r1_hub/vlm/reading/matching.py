@@ -7,14 +7,15 @@ cannot judge, such as a colour where none is clear, does not fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stvg_r1_hub.structures import Notes, ObjectNote, Segment
 from stvg_r1_hub.vlm.reading.lexicon import classes_of
 from stvg_r1_hub.vlm.reading.meaning import Meaning
+from stvg_r1_hub.vlm.reading.moments import Moment, NothingFits
+from stvg_r1_hub.vlm.reading.ranking import nearest_to, ordered, ranked
 from stvg_r1_hub.vlm.reading.relations import related
 
 EVENT_SECONDS = 1.5
@@ -37,30 +38,6 @@ _THERE = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Moment:
-    """An object during `[start_seconds, end_seconds)`."""
-
-    note: ObjectNote
-    start_seconds: float
-    end_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """How long it lasts."""
-        return self.end_seconds - self.start_seconds
-
-    def boxes(self) -> NDArray[np.float64]:
-        """`(T, 4)` boxes in it, at least one."""
-        times = self.note.times_seconds
-        inside = (times >= self.start_seconds - 1e-6) & (times < self.end_seconds)
-        return self.note.boxes[inside if inside.any() else slice(None)].astype(np.float64)
-
-
-class NothingFits(Exception):
-    """Why no object fits, as a sentence for people."""
-
-
 def find(meaning: Meaning, notes: Notes) -> list[Moment]:
     """The moments that fit, best first: the longest, then the earliest.
 
@@ -74,14 +51,17 @@ def find(meaning: Meaning, notes: Notes) -> list[Moment]:
     moments = [m for o in objects for m in _moving_so(o, meaning.motion, notes)]
     if not moments:
         doing = " and ".join(_DOES.get(word, word) for word in meaning.motion)
-        raise NothingFits(f"No {_noun(meaning)} {doing}.")
+        at_once = " at once" if len(meaning.motion) > 1 else ""
+        raise NothingFits(f"No {_noun(meaning)} {doing}{at_once}.")
+    if meaning.during is not None:
+        moments = _within(moments, meaning, notes)
     moments = _placed(moments, meaning.where, notes)
     if meaning.relation is not None:
         moments = _related(moments, *meaning.relation, notes)
     if meaning.rank:
-        moments = _ranked(moments, meaning.rank)
-    if meaning.order:
-        moments = _ordered(moments, meaning)
+        moments = ranked(moments, meaning.rank, meaning.order)
+    if meaning.order and (not meaning.rank or meaning.order in ("first", "last")):
+        moments = ordered(moments, meaning.order, by_end="leaves" in meaning.motion)
     return sorted(moments, key=lambda m: (-round(m.seconds, 2), m.start_seconds))
 
 
@@ -190,7 +170,8 @@ def _event(note: ObjectNote, word: str) -> list[tuple[float, float]]:
 def _doing(note: ObjectNote, word: str, notes: Notes) -> list[tuple[float, float]]:
     if word in ("moving", "slow"):
         spans = _merged([s for s in note.motion if s.word not in ("still", "fast")])
-        return [s for s in spans if word == "moving" or _speed(note, s) <= _slow_speed(note, notes)]
+        slow = _slow_speed(note, notes)
+        return [s for s in spans if word == "moving" or Moment(note, *s).speed <= slow]
     word = _SAME_SEGMENT.get(word, word)
     return [(s.start_seconds, s.end_seconds) for s in note.motion if s.word == word]
 
@@ -206,15 +187,26 @@ def _merged(segments: Iterable[Segment]) -> list[tuple[float, float]]:
     return found
 
 
-def _speed(note: ObjectNote, span: tuple[float, float]) -> float:
-    inside = (note.times_seconds >= span[0]) & (note.times_seconds < span[1])
-    return float(np.mean(note.speeds[inside])) if inside.any() else 0.0
-
-
 def _slow_speed(note: ObjectNote, notes: Notes) -> float:
     kin = [o for o in notes.objects if o.class_name == note.class_name]
     speeds = [s for o in kin for s in o.speeds[o.speeds > 0.18].tolist()]
     return _SLOW * float(np.median(speeds)) if speeds else 0.0
+
+
+def _within(moments: list[Moment], meaning: Meaning, notes: Notes) -> list[Moment]:
+    """Moments cut to the stretch of the video that is asked about; coming and going lie in it."""
+    start, end = meaning.during or (0.0, 0.0)
+    if start < 0:
+        start, end = max(0.0, notes.duration_seconds + start), notes.duration_seconds
+    found = []
+    for moment in moments:
+        at = {"enters": moment.note.start_seconds, "leaves": moment.note.end_seconds}
+        if all(start <= at[word] <= end for word in meaning.motion if word in at):
+            found += _shared([moment], [(start, end)], slack=0.0)
+    if not found:
+        doing = " and ".join(_DOES.get(word, word) for word in meaning.motion) or "is seen"
+        raise NothingFits(f"No {_noun(meaning)} {doing} from {start:.2f} to {end:.2f} s.")
+    return found
 
 
 def _placed(moments: list[Moment], where: str, notes: Notes) -> list[Moment]:
@@ -254,6 +246,8 @@ def _centre(moment: Moment, notes: Notes) -> tuple[float, float, float]:
 def _related(moments: list[Moment], relation: str, other: Meaning, notes: Notes) -> list[Moment]:
     """Moments cut to the longest stretch in which one of the others stands so to them."""
     others = {m.note.object_id: m.note for m in find(other, notes)}.values()
+    if relation in ("nearest to", "farthest from"):
+        return nearest_to(moments, list(others), _noun(other), sign=1 if relation[0] == "n" else -1)
     found = []
     for moment in moments:
         spans = [
@@ -268,33 +262,3 @@ def _related(moments: list[Moment], relation: str, other: Meaning, notes: Notes)
         verb = "" if relation in ("follows", "passes") else "is "
         raise NothingFits(f"None {verb}{relation} a {_noun(other)}.")
     return found
-
-
-def _ranked(moments: list[Moment], rank: str) -> list[Moment]:
-    def size(m: Moment) -> float:
-        sides = m.boxes()[:, 2:] - m.boxes()[:, :2]
-        return float(np.median(np.prod(sides, axis=1)))
-
-    def feet(m: Moment) -> float:
-        return float(np.median(m.boxes()[:, 3]))
-
-    def across(m: Moment) -> float:
-        return float(np.median(m.boxes()[:, [0, 2]]))
-
-    def speed(m: Moment) -> float:
-        return _speed(m.note, (m.start_seconds, m.end_seconds))
-
-    measure, sign = {
-        "biggest": (size, 1), "smallest": (size, -1), "nearest": (feet, 1), "farthest": (feet, -1),
-        "rightmost": (across, 1), "leftmost": (across, -1), "fastest": (speed, 1),
-        "slowest": (speed, -1),
-    }[rank]  # fmt: skip
-    best = max(moments, key=lambda m: sign * measure(m))
-    return [m for m in moments if m.note is best.note]
-
-
-def _ordered(moments: list[Moment], meaning: Meaning) -> list[Moment]:
-    """The first or last to do it; without a word of doing, to be seen."""
-    ends = "leaves" in meaning.motion
-    by_time = sorted(moments, key=lambda m: m.end_seconds if ends else m.start_seconds)
-    return [by_time[0] if meaning.order == "first" else by_time[-1]]

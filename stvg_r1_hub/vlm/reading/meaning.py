@@ -11,16 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stvg_r1_hub.vlm.reading.lexicon import Tag, classes_of, is_english, tag, words_of
+from stvg_r1_hub.vlm.reading.settling import settle, word_of
+from stvg_r1_hub.vlm.reading.stretches import take_stretch
 
 _SHARPER = {"left", "right", "towards", "away", "up", "down", "fast", "slow"}
 _EVENTS = {"enters", "leaves", "stops", "starts"}
-_GOING = {"moving", "fast", "slow", *_EVENTS} - {"stops"}
-_ASKED = {"who", "whom", "whose", "whoever"}
-_PLACE_OF = {
-    "near": "near", "in front of": "near", "behind": "far", "above": "top", "below": "bottom",
-    "left of": "left", "right of": "right",
-}  # fmt: skip
-_PASSIVE = {"follows": "followed by", "followed by": "follows"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,9 @@ class Meaning:
     rank: str = ""
     """Such as `"biggest"`, among all that fit."""
     order: str = ""
-    """`"first"` or `"last"` to do it."""
+    """A key of `ranking.ORDERS`, such as `"first"` or `"last"`: to do it, or by the rank."""
+    during: tuple[float, float] | None = None
+    """Stretch of the video, see `stretches.take_stretch`."""
     relation: tuple[str, Meaning] | None = None
     unknown: tuple[str, ...] = ()
     """Words that carry meaning and were not understood, as written."""
@@ -48,7 +45,10 @@ class Meaning:
     def words(self) -> list[str]:
         """What was understood, word by word, for people."""
         words = [*self.nouns[:1], *self.colours, self.where and f"place: {self.where}"]
-        words += [*self.motion, self.rank, self.order]
+        words += [*self.motion, self.order, self.rank]
+        if self.during is not None:
+            seconds = f"{max(map(abs, self.during)):g} s"
+            words.append(f"the {'last' if self.during[0] < 0 else 'first'} {seconds}")
         if self.relation is not None:
             name, other = self.relation
             words.append(f"{name} ({', '.join(other.words()) or 'anything'})")
@@ -63,6 +63,7 @@ class Meaning:
             "motion": list(self.motion),
             "rank": self.rank,
             "order": self.order,
+            "during": self.during and list(self.during),
             "relation": self.relation and [self.relation[0], self.relation[1].to_dict()],
             "unknown": list(self.unknown),
         }
@@ -71,113 +72,14 @@ class Meaning:
 
 def read_query(query: str) -> Meaning:
     """What a query means, as far as it is understood; nothing in it makes this function raise."""
-    words = words_of(query)
-    tags = _settle(_without_preamble(tag(words)), words)
-    meaning = _collect(tags, words)
+    words, during = take_stretch(words_of(query))
+    tags = settle(_without_preamble(tag(words)), words)
+    meaning = replace(_collect(tags, words), during=during)
     if not any(ord(c) > 127 and c.isalpha() for c in query) and (
         not meaning.unknown or meaning.nouns or meaning.motion or is_english(words)
     ):
         return meaning
     return replace(meaning, is_english=is_english(words))
-
-
-def _settle(tags: list[Tag], words: list[str]) -> list[Tag]:
-    """Words whose sense hangs on their neighbours, decided: left and right, relations, who."""
-    going = any(t.kind == "motion" and t.value in _GOING for t in tags)
-    settled: list[Tag] = []
-    for i, found in enumerate(tags):
-        later = tags[i + 1 :]
-        one = found
-        if (
-            found.kind == "sides"
-            and later
-            and later[0].start == found.stop
-            and (later[0].kind in ("relation", "where"))
-        ):
-            continue  # "right behind the car"
-        if found.kind == "relation" and not any(t.kind in ("nouns", "thing") for t in settled):
-            continue  # "with my camera I saw": nothing is described yet
-        if _is_question_about_going(found, words):
-            continue
-        if found.kind == "sides":
-            one = _side(found, settled, later, words, going)
-        elif found.kind == "crossing":
-            one = replace(found, kind="motion")
-        elif found.kind == "relation" and not any(t.kind in ("nouns", "thing") for t in later):
-            one = _relation_without_object(found, settled, words)
-        elif found.kind == "nouns" and words[found.start] in _ASKED and _is_relative(settled):
-            continue
-        elif (
-            found.kind == "motion"
-            and found.value in ("towards", "away")
-            and _is_aimed(found, later, words)
-        ):
-            one = replace(found, kind="unknown", value=words[found.start])
-        settled.append(one)
-    return settled
-
-
-def _is_question_about_going(found: Tag, words: list[str]) -> bool:
-    """Whether it is the going of "where did it go", which is no movement."""
-    asked = words[0] == "where" and found.stop - found.start == 1
-    return (
-        asked and found.kind == "motion" and words[found.start] in {"go", "going", "went", "gone"}
-    )
-
-
-def _side(found: Tag, before: list[Tag], later: list[Tag], words: list[str], going: bool) -> Tag:
-    """`left` as a direction, a place, or the past of leaving."""
-    is_bare = found.stop - found.start == 1
-    if is_bare and found.value == "left":
-        follows = words[found.start - 1] if found.start else ""
-        is_last = not any(t.kind in ("nouns", "thing") for t in later)
-        after_noun = bool(before) and before[-1].kind in ("nouns", "thing", "order")
-        if is_last and not going and after_noun and follows not in {"the", "on"}:
-            return replace(found, kind="motion", value="leaves")
-    next_is_noun = bool(later) and later[0].start == found.stop and later[0].kind in (
-        "nouns", "thing", "colours",
-    )  # fmt: skip
-    if going and not (is_bare and next_is_noun):
-        return replace(found, kind="motion")
-    return replace(found, kind="where")
-
-
-def _is_relative(before: list[Tag]) -> bool:
-    """Whether a `who` only joins a clause to a noun that was named."""
-    return (
-        bool(before)
-        and any(t.kind in ("nouns", "thing") for t in before)
-        and (before[-1].kind != "relation")
-    )
-
-
-def _is_aimed(found: Tag, later: list[Tag], words: list[str]) -> bool:
-    """Whether `towards` or `away from` names an object instead of the camera."""
-    if words[found.stop - 1] not in {"towards", "toward", "away", "closer", "nearer"}:
-        return False
-    if found.stop >= len(words) or words[found.stop] not in {"the", "a", "an", "from", "to"}:
-        return words[found.stop - 1] in {"towards", "toward"} and bool(later)
-    return bool(later) and later[0].kind == "nouns" and later[0].start - found.stop <= 2
-
-
-def _relation_without_object(found: Tag, before: list[Tag], words: list[str]) -> Tag:
-    """A relation word with nothing after it: to walk past is to move, nearby is a place."""
-    if found.value == "passes":
-        return replace(found, kind="motion", value="moving")
-    if found.value in _PASSIVE and sum(t.kind == "nouns" for t in before) > 1:
-        return replace(found, kind="turned", value=_PASSIVE[found.value])
-    word = words[found.start]
-    if word in ("with", "by", "over", "under"):
-        return replace(found, kind="skipped")
-    if found.value in _PLACE_OF:
-        # "on the right of the picture": the picture is no object.
-        return replace(found, kind="where", value=_PLACE_OF[found.value])
-    return replace(found, kind="unknown", value=word_of(found, words))
-
-
-def word_of(found: Tag, words: list[str]) -> str:
-    """The words of a tag as written."""
-    return " ".join(words[found.start : found.stop])
 
 
 def _collect(tags: list[Tag], words: list[str]) -> Meaning:
@@ -215,6 +117,8 @@ def _collect(tags: list[Tag], words: list[str]) -> Meaning:
             case "motion":
                 main.motion.append(found.value)
                 part = main if other.is_named else part
+            case "several":
+                unknown.append(word_of(found, words))
             case "unknown":
                 unknown.append(found.value)
     meaning = main.meaning()

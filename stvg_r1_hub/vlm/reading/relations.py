@@ -31,15 +31,9 @@ def related(
     """
     if relation == "followed by":
         return related(other, one, "follows", start_seconds, end_seconds)
-    times, mine, theirs = np.intersect1d(
-        one.times_seconds, other.times_seconds, assume_unique=True, return_indices=True
-    )
-    inside = (times >= start_seconds - 1e-6) & (times < end_seconds)
-    if inside.sum() < 2:
+    times, a, b = _together(one, other, start_seconds, end_seconds)
+    if len(times) < 2:
         return None
-    times = times[inside]
-    a = one.boxes[mine[inside]].astype(np.float64)
-    b = other.boxes[theirs[inside]].astype(np.float64)
     if relation == "passes":
         return _passing(a, b, times)
     holds = _follows(a, b, times) if relation == "follows" else _holds(a, b, relation)
@@ -49,6 +43,30 @@ def related(
             return None
         return float(times[0]), float(times[-1]) + step
     return _longest(holds, times, step)
+
+
+def distances(
+    one: ObjectNote, other: ObjectNote, start_seconds: float, end_seconds: float
+) -> NDArray[np.float64]:
+    """`(T,)` pixels between two objects' places on the ground at the instants that both are seen.
+
+    Sideways between the boxes, in depth between their lower edges.
+    """
+    _, a, b = _together(one, other, start_seconds, end_seconds)
+    gap = np.maximum(a[:, 0] - b[:, 2], b[:, 0] - a[:, 2]).clip(0)
+    return np.asarray(np.hypot(gap, a[:, 3] - b[:, 3]))
+
+
+def _together(
+    one: ObjectNote, other: ObjectNote, start_seconds: float, end_seconds: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """`(T,)` instants of a stretch at which both are seen, and the `(T, 4)` boxes of each."""
+    times, mine, theirs = np.intersect1d(
+        one.times_seconds, other.times_seconds, assume_unique=True, return_indices=True
+    )
+    inside = (times >= start_seconds - 1e-6) & (times < end_seconds)
+    a, b = one.boxes[mine[inside]], other.boxes[theirs[inside]]
+    return times[inside], a.astype(np.float64), b.astype(np.float64)
 
 
 def _holds(a: NDArray[np.float64], b: NDArray[np.float64], relation: str) -> NDArray[np.bool_]:
@@ -112,7 +130,8 @@ def _passing(
     for i in crossings.tolist():
         is_clear = np.abs(x).max() > 0.5 * width[i]
         if is_clear and speed_a[i] > speed_b[i]:
-            return max(float(times[0]), float(times[i]) - 1.0), float(times[i]) + 1.0
+            end = min(float(times[-1]), float(times[i]) + 1.0)
+            return max(float(times[0]), float(times[i]) - 1.0), end
     return None
 
 
