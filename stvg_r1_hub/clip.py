@@ -28,13 +28,16 @@ from stvg_r1_hub.structures import (
 from stvg_r1_hub.timings import timed
 from stvg_r1_hub.tube import build_tube
 from stvg_r1_hub.video import PartSource, VideoInput, VideoSource, thin_sample
-from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm import VLM, OnText
 from stvg_r1_hub.vlm.reader import BY_NOTES, NotesReader
 from stvg_r1_hub.vlm.reading.lexicon import classes_of
 from stvg_r1_hub.vlm.reading.meaning import read_query
 
 MaskMaker = Callable[[Tube, VideoSource], Tube]
 """A tube and its video in, the same tube with a mask for every box out."""
+
+OnResult = Callable[[int, GroundingResult], None]
+"""`on_result(i, result)`, called once a query, its place among all and what was found."""
 
 NO_OBJECT = "No object was found in the video, so the language model was not asked."
 NO_MARKER = "No object is visible in the frames that the language model sees, so it was not asked."
@@ -94,44 +97,84 @@ class Clip:
         return f"Clip({self.source.info.name!r}, {len(self.tracks)} objects)"
 
     @overload
-    def ground(self, query: str, *, progress: Progress | bool = True) -> GroundingResult: ...
+    def ground(
+        self, query: str, *, progress: Progress | bool = True, on_result: OnResult | None = None
+    ) -> GroundingResult: ...
 
     @overload
     def ground(
-        self, query: list[str] | tuple[str, ...], *, progress: Progress | bool = True
+        self,
+        query: list[str] | tuple[str, ...],
+        *,
+        progress: Progress | bool = True,
+        on_result: OnResult | None = None,
     ) -> list[GroundingResult]: ...
 
     def ground(
-        self, query: str | list[str] | tuple[str, ...], *, progress: Progress | bool = True
+        self,
+        query: str | list[str] | tuple[str, ...],
+        *,
+        progress: Progress | bool = True,
+        on_result: OnResult | None = None,
     ) -> GroundingResult | list[GroundingResult]:
-        """Ask one or several questions about this clip; see `STVGPipeline.__call__`."""
+        """Ask one or several questions about this clip; see `STVGPipeline.__call__`.
+
+        Args:
+            query: as there.
+            progress: as there.
+            on_result: called with each result as soon as it stands, while others of its batch are
+                still written; their order is not that of the queries.
+        """
         with callback_of(progress) as callback:
-            return self._ground(query, callback)
+            results = self._ground(query, callback, on_result)
+        return results[0] if isinstance(query, str) else results
 
     def _ground(
-        self, query: str | list[str] | tuple[str, ...], progress: Progress | None
-    ) -> GroundingResult | list[GroundingResult]:
+        self,
+        query: str | list[str] | tuple[str, ...],
+        progress: Progress | None,
+        on_result: OnResult | None,
+    ) -> list[GroundingResult]:
+        asked = [query] if isinstance(query, str) else query
         measured = () if self.marked.notes is None else self.marked.notes.lines
         prompts = [
             build_prompt(text, self.prompt_id, notes=measured) for text in clean_queries(query)
         ]
         reason = self._nothing_to_ask(prompts[0])
         own: dict[str, float] = {}
+        results: dict[int, GroundingResult] = {}
+        first: dict[int, Response] = {}
+
+        def finish(i: int, seen: Seen) -> None:
+            timings = {**self.timings, **own}
+            results[i] = self._result(asked[i], prompts[i], seen, timings, reason)
+            if on_result is not None:
+                on_result(i, results[i])
+
+        def take(i: int, text: str) -> None:
+            if i in first:
+                return  # Asked once more, because memory ran out after this one.
+            first[i] = response = Response(text, self._read(prompts[i], text))
+            if not self._looks_again(prompts[i], text):
+                finish(i, Seen(text, response.answer, frozenset()))
+
         if self._is_asked_by_window(prompts[0]):
             texts = self._read_notes(prompts)
         elif reason is None:
-            texts = self.ask(prompts, timings=own, progress=progress)
+            # One alone ends with its batch, after which all of the machine is free for it.
+            on_text = take if len(prompts) > 1 else None
+            texts = self.ask(prompts, timings=own, progress=progress, on_text=on_text)
         else:
             texts = [""] * len(prompts)
-        seen = self._seen(prompts, texts, timings=own, progress=progress)
-        if any(one.looks for one in seen):
-            reason = None  # What one look at a long video missed, its windows may show.
-        asked = [query] if isinstance(query, str) else query
-        results = [
-            self._result(text, prompt, one, {**self.timings, **own}, reason)
-            for text, prompt, one in zip(asked, prompts, seen, strict=True)
-        ]
-        return results[0] if isinstance(query, str) else results
+        for i, text in enumerate(texts):
+            take(i, text)
+        if again := {i: first[i] for i in range(len(prompts)) if i not in results}:
+            seen = self._look_further(prompts, again, timings=own, progress=progress)
+            if any(one.looks for one in seen):
+                reason = None  # What one look at a long video missed, its windows may show.
+            for i, one in zip(again, seen, strict=True):
+                finish(i, one)
+        return [results[i] for i in range(len(prompts))]
 
     def encode(self, *, progress: Progress | None = None) -> Any:
         """What the language model keeps of the marked frames, for any number of questions."""
@@ -150,6 +193,7 @@ class Clip:
         *,
         timings: dict[str, float] | None = None,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """The model's texts for all prompts about the marked frames, in one batch.
 
@@ -161,15 +205,24 @@ class Clip:
             prompts: of `prompting.build_prompt`.
             timings: gets the seconds of `"answer"` added.
             progress: called with the stages `"encode"` and `"answer"`.
+            on_text: called with each text as soon as it is whole, while others are still written.
 
         Raises:
             OutOfMemoryError: also with half the frames at half the pixels memory ran out.
         """
         try:
             encoded = self.encode(progress=progress)
-            with timed({} if timings is None else timings, "answer"):
+            with timed({} if timings is None else timings, "answer") as pause:
+
+                def tell(i: int, text: str) -> None:
+                    if on_text is not None:
+                        with pause():
+                            on_text(i, text)
+
                 limit = self.config.generation.max_new_tokens
-                return self.vlm.generate(prompts, encoded, max_new_tokens=limit, progress=progress)
+                return self.vlm.generate(
+                    prompts, encoded, max_new_tokens=limit, progress=progress, on_text=tell
+                )
         except OutOfMemoryError:
             factor = self.config.sampling.size_factor
             smaller = halve_sample(self.marked, factor) if not self._messages else None
@@ -187,7 +240,7 @@ class Clip:
                 all_height=before.model_height,
             )
         )
-        return self.ask(prompts, timings=timings, progress=progress)
+        return self.ask(prompts, timings=timings, progress=progress, on_text=on_text)
 
     def build_tube(
         self,
@@ -248,30 +301,23 @@ class Clip:
         times = self.marked.frames.times_seconds if shown is None else shown
         return prompt.parse(text, frame_times=times.tolist())
 
-    def _seen(
+    def _looks_again(self, prompt: Prompt, text: str) -> bool:
+        """Whether more looks are wanted than that whose text this is.
+
+        What was read from the notes is exact already; a question about time alone has one look.
+        """
+        is_read = self.config.reads_notes and BY_NOTES in text
+        return self.passes != 1 and prompt.needs_objects and not is_read and bool(len(self.tracks))
+
+    def _look_further(
         self,
         prompts: Sequence[Prompt],
-        texts: Sequence[str],
+        first: Mapping[int, Response],
         *,
         timings: dict[str, float],
         progress: Progress | None,
     ) -> list[Seen]:
-        """What stands about each prompt, after further looks where these are wanted.
-
-        What was read from the notes is exact already; a question about time alone has one look.
-        """
-        first = [
-            Response(text, self._read(prompt, text))
-            for text, prompt in zip(texts, prompts, strict=True)
-        ]
-        seen = [Seen(response.text, response.answer, frozenset()) for response in first]
-        again = [
-            i
-            for i, (response, prompt) in enumerate(zip(first, prompts, strict=True))
-            if prompt.needs_objects and not (self.config.reads_notes and BY_NOTES in response.text)
-        ]
-        if self.passes == 1 or not again or not len(self.tracks):
-            return seen
+        """What stands about some prompts, whose first answers are given, after further looks."""
 
         def ask(marked: MarkedFrames, queries: Sequence[str]) -> list[Response]:
             asked = [build_prompt(q, self.prompt_id) for q in queries]
@@ -293,14 +339,10 @@ class Clip:
             progress=progress,
         )
         with timed(timings, "look"):
-            queries = [prompts[i].query for i in again]
+            queries = [prompts[i].query for i in first]
             if self._is_asked_by_window(prompts[0]):
-                looked = looker.look_by_window(queries)
-            else:
-                looked = looker.look_again(self.marked, queries, [first[i] for i in again])
-        for i, one in zip(again, looked, strict=True):
-            seen[i] = one
-        return seen
+                return looker.look_by_window(queries)
+            return looker.look_again(self.marked, queries, list(first.values()))
 
     def _named(self, query: str) -> frozenset[int]:
         """Objects of the classes that a query names; none where the tracker cannot tell them."""

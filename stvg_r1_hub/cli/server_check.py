@@ -95,7 +95,7 @@ def _verdict(results: list[GroundingResult]) -> tuple[bool, str]:
     shared = min(end, MOVES[1]) - max(start, MOVES[0])
     tells_time = shared >= _LEAST_OVERLAP * (max(end, MOVES[1]) - min(start, MOVES[0]))
     answered = f"no ({start:.1f} to {end:.1f} s instead of {MOVES[0]:.1f} to {MOVES[1]:.1f} s)"
-    each = results[0].timings["answer"] / len(results)
+    each = max(result.timings["answer"] for result in results) / len(results)
     return not wrong, (
         f"reads numbers: {'no (' + '; '.join(wrong) + ')' if wrong else 'yes'}, "
         f"tells time: {'yes' if tells_time else answered}, {each:.1f} s a question"

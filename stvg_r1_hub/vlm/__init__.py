@@ -6,10 +6,13 @@ one clip pay for the vision tower once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from stvg_r1_hub.structures import MarkedFrames, Progress
+
+OnText = Callable[[int, str], None]
+"""`on_text(i, text)`, called once a prompt, its place among all and its text."""
 
 
 class VLM(Protocol):
@@ -25,6 +28,7 @@ class VLM(Protocol):
         *,
         max_new_tokens: int,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """One text a prompt, special tokens removed.
 
@@ -35,4 +39,5 @@ class VLM(Protocol):
             video: what `encode` returned.
             max_new_tokens: length limit of each text.
             progress: called with the stage `"answer"` and the number of tokens so far.
+            on_text: called with each text as soon as it is whole, in whatever order they end.
         """

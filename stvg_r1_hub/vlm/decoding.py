@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from stvg_r1_hub.config import ConfidenceMap
 from stvg_r1_hub.errors import first_line
 from stvg_r1_hub.structures import Generated, Progress
+from stvg_r1_hub.vlm import OnText
 from stvg_r1_hub.vlm.number_probabilities import (
     made_as_sure,
     number_probabilities,
@@ -52,6 +53,7 @@ class Decoder:
         *,
         max_new_tokens: int,
         progress: Progress | None,
+        on_text: OnText | None = None,
         object_ids: Collection[int] = (),
         confidence: ConfidenceMap | None = None,
     ) -> list[str]:
@@ -64,17 +66,34 @@ class Decoder:
             confidence: how sure the model is by its whole text, for one that reasons.
             max_new_tokens: length limit of each text.
             progress: called with the stage `"answer"` and the number of tokens so far.
+            on_text: called with a row and its text as soon as that is whole.
         """
+        import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
         length = inputs["input_ids"].shape[1]
+        kept = _Probabilities(self._numbers.values())
+        texts: dict[int, str] = {}
+
+        def keep(row: int, tokens: torch.Tensor) -> None:
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            text = text[:end] if (end := end_of_answer(text)) else text
+            if object_ids:
+                sure = kept.last(row, len(tokens))
+                text = self._with_probabilities(text, tokens, *sure, object_ids, confidence)
+            texts[row] = text
+            if on_text is not None:
+                on_text(row, text)
 
         def ended(ids: torch.Tensor, scores: Any, **unused: Any) -> torch.Tensor:
             if progress is not None:
                 progress("answer", ids.shape[1] - length, max_new_tokens)
-            return self._ended(ids[:, length:])
+            done = self._ended(ids[:, length:])
+            for row in range(len(ids)):
+                if done[row] and row not in texts:
+                    keep(row, ids[row, length:])
+            return torch.tensor(done, device=ids.device)
 
-        kept = _Probabilities(self._numbers.values())
         run = functools.partial(
             self.model.generate,
             **inputs,
@@ -84,13 +103,10 @@ class Decoder:
         )
         output = self._run(run)[:, length:]
         self._n_generated += output.shape[1]
-        texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
-        texts = [text[:end] if (end := end_of_answer(text)) else text for text in texts]
-        if not object_ids:
-            return texts
-        steps, sureness = kept.last(output.shape[1])
-        rows = zip(texts, output, steps, sureness, strict=True)
-        return [self._with_probabilities(*row, object_ids, confidence) for row in rows]
+        for row, tokens in enumerate(output):
+            if row not in texts:
+                keep(row, tokens)
+        return [texts[row] for row in range(len(output))]
 
     def _with_probabilities(
         self,
@@ -162,17 +178,21 @@ class Decoder:
         enough = self._n_generated >= TOKENS_UNTIL_COMPILING_PAYS
         return enough and plain and self.model.device.type == "cuda"
 
-    def _ended(self, ids: torch.Tensor) -> torch.Tensor:
-        """`(B,)` bool, which of the `(B, n)` generated rows have come to their answer's end."""
-        import torch
-
+    def _ended(self, ids: torch.Tensor) -> list[bool]:
+        """Which of the `(B, n)` generated rows have come to their answer's end, or their own."""
         # Ends are looked for in the last tokens alone; the end is never longer than that.
-        tails = self.tokenizer.batch_decode(ids[:, -len(_ANSWER_END) :])
-        done = [
-            _ANSWER_END in tail and end_of_answer(self.tokenizer.decode(row)) > 0
-            for tail, row in zip(tails, ids, strict=True)
+        last = ids[:, -len(_ANSWER_END) :].tolist()
+        return [
+            tail[-1] in self._end_tokens
+            or (_ANSWER_END in text and end_of_answer(self.tokenizer.decode(row)) > 0)
+            for text, tail, row in zip(self.tokenizer.batch_decode(last), last, ids, strict=True)
         ]
-        return torch.tensor(done, device=ids.device)
+
+    @property
+    def _end_tokens(self) -> Collection[int]:
+        """What ends a text without an answer's end."""
+        ends = self.model.generation_config.eos_token_id
+        return [ends] if isinstance(ends, int) else ends or ()
 
 
 class _Probabilities:
@@ -193,11 +213,12 @@ class _Probabilities:
         self._likeliest.append(probabilities.amax(-1).log())
         return scores
 
-    def last(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probabilities `(B, n, N)` and natural logarithms `(B, n)` of the last steps."""
+    def last(self, row: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities `(n, N)` and natural logarithms `(n,)` of a row's last steps."""
         import torch
 
-        return torch.stack(self._steps[-n:], 1).cpu(), torch.stack(self._likeliest[-n:], 1).cpu()
+        steps, likeliest = ([s[row] for s in of[-n:]] for of in (self._steps, self._likeliest))
+        return torch.stack(steps).cpu(), torch.stack(likeliest).cpu()
 
 
 def use_grouped_attention(config: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.device import device_of, one_thread
 from stvg_r1_hub.errors import ModelError, OutOfMemoryError, STVGError, first_line
 from stvg_r1_hub.structures import MarkedFrames, Progress
+from stvg_r1_hub.vlm import OnText
 from stvg_r1_hub.vlm.decoding import Decoder, is_shortage
 from stvg_r1_hub.vlm.inputs import InputBuilder, VideoGrid, padded
 from stvg_r1_hub.vlm.loading import (
@@ -166,6 +168,7 @@ class LocalVLM:
         *,
         max_new_tokens: int,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """Answer prompts about an encoded clip, by the checkpoint's generation settings.
 
@@ -178,16 +181,21 @@ class LocalVLM:
             return []
         if len(prompts) <= PROMPTS_AT_ONCE:
             try:
-                return self._generate_batch(prompts, video, max_new_tokens, progress)
+                return self._generate_batch(prompts, video, max_new_tokens, progress, on_text)
             except OutOfMemoryError:
                 if len(prompts) == 1:
                     raise
         half = min((len(prompts) + 1) // 2, PROMPTS_AT_ONCE)
-        return [
-            text
-            for part in (prompts[:half], prompts[half:])
-            for text in self.generate(part, video, max_new_tokens=max_new_tokens, progress=progress)
-        ]
+        texts: list[str] = []
+        for part in (prompts[:half], prompts[half:]):
+            texts += self.generate(
+                part,
+                video,
+                max_new_tokens=max_new_tokens,
+                progress=progress,
+                on_text=on_text and partial(_at, on_text, len(texts)),
+            )
+        return texts
 
     def model_inputs(self, prompts: Sequence[str], video: EncodedVideo) -> dict[str, Any]:
         """Everything the decoder needs, padded on the left.
@@ -219,6 +227,7 @@ class LocalVLM:
         video: EncodedVideo,
         max_new_tokens: int,
         progress: Progress | None,
+        on_text: OnText | None,
     ) -> list[str]:
         import torch
 
@@ -230,6 +239,7 @@ class LocalVLM:
                 inputs,
                 max_new_tokens=max_new_tokens,
                 progress=progress,
+                on_text=on_text,
                 object_ids=video.object_ids,
                 confidence=self.config.confidence,
             )
@@ -239,6 +249,11 @@ class LocalVLM:
             self.model.device,
             "give a shorter video, set a smaller total_pixels in stvg_config.json",
         )
+
+
+def _at(on_text: OnText, first: int, i: int, text: str) -> None:
+    """Tell a text of some prompts that follow others."""
+    on_text(first + i, text)
 
 
 def _repeated(video: EncodedVideo, times: int) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stvg_r1_hub.structures import Generated, MarkedFrames, Notes, Progress, Prompt
-from stvg_r1_hub.vlm import VLM
+from stvg_r1_hub.vlm import VLM, OnText
 from stvg_r1_hub.vlm.reading.lexicon import actions_and_unknown, tag, words_of
 from stvg_r1_hub.vlm.reading.matching import find
 from stvg_r1_hub.vlm.reading.meaning import Meaning, read_query
@@ -87,28 +87,35 @@ class NotesReader:
         *,
         max_new_tokens: int,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """One text a prompt; those for the vision-language model are asked in one batch."""
         notes = video.video.notes
         # Without notes, nothing was tracked: a question about time alone, which is one of sight.
-        texts: list[str | None] = [
-            None if notes is None else self.read(_query_of(prompt), notes) for prompt in prompts
-        ]
-        seen = [i for i, text in enumerate(texts) if text is None]
-        if seen:
+        texts: dict[int, str] = {}
+
+        def keep(i: int, text: str) -> None:
+            texts[i] = text
+            if on_text is not None:
+                on_text(i, text)
+
+        for i, prompt in enumerate(prompts):
+            text = None if notes is None else self.read(_query_of(prompt), notes)
+            if text is not None:
+                keep(i, text)
+        if seen := [i for i in range(len(prompts)) if i not in texts]:
             if video.features is None:
                 video.features = self.sight.encode(video.video)
-            answers = self.sight.generate(
+            self.sight.generate(
                 [prompts[i] for i in seen],
                 video.features,
                 max_new_tokens=max_new_tokens,
                 progress=progress,
+                on_text=lambda n, answer: keep(seen[n], _by_sight(answer)),
             )
-            for i, answer in zip(seen, answers, strict=True):
-                texts[i] = _signed(answer if holds(answer) else _taken_back(answer), BY_SIGHT)
         if progress is not None:
             progress("answer", len(prompts), len(prompts))
-        return [text or "" for text in texts]
+        return [texts[i] for i in range(len(prompts))]
 
     def read(self, query: str, notes: Notes) -> str | None:
         """The answer from the notes, or None for a question of sight."""
@@ -223,10 +230,11 @@ def _reasoning(text: str) -> str:
     return text.partition("<think>")[2].partition("</think>")[0]
 
 
-def _signed(text: str, who: str) -> str:
-    """A text with who wrote it at the start of its reasoning."""
+def _by_sight(text: str) -> str:
+    """The small model's text where it holds, with who wrote it at the start of its reasoning."""
+    text = text if holds(text) else _taken_back(text)
     head, tag, rest = text.partition("<think>")
-    signed = f"{head}{tag}{who} {rest}" if tag else f"<think>{who}</think>{text}"
+    signed = f"{head}{tag}{BY_SIGHT} {rest}" if tag else f"<think>{BY_SIGHT}</think>{text}"
     if isinstance(text, Generated):
         return Generated(signed, text.id_probabilities, text.id_ranges)
     return signed

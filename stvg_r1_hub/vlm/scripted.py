@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from stvg_r1_hub.structures import MarkedFrames, Progress
+from stvg_r1_hub.vlm import OnText
 
 
 class ScriptedVLM:
@@ -35,20 +36,21 @@ class ScriptedVLM:
         *,
         max_new_tokens: int,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """The scripted texts, cut to `max_new_tokens` words."""
-        texts = []
-        for prompt in prompts:
+        texts: list[str] = []
+        for i, prompt in enumerate(prompts):
             if callable(self._answers):
                 text = self._answers(prompt)
             else:
                 text = self._answers[len(self.prompts) % len(self._answers)]
             self.prompts.append(prompt)
+            if len(words := text.split(" ")) > max_new_tokens:
+                text = " ".join(words[:max_new_tokens])
             texts.append(text)
             if progress is not None:
                 progress("answer", len(texts), len(prompts))
-        return [
-            text if len(words := text.split(" ")) <= max_new_tokens
-            else " ".join(words[:max_new_tokens])
-            for text in texts
-        ]  # fmt: skip
+            if on_text is not None:
+                on_text(i, text)
+        return texts

@@ -93,7 +93,8 @@ def _endpoint(page: Page) -> Any:
         )
         try:
             asked = split_queries(queries, page.grounder.limits)
-            steps = in_background(lambda p: page.grounder.ground(video, asked, settings, p))
+            ground = page.grounder.ground
+            steps = in_background(lambda progress, give: ground(video, asked, settings, progress))
             # Silent steps, so that a client that has gone away is noticed. Empty ones, not
             # `gr.skip()`: a value after a skip makes gradio 6.31 keep widget and value for as long
             # as it remembers the visit, those of every answer.

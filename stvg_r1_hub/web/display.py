@@ -78,16 +78,41 @@ class Display(Layout):
             self.again: gr.Button(visible=False),
         }
 
-    def _answer_shown(self, answers: list[Answered]) -> Shown:
-        """One more to choose from; the first is shown."""
-        shown: Shown = {self.answers: answers, self.picker: picker(answers)}
+    def _answer_shown(self, answers: list[Answered], new: Answered) -> Shown:
+        """One more to choose from; the first that comes is shown."""
         if len(answers) == 1:
-            shown |= {
-                self.picker: picker(answers, 1),
-                self.view: gr.Radio(value=ANSWER, visible=True),
-            }
-            shown |= self._values(answers[0])
-        return shown
+            return self._looked_at(answers, new)
+        return {self.answers: answers, self.picker: picker(answers)}
+
+    def _looked_at(self, answers: list[Answered], one: Answered) -> Shown:
+        """The answers to choose from, one of them chosen."""
+        return {
+            self.answers: answers,
+            self.picker: picker(answers, one.number),
+            self.view: gr.Radio(value=ANSWER, visible=True),
+            **self._values(one),
+        }
+
+    def _pick(self, answers: list[Answered], picked: int | None, view: str) -> Shown:
+        answer = chosen(answers, picked)
+        return {self.card: gr.skip()} if answer is None else self._values(answer, view)
+
+    def _show_video(
+        self, seen: Seen | None, answers: list[Answered], picked: int | None, view: str
+    ) -> Any:
+        answer = chosen(answers, picked)
+        if seen is None:
+            return gr.skip()
+        overlay = None if answer is None or view == SEEN else answer.overlay
+        return new_value(str(overlay or seen.marked))
+
+    def _prepare_again(
+        self, answers: list[Answered], picked: int | None, text: str, tracker: str
+    ) -> tuple[str, str]:
+        """What the button below an answer that was not found asks instead."""
+        answer = chosen(answers, picked)
+        step = None if answer is None else self._next_step(answer)
+        return (text, tracker) if step is None else (step.text or text, step.tracker or tracker)
 
     def _next_step(self, answer: Answered) -> NextStep | None:
         if answer.values["found"]:
@@ -127,9 +152,7 @@ def new_value(value: Any) -> Any:
 
 def chosen(answers: list[Answered], picked: int | None) -> Answered | None:
     """The answer that is looked at, the first where none is picked."""
-    if not answers:
-        return None
-    return answers[min(max(1, picked or 1), len(answers)) - 1]
+    return next((a for a in answers if a.number == picked), answers[0] if answers else None)
 
 
 def picker(answers: list[Answered], picked: int | None = None) -> gr.Radio:

@@ -1,4 +1,4 @@
-"""Descriptions asked of one upload: tracked and shown, then one answer after the other."""
+"""Descriptions asked of one upload: tracked and shown, then each answer as soon as it stands."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.examples import bundled_examples
 from stvg_r1_hub.pipeline import STVGPipeline
+from stvg_r1_hub.result import GroundingResult
 from stvg_r1_hub.structures import Progress
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.web.answers import Answered, Seen, own_copy, see, show
@@ -46,7 +47,6 @@ class Grounder:
         *,
         at_once: int = 1,
         most_waiting: int = 32,
-        one_by_one: bool = True,
     ) -> None:
         """Answer questions.
 
@@ -56,14 +56,11 @@ class Grounder:
             folder: where results go, a new folder each.
             at_once: questions worked on side by side.
             most_waiting: visitors in line behind these.
-            one_by_one: ask several descriptions one after the other, so that the first answer does
-                not wait for the last; False asks them in one batch.
         """
         self.registry = registry
         self.limits = limits
         self.folder = folder
         self.line = WaitingLine(at_once, most_waiting)
-        self._one_by_one = one_by_one
         self._examples: dict[tuple[bytes, tuple[str, ...], Settings], Asked] = {}
 
     def ground(
@@ -82,7 +79,8 @@ class Grounder:
             settings: what the visitor chose.
             progress: called with the stages `"load"`, `"wait"`, those of the pipeline and
                 `"writing"`; raise `errors.Cancelled` in it to stop.
-            made: called with the objects as soon as they are tracked, then with each answer.
+            made: called with the objects as soon as they are tracked, then with each answer, the
+                first that stands first.
 
         Raises:
             STVGError: a video, a description, a model or a setting that cannot be used.
@@ -112,7 +110,6 @@ class Grounder:
                 folder,
                 progress,
                 made,
-                self._one_by_one,
             )
         if key in _example_questions(self.registry.names):
             with _new_folder(self.folder) as folder:
@@ -141,7 +138,6 @@ def _ask(
     folder: Path,
     progress: Progress,
     made: Callable[[Seen | Answered], None],
-    one_by_one: bool,
 ) -> Asked:
     """Run the pipeline and make everything that is shown of what it finds."""
     with (
@@ -159,14 +155,16 @@ def _ask(
     ):
         seen = see(clip, video, folder, notes)
         made(seen)
-        batches = [[query] for query in queries] if one_by_one else [list(queries)]
-        answers: list[Answered] = []
-        for batch in filter(None, batches):
-            for result in clip.ground(batch, progress=progress):
-                answers.append(show(result, source, seen, len(answers) + 1, progress))
-                made(answers[-1])
+        answers: dict[int, Answered] = {}
+
+        def answered(i: int, result: GroundingResult) -> None:
+            answers[i] = show(result, source, seen, i + 1, progress)
+            made(answers[i])
+
+        if queries:
+            clip.ground(list(queries), progress=progress, on_result=answered)
         keep_sample(clip, folder)
-    return Asked(seen, answers)
+    return Asked(seen, [answers[i] for i in sorted(answers)])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Long work in a thread: progress comes out, closing cancels, and visitors wait in line.
+"""Long work in a thread: progress and parts come out, closing cancels, visitors wait in line.
 
 Every question has a thread of its own, and glibc gives a new thread one of many pools of memory
 (8 a core). What a question has freed stays in its pool, so the process grows until each pool has
@@ -11,10 +11,11 @@ import contextvars
 import ctypes
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 from stvg_r1_hub.errors import Cancelled, STVGError
 from stvg_r1_hub.structures import Progress
@@ -44,20 +45,20 @@ class Step:
 
 
 def in_background(
-    work: Callable[[Progress], Result], *, every_seconds: float = 0.25
-) -> Generator[Step, None, Result]:
-    """Run `work(progress)` in a thread of its own.
+    work: Callable[[Progress, Callable[[Any], None]], Result], *, every_seconds: float = 0.25
+) -> Generator[Any, None, Result]:
+    """Run `work(progress, give)` in a thread of its own.
 
     Closing the generator (a stop button, a closed tab) makes the next call of `progress` raise
     `Cancelled` in the work; the thread is not waited for.
 
     Args:
-        work: what to do; it must call `progress` often.
+        work: what to do; it must call `progress` often, and may `give` parts of what it makes.
         every_seconds: the latest step is yielded so often, changed or not, so that whoever
             iterates has the chance to notice that nobody listens any more.
 
     Yields:
-        The latest step.
+        The latest `Step`, and whatever is given as soon as it is.
 
     Returns:
         What the work returned; what it raised is raised here.
@@ -65,6 +66,7 @@ def in_background(
     latest = Step("start", 0, None)
     cancelled = threading.Event()
     future: Future[Result] = Future()
+    given: SimpleQueue[Any] = SimpleQueue()
 
     def progress(stage: str, done: int, total: int | None) -> None:
         nonlocal latest
@@ -74,19 +76,25 @@ def in_background(
 
     def run() -> None:
         try:
-            future.set_result(work(progress))
+            future.set_result(work(progress, given.put))
         except BaseException as error:  # Whatever it is belongs to whoever waits.
             future.set_exception(error)
+        given.put(future)
 
     # A copy of the context: the libraries around find the visitor's request in it.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
         reported = None
-        while not wait([future], timeout=every_seconds).done:
-            reported = latest
-            yield reported
-        result = future.result()
+        while True:
+            try:
+                part = given.get(timeout=every_seconds)
+            except Empty:
+                part = reported = latest
+            if part is future:
+                break
+            yield part
+        result: Result = future.result()
         if latest is not reported:
             yield latest  # However quick the work was, its last step is reported.
         return result

@@ -142,14 +142,8 @@ def _grounder(
         adapt=adapt if on_zerogpu else None,
         adapt_tracker=adapt_tracker if on_zerogpu else None,
     )
-    return Grounder(
-        registry,
-        limits,
-        results,
-        at_once=4 if on_zerogpu else 1,
-        most_waiting=QUEUE_SIZE,
-        one_by_one=not on_zerogpu,  # A batch takes a visitor's GPU for the time of one.
-    )
+    at_once = 4 if on_zerogpu else 1
+    return Grounder(registry, limits, results, at_once=at_once, most_waiting=QUEUE_SIZE)
 
 
 def check_address(host: str | None, port: int | None) -> None:

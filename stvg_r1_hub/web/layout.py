@@ -95,10 +95,10 @@ def upload_only(video: gr.Video, *, fetch: bool = False) -> gr.Video:
     return video
 
 
-def _choice(label: str, untouched: str, values: Sequence[float], elem_id: str = "") -> gr.Dropdown:
+def _choice(label: str, untouched: str, values: Sequence[float], unit: float = 1) -> gr.Dropdown:
     """A few numbers to choose from; 0, the usual one, is said in words."""
-    choices = [(untouched, 0.0), *((f"{value:g}", float(value)) for value in values)]
-    return gr.Dropdown(choices, value=0.0, label=label, elem_id=elem_id or None)
+    choices = [(untouched, 0.0), *((f"{value:g}", value * unit) for value in values)]
+    return gr.Dropdown(choices, value=0.0, label=label)
 
 
 class Layout:
@@ -187,17 +187,21 @@ class Layout:
         )
         masks = "Outline the object with SAM 2 (masks)"
         self.masks = gr.Checkbox(label=masks, visible=not no_masks)
-        self.max_objects = _choice("Most objects to consider", AS_TRAINED, (1, 2, 3, 5, 10, 20, 50))
-        self.sample_fps = _choice(
-            "Frames a second that the model sees", AS_TRAINED, (1, 2, 4, 8), "stvg-sample-fps"
-        )
-        self.megapixels = _choice(
-            "Million pixels for all these frames", AS_TRAINED, (0.5, 1, 1.6, 2.8, 4)
-        )
-        self.detect_fps = _choice(
-            "Frames a second that are searched for objects", USUAL, (5, 8, 10, 15, 30)
-        )
-        self.threshold = _choice("Least certainty of an object", USUAL, (0.1, 0.2, 0.3, 0.5, 0.7))
+        self.numbers = {
+            "max_objects": _choice(
+                "Most objects to consider", AS_TRAINED, (1, 2, 3, 5, 10, 20, 50)
+            ),
+            "sample_fps": _choice("Frames a second that the model sees", AS_TRAINED, (1, 2, 4, 8)),
+            "total_pixels": _choice(
+                "Million pixels for all these frames", AS_TRAINED, (0.5, 1, 1.6, 2.8, 4), 1e6
+            ),
+            "detect_fps": _choice(
+                "Frames a second that are searched for objects", USUAL, (5, 8, 10, 15, 30)
+            ),
+            "score_threshold": _choice(
+                "Least certainty of an object", USUAL, (0.1, 0.2, 0.3, 0.5, 0.7)
+            ),
+        }
         absent = [
             *reach.absent_models(names),
             *(reach.Absent(label[name], why) for name, why in missing.items() if why),
@@ -260,18 +264,14 @@ class Layout:
                 )
 
     @property
-    def settings(self) -> list[Any]:
-        """The widgets of `settings_of`, in its order."""
-        return [
-            self.model,
-            self.tracker,
-            self.masks,
-            self.max_objects,
-            self.sample_fps,
-            self.megapixels,
-            self.detect_fps,
-            self.threshold,
-            self.passes,
-            self.start,
-            self.end,
-        ]
+    def settings(self) -> dict[str, Any]:
+        """The widgets of `models.Settings`, by its fields."""
+        return {
+            "model": self.model,
+            "tracker": self.tracker,
+            "masks": self.masks,
+            **self.numbers,
+            "passes": self.passes,
+            "start_seconds": self.start,
+            "end_seconds": self.end,
+        }

@@ -6,9 +6,10 @@ import json
 import logging
 import math
 import re
+from bisect import insort
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import Any
 
 import gradio as gr
@@ -17,10 +18,10 @@ from stvg_r1_hub.errors import STVGError
 from stvg_r1_hub.web import markup, visits
 from stvg_r1_hub.web.answers import Answered, Seen
 from stvg_r1_hub.web.correcting import correct, redraw
-from stvg_r1_hub.web.display import Display, Shown, chosen, new_value, picker
+from stvg_r1_hub.web.display import Display, Shown, chosen, new_value
 from stvg_r1_hub.web.grounding import Grounder
-from stvg_r1_hub.web.jobs import in_background
-from stvg_r1_hub.web.layout import ANSWER, SEEN
+from stvg_r1_hub.web.jobs import Step, in_background
+from stvg_r1_hub.web.layout import ANSWER
 from stvg_r1_hub.web.limits import check_video, split_queries
 from stvg_r1_hub.web.models import Settings
 from stvg_r1_hub.web.updates import send_whole
@@ -32,35 +33,6 @@ CRASHED = (
     "Something went wrong on our side and has been written to the log. Try again, or try another "
     "video."
 )
-
-
-def settings_of(
-    model: str,
-    tracker: str,
-    masks: bool,
-    max_objects: float | None,
-    sample_fps: float | None,
-    megapixels: float | None,
-    detect_fps: float | None,
-    score_threshold: float | None,
-    passes: int | str = 1,
-    start_seconds: float | None = None,
-    end_seconds: float | None = None,
-) -> Settings:
-    """The widgets' values as settings: 0 and nothing mean 'as the model was trained'."""
-    return Settings(
-        model=model,
-        tracker=tracker,
-        masks=masks,
-        max_objects=int(max_objects) if max_objects else None,
-        sample_fps=sample_fps or None,
-        total_pixels=round(megapixels * 1e6) if megapixels else None,
-        detect_fps=detect_fps or None,
-        score_threshold=score_threshold or None,
-        passes=passes,
-        start_seconds=start_seconds,
-        end_seconds=end_seconds,
-    )
 
 
 class Page(Display):
@@ -82,7 +54,7 @@ class Page(Display):
         self.video.change(
             self._look, self.video, [self.facts, self.part, self.length], **quiet
         ).then(None, [self.length, *handles], handles, js=FIT_HANDLES)
-        ask = [self.video, self.text, self.part_of, *self.settings]
+        ask = [self.video, self.text, self.part_of, *self.settings.values()]
         asked: dict[str, Any] = {
             "inputs": ask,
             "outputs": [self.facts, *self._running, *self._whole],
@@ -119,21 +91,15 @@ class Page(Display):
             concurrency_limit=1,
             **quiet,
         )
+        stop: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+        stopped = [*self._running, self.panel]
         self.stop.click(
             self._stopped,
             None,
-            [*self._running, self.panel],
+            stopped,
             cancels=[running, tracking],
-            queue=False,
-            api_visibility="private",
-        ).then(
-            # Again, since progress that was on its way may have come last.
-            self._stopped,
-            None,
-            [*self._running, self.panel],
-            queue=False,
-            api_visibility="private",
-        )
+            **stop,
+        ).then(self._stopped, None, stopped, **stop)  # Progress on its way may have come last.
         link = "() => new URLSearchParams(location.search).get('visit') || ''"
         self.blocks.load(None, None, self.link, js=link)
         self.link.change(
@@ -192,7 +158,7 @@ class Page(Display):
             self.stop: gr.Button(visible=True),
             **hidden,
         }
-        settings = settings_of(*choices)
+        settings = self._settings_of(*choices)
         if part_of != video:  # The handles were set for another one.
             settings = replace(settings, start_seconds=None, end_seconds=None)
         try:
@@ -206,35 +172,31 @@ class Page(Display):
             visits.save(visit)
             yield {**self._idle(""), self.visit: new_value(visit.token)}
 
+    def _settings_of(self, *choices: Any) -> Settings:
+        """The widgets' values; what is left as it usually is stays out."""
+        named = zip(self.settings, choices, strict=True)
+        return Settings(**{n: v for n, v in named if not (n in self.numbers and v == 0)})
+
     def _report(
         self, video: str | None, text: str, queries: list[str], settings: Settings
     ) -> Generator[Shown, None, visits.Visit]:
         """Every step for the status line, and what is found as soon as it is."""
-        made: SimpleQueue[Seen | Answered] = SimpleQueue()
         ground = self.grounder.ground
-        steps = in_background(lambda p: ground(video, queries, settings, p, made.put))
+        parts = in_background(lambda *tell: ground(video, queries, settings, *tell))
         seen: Seen | None = None
         # One list for this question: a correction meanwhile changes it in place.
         answers: list[Answered] = []
-        running = True
-        try:
-            while running:
-                try:
-                    step = next(steps)
-                    line = markup.progress(step.stage, step.done, step.total)
+        with closing(parts):
+            for part in parts:
+                if isinstance(part, Step):
+                    line = markup.progress(part.stage, part.done, part.total)
                     yield {self.status: new_value(line)}
-                except StopIteration:
-                    running = False
-                while not made.empty():
-                    new = made.get()
-                    if isinstance(new, Seen):
-                        seen = new
-                        yield self._objects_shown(seen, answers, queries)
-                    else:
-                        answers.append(new)
-                        yield self._answer_shown(answers)
-        finally:
-            steps.close()
+                elif isinstance(part, Seen):
+                    seen = part
+                    yield self._objects_shown(seen, answers, queries)
+                else:
+                    insort(answers, part, key=lambda answer: answer.number)
+                    yield self._answer_shown(answers, part)
         assert seen is not None
         return visits.Visit(text, seen, answers)
 
@@ -263,14 +225,11 @@ class Page(Display):
                 new = correct(seen, answer, object_id)
         except STVGError as error:
             return {self.status: new_value(markup.problem(str(error)))}
-        answers[answer.number - 1] = new
+        answers[answers.index(answer)] = new
         visits.save(visits.Visit(text, seen, answers))
         return {
             self.status: new_value(""),
-            self.answers: answers,
-            self.picker: picker(answers, answer.number),
-            self.view: gr.Radio(value=ANSWER, visible=True),
-            **self._values(new),
+            **self._looked_at(answers, new),
         }
 
     def _restore(self, token: str | None) -> Shown:
@@ -282,10 +241,7 @@ class Page(Display):
         queries = [str(answer.values["query"]) for answer in visit.answers]
         shown = self._objects_shown(visit.seen, visit.answers, queries)
         if visit.answers:
-            shown |= self._answer_shown(visit.answers[:1]) | {
-                self.answers: visit.answers,
-                self.picker: picker(visit.answers, 1),
-            }
+            shown |= self._looked_at(visit.answers, visit.answers[0])
         # Never skipped, since what is asked is read from these: a skip would replace them.
         start, end = (math.floor(10 * seconds + 1e-6) / 10 for seconds in visit.seen.window)
         question = {
@@ -296,14 +252,6 @@ class Page(Display):
             self.part_of: str(visit.seen.video),
         }
         return {**question, self.status: new_value(""), self.visit: new_value(token), **shown}
-
-    def _prepare_again(
-        self, answers: list[Answered], picked: int | None, text: str, tracker: str
-    ) -> tuple[str, str]:
-        """What the button below an answer that was not found asks instead."""
-        answer = chosen(answers, picked)
-        step = None if answer is None else self._next_step(answer)
-        return (text, tracker) if step is None else (step.text or text, step.tracker or tracker)
 
     def _draw(
         self, seen: Seen | None, answers: list[Answered], picked: int | None, style: list[str]
@@ -325,16 +273,3 @@ class Page(Display):
             self.view: new_value(ANSWER),
             self.get_video: gr.DownloadButton(value=str(kept or answer.marked)),
         }
-
-    def _pick(self, answers: list[Answered], picked: int | None, view: str) -> Shown:
-        answer = chosen(answers, picked)
-        return {self.card: gr.skip()} if answer is None else self._values(answer, view)
-
-    def _show_video(
-        self, seen: Seen | None, answers: list[Answered], picked: int | None, view: str
-    ) -> Any:
-        answer = chosen(answers, picked)
-        if seen is None:
-            return gr.skip()
-        overlay = None if answer is None or view == SEEN else answer.overlay
-        return new_value(str(overlay or seen.marked))

@@ -17,6 +17,7 @@ from typing import Any
 from stvg_r1_hub.errors import ModelError, STVGError
 from stvg_r1_hub.pipeline import STVGPipeline
 from stvg_r1_hub.structures import MarkedFrames, Progress
+from stvg_r1_hub.vlm import OnText
 from stvg_r1_hub.vlm.resizing import model_frames
 from stvg_r1_hub.web.jobs import Step, in_background
 
@@ -102,15 +103,26 @@ class Finished:
     seconds: float
 
 
-def collect(work: Callable[[Progress], Any]) -> Generator[Step | Finished, None, None]:
-    """What a call on the GPU yields: steps, and at the end its value."""
+def collect(work: Callable[[Progress, Callable[[Any], None]], Any]) -> Generator[Any, None, None]:
+    """What a call on the GPU yields: steps, what is given on the way, and at the end its value."""
     started = time.perf_counter()
     value = yield from in_background(work)
     yield Finished(value, time.perf_counter() - started)
 
 
-def run(call: Any, progress: Progress | None, cost: Callable[[float], None] | None = None) -> Any:
+def run(
+    call: Any,
+    progress: Progress | None,
+    cost: Callable[[float], None] | None = None,
+    take: Callable[[Any], None] = lambda part: None,
+) -> Any:
     """Iterate a call on the GPU: report its steps, return its value; closing stops it there.
+
+    Args:
+        call: what a function that is `on_gpu` returns.
+        progress: called with its steps.
+        cost: called with the seconds that it took.
+        take: called with what is given on the way, while the call goes on.
 
     Raises:
         ModelError: no GPU can be had, said in one sentence.
@@ -121,7 +133,9 @@ def run(call: Any, progress: Progress | None, cost: Callable[[float], None] | No
                 if cost is not None:
                     cost(step.seconds)
                 return step.value
-            if progress is not None:
+            if not isinstance(step, Step):
+                take(step)
+            elif progress is not None:
                 progress(step.stage, step.done, step.total)
     except STVGError:
         raise
@@ -148,12 +162,17 @@ def register(name: str, pipeline: STVGPipeline) -> None:
 @on_gpu(gpu_seconds)
 def _answer_on_gpu(
     name: str, prompts: Sequence[str], video: MarkedFrames, max_new_tokens: int
-) -> Generator[Step | Finished, None, None]:
+) -> Generator[Any, None, None]:
     vlm = pipeline_of(name).vlm
 
-    def work(progress: Progress) -> list[str]:
-        encoded = vlm.encode(video)
-        return vlm.generate(prompts, encoded, max_new_tokens=max_new_tokens, progress=progress)
+    def work(progress: Progress, give: Callable[[Any], None]) -> list[str]:
+        return vlm.generate(
+            prompts,
+            vlm.encode(video),
+            max_new_tokens=max_new_tokens,
+            progress=progress,
+            on_text=lambda i, text: give((i, text)),
+        )
 
     yield from collect(work)
 
@@ -177,6 +196,7 @@ class ZeroGPUVLM:
         *,
         max_new_tokens: int,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """Ask on the GPU.
 
@@ -185,7 +205,12 @@ class ZeroGPUVLM:
         """
         call = _answer_on_gpu(self.name, list(prompts), video, max_new_tokens)
         guessed = guessed_seconds(prompts, video, max_new_tokens)
-        texts: list[str] = run(call, progress, lambda taken: _COST.learn(guessed, taken))
+        texts: list[str] = run(
+            call,
+            progress,
+            lambda taken: _COST.learn(guessed, taken),
+            lambda part: None if on_text is None else on_text(*part),
+        )
         return texts
 
 

@@ -97,7 +97,7 @@ def _track_on_gpu(
     info: VideoInfo,
     query: str | Sequence[str] | None,
 ) -> Generator[Any, None, None]:
-    def work(progress: Progress) -> Tracks:
+    def work(progress: Progress, give: object) -> Tracks:
         session = _tracker(key).start(info, query)
         for done, frame in enumerate(frames, start=1):
             progress("decode/track", done, len(frames))
@@ -213,7 +213,7 @@ def _masking_seconds(
 def _segment_on_gpu(
     name: str, tube: Tube, frames: Sequence[TimedFrame], height: int, width: int
 ) -> Generator[Any, None, None]:
-    def work(progress: Progress) -> Tube:
+    def work(progress: Progress, give: object) -> Tube:
         def stream() -> Iterable[TimedFrame]:
             for done, frame in enumerate(frames, start=1):
                 progress("segment", done, len(frames))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stvg_r1_hub import STVGPipeline
+from stvg_r1_hub import GroundingResult, STVGPipeline
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import Cancelled, ConfigError, ModelError
 from stvg_r1_hub.hub import BUNDLED
@@ -124,6 +124,33 @@ def test_a_batch_says_what_single_questions_say(vlm: LocalVLM) -> None:
     assert vlm.generate(prompts, video, max_new_tokens=5) == alone
     many = vlm.generate(prompts * 4, video, max_new_tokens=5)
     assert many == alone * 4
+
+
+def test_each_text_is_told_as_soon_as_it_is_whole(tiny: STVGPipeline) -> None:
+    """Of the bundled model, which writes less where nothing is found; in two batches, too."""
+    assert isinstance(tiny.vlm, NotesReader)
+    config, sight = replace(tiny.config, reads_notes=False), tiny.vlm.sight
+    queries = ["the frog jumping", "the dog jumping", "a penguin spins", "the sheep jumping"]
+    steps: list[int] = []
+    told: dict[int, tuple[int, GroundingResult]] = {}
+    with tiny.replace(config=config, vlm=sight).open(BUNDLED / "demo" / "clip.mp4") as opened:
+        prompts = [build_prompt(query, opened.prompt_id) for query in queries]
+        expected = sight.generate(prompts, opened.encode(), max_new_tokens=99)
+        results = opened.ground(
+            queries,
+            progress=lambda stage, done, total: steps.append(done),
+            on_result=lambda i, result: told.update({i: (steps[-1], result)}),
+        )
+        many: dict[int, str] = {}
+        texts = sight.generate(
+            prompts * 5, opened.encode(), max_new_tokens=99, on_text=many.__setitem__
+        )
+    assert [result.raw_text for result in results] == expected
+    assert [told[i][1] for i in range(4)] == results
+    assert all(isinstance(result.raw_text, Generated) for result in results if result.found)
+    first, *_, last = told.values()
+    assert first[0] < last[0] == steps[-1] and first[1].timings["answer"] > 0
+    assert texts == expected * 5 == [many[i] for i in range(20)]
 
 
 def test_resizing_is_antialiased_and_to_the_planned_size(vlm: LocalVLM) -> None:

@@ -122,6 +122,13 @@ class Browser:
         self.write(text)
         self.click("#stvg-find")
 
+    def pick(self, number: int) -> None:
+        """Look at one of several answers, of which the page shows the one that came first."""
+        label = f"#stvg-picker label:nth-child({number}) input"
+        self.wait(lambda: self.driver.find_elements("css selector", label), "the answers")
+        self.wait(lambda: self.one("#stvg-find").is_enabled(), "the end of the question")
+        self.click(label)
+
     def wait_for_answer(self, text: str) -> str:
         """The large letters of the card, once it is about this description."""
         card = "#stvg-card [data-found]:not([data-found='soon']) .stvg-query"

@@ -21,7 +21,7 @@ def finish(steps):
 
 
 def test_steps_and_result():
-    def work(progress):
+    def work(progress, give):
         for done in range(5):
             progress("count", done, 5)
             time.sleep(0.03)
@@ -32,8 +32,21 @@ def test_steps_and_result():
     assert seen[0].stage in ("start", "count") and seen[-1] == Step("count", 4, 5)
 
 
+def test_a_part_comes_out_while_the_work_goes_on():
+    taken = threading.Event()
+
+    def work(progress, give):
+        give("a part")
+        return taken.wait(60)
+
+    parts = in_background(work, every_seconds=0.01)
+    assert "a part" in parts
+    taken.set()
+    assert finish(parts)[1] is True
+
+
 def test_errors_reach_the_caller():
-    def work(progress):
+    def work(progress, give):
         raise TimeoutError("mine")
 
     with pytest.raises(TimeoutError, match="mine"):
@@ -43,7 +56,7 @@ def test_errors_reach_the_caller():
 def test_closing_stops_the_work():
     stopped = threading.Event()
 
-    def work(progress):
+    def work(progress, give):
         try:
             while True:
                 progress("turn", 1, None)

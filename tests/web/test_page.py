@@ -104,7 +104,7 @@ def test_several_descriptions_and_html_in_one(browser: Browser, page: str, demo:
     browser.upload(demo.clip)
     browser.ask(f"{attack}\n{demo.query}")
     browser.wait_for_answer(attack)  # Shown as text, letter by letter.
-    browser.click("#stvg-picker label:nth-child(2) input")
+    browser.pick(2)
     start, end = seconds_in(browser.wait_for_answer(demo.query))
     assert demo.overlap(start, end) > 0.5
     assert not browser.script("window.hacked")
@@ -246,7 +246,8 @@ def test_same_video_twice_and_other_settings(browser: Browser, served: Served, d
     browser.ask(demo.query)
     assert browser.wait_for_answer(demo.query) == first
     browser.click("#stvg-settings button")
-    choice = browser.wait(lambda: browser.one("#stvg-sample-fps input"), "settings")
+    field = "input[aria-label='Frames a second that the model sees']"
+    choice = browser.wait(lambda: browser.one(field), "settings")
     browser.wait(choice.is_displayed, "the choice")
     choice.click()
     option = "[role=listbox] [role=option][aria-label='2']"
@@ -297,6 +298,7 @@ def test_phone(browser: Browser, page: str, demo: Demo, dark: bool) -> None:
     browser.open(page, width=390, height=844, dark=dark)
     browser.upload(demo.clip)
     browser.ask(f"{demo.query}\nthe frog resting in the upper corner of the picture")
+    browser.pick(1)
     browser.wait_for_answer(demo.query)
     browser.wait(lambda: browser.script(PLAYING), "a video that plays")
     # Nothing is cut off at the right, and the page is not scrolled sideways.

@@ -56,7 +56,7 @@ def test_across_the_process_border(demo: Demo) -> None:
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout.splitlines()[-1])
     assert values["same"] and values["found"] and values["again"] and values["cancelled"]
-    assert values["same_tracks"] and values["same_masks"]
+    assert values["same_tracks"] and values["same_masks"] and values["one_by_one"]
     assert {"answer", "decode/track"} <= set(values["stages"])
     assert all(10 <= seconds <= zerogpu.LONGEST_SECONDS for seconds in values["asked_seconds"])
 

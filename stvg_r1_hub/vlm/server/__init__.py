@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stvg_r1_hub.errors import ConfigError, ModelError
 from stvg_r1_hub.structures import Frames, MarkedFrames, Progress
+from stvg_r1_hub.vlm import OnText
 from stvg_r1_hub.vlm.server.client import Client
 from stvg_r1_hub.vlm.server.inputs import INPUTS, MOST_IMAGES, WAYS, SentClip, prepare
 from stvg_r1_hub.vlm.server.probe import LOWEST_VLLM, Server, look, only_model
@@ -149,38 +150,44 @@ class ServerVLM:
         *,
         max_new_tokens: int,
         progress: Progress | None = None,
+        on_text: OnText | None = None,
     ) -> list[str]:
         """Ask all prompts, several at a time; the first of a clip alone, to see what is taken.
 
         Raises:
             ModelError: the server is down, refuses, answers nonsense, or ignores the frames.
         """
-        texts: list[str] = []
+        texts: dict[int, str] = {}
 
-        def keep(text: str) -> None:
-            texts.append(text)
+        def keep(i: int, text: str) -> None:
+            texts[i] = text
             if progress is not None:
                 progress("answer", len(texts), len(prompts))
+            if on_text is not None:
+                on_text(i, text)
 
+        first = None
         with self._settling:
             if video.sent is None and prompts:
-                keep(self._ask_first(prompts[0], video, max_new_tokens))
+                first = self._ask_first(prompts[0], video, max_new_tokens)
+        if first is not None:
+            keep(0, first)
         sent = video.sent
         assert sent is not None or not prompts
         with ThreadPoolExecutor(_PROMPTS_AT_ONCE) as pool:
-            asked = [
-                pool.submit(self._ask, prompt, sent, max_new_tokens)
-                for prompt in prompts[len(texts) :]
-                if sent is not None
-            ]
+            asked = {
+                pool.submit(self._ask, prompt, sent, max_new_tokens): i
+                for i, prompt in enumerate(prompts)
+                if i not in texts and sent is not None
+            }
             try:
-                for answer in asked:
-                    keep(answer.result())
+                for answer in as_completed(asked):
+                    keep(asked[answer], answer.result())
             except BaseException:
                 for answer in asked:
                     answer.cancel()
                 raise
-        return texts
+        return [texts[i] for i in range(len(prompts))]
 
     def _ask_first(self, prompt: str, video: ServedClip, max_new_tokens: int) -> str:
         """The first answer about a clip, sent in the first way that the server takes."""
