@@ -15,7 +15,7 @@ from stvg_r1_hub.outputs import make_folder, replacing
 from stvg_r1_hub.sprites.levels import LEVELS, sample_scene
 from stvg_r1_hub.sprites.motion import SceneObject
 from stvg_r1_hub.sprites.render import render, true_boxes
-from stvg_r1_hub.sprites.scene import Scene
+from stvg_r1_hub.sprites.scene import KINDS, Scene
 from stvg_r1_hub.structures import Progress, Track, Tracks
 from stvg_r1_hub.video import write_video
 
@@ -66,7 +66,7 @@ def object_boxes(scene: Scene, thing: SceneObject) -> tuple[NDArray[np.float32],
 
 
 def true_tracks(scene: Scene) -> Tracks:
-    """What a perfect tracker would report: objects that are covered too, but not those outside."""
+    """What a perfect tracker of all kinds would report: covered objects too, none outside."""
     tracks = []
     for thing in scene.objects:
         boxes, in_view = object_boxes(scene, thing)
@@ -76,7 +76,7 @@ def true_tracks(scene: Scene) -> Tracks:
             tracks.append(
                 Track(thing.object_id, thing.kind, 1.0, seen, boxes[seen], filled)
             )  # fmt: skip
-    return Tracks(SIDE, SIDE, frame_times(scene), tuple(tracks))
+    return Tracks(SIDE, SIDE, frame_times(scene), tuple(tracks), class_names=KINDS)
 
 
 def true_tube(scene: Scene) -> dict[int, NDArray[np.float32]]:

@@ -21,6 +21,7 @@ from stvg_r1_hub.errors import TrackerError, first_line
 from stvg_r1_hub.geometry import box_iou
 from stvg_r1_hub.structures import Detections, Pixels
 from stvg_r1_hub.tracking.class_groups import usual_name
+from stvg_r1_hub.tracking.quarters import in_quarters, is_small_crowd
 from stvg_r1_hub.tracking.score_scale import SURE_SCORES, USUAL_SURE, weak_score
 
 COCO_FOLDER = Path(__file__).parent.parent / "bundled" / "coco"
@@ -59,7 +60,8 @@ class OnnxDetector:
     keeping the aspect, and returns `boxes` `(B, A, 4)` xyxy in input pixels and `scores`
     `(B, A, C)` in 0..1, before non-maximum suppression. B is 1 or free.
     `detector.json`: `{"input_size": [h, w], "class_names": [...], "score_threshold": 0.3,
-    "nms_iou": 0.5}`.
+    "nms_iou": 0.5}`, and optionally `"smallest_object": 0.15`, the side of the smallest objects
+    that it was trained on as a share of the frame's: crowds of smaller ones are seen by quarters.
     """
 
     class_names: tuple[str, ...]
@@ -86,6 +88,7 @@ class OnnxDetector:
         self._input_size = (int(settings["input_size"][0]), int(settings["input_size"][1]))
         self._score_threshold = float(settings["score_threshold"])
         self._nms_iou = float(settings["nms_iou"])
+        self._smallest_object = float(settings["smallest_object"])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # Idle threads of ONNX Runtime spin by default: between two calls they take the time of
@@ -135,6 +138,18 @@ class OnnxDetector:
         Args:
             frames: `(H, W, 3)` uint8 RGB each.
         """
+        found = self._detect(frames)
+        for i, (pixels, whole) in enumerate(zip(frames, found, strict=True)):
+            height, width = pixels.shape[:2]
+            if is_small_crowd(whole, height, width, self._smallest_object):
+                seen = in_quarters(pixels, whole, self._detect)
+                found[i] = postprocess(
+                    seen.boxes, seen.scores, seen.class_ids, height, width, self._nms_iou
+                )
+        return found
+
+    def _detect(self, frames: Sequence[Pixels]) -> list[Detections]:
+        """What whole frames show."""
         import cv2
 
         found = []
@@ -303,6 +318,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise TrackerError(f"{path} is not JSON: {error}; write it anew") from error
     if not isinstance(settings, dict):
         raise TrackerError(f"{path} holds {type(settings).__name__}; it must hold an object")
+    settings = {"smallest_object": 0.0, **settings}
     size, names = settings.get("input_size"), settings.get("class_names")
     if not (
         isinstance(size, list) and len(size) == 2 and all(_is_number(v, 1, 8192) for v in size)
@@ -312,7 +328,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         )
     if not (isinstance(names, list) and names and all(isinstance(n, str) for n in names)):
         raise TrackerError(f"class_names in {path} must be a list of names, got {names!r:.80}")
-    for key in ("score_threshold", "nms_iou"):
+    for key in ("score_threshold", "nms_iou", "smallest_object"):
         if not _is_number(settings.get(key), 0, 1):
             raise TrackerError(f"{key} in {path} is {settings.get(key)!r}; it must be in 0..1")
     return settings

@@ -80,6 +80,18 @@ def test_none_must_be_answered_outright(text, right, tmp_path):
     assert line["scores"]["strict"] == {"none": right} and line["error"] is None
 
 
+def test_true_tracks_say_their_kinds_so_that_candidates_are_looked_at(tmp_path):
+    sample = read_sprites("crowd", 2, 1, tmp_path)[0]
+    render_missing([sample])
+    pipeline = STVGPipeline(STVGConfig(), true_tracker(sample), ScriptedVLM(["<answer>1</answer>"]))
+    result = pipeline(sample.query, sample.video, passes=2)
+    _, group, *_ = result.looks
+    kinds = {
+        track.class_name for track in result.tracks.tracks if track.object_id in group.shown_ids
+    }
+    assert group.kind == "group" and len(kinds) == 1 and kinds.pop() in sample.query
+
+
 def test_a_clip_that_fails_counts_for_the_right_answers_too(tmp_path):
     samples = read_sprites("easy", 2, 2, tmp_path)
     render_missing(samples)

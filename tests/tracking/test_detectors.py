@@ -96,6 +96,7 @@ def test_suppression_keeps_the_best_and_the_distant() -> None:
         ({"class_names": []}, "class_names"),
         ({"score_threshold": "high"}, "score_threshold"),
         ({"nms_iou": 2}, "nms_iou"),
+        ({"smallest_object": -1}, "smallest_object"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, change: dict[str, object], message: str) -> None:

@@ -29,6 +29,7 @@ from torchvision.ops import batched_nms, box_iou, generalized_box_iou_loss
 from tqdm import tqdm
 
 from stvg_r1_hub.outputs import replacing
+from stvg_r1_hub.sprites.difficulty import HARD
 from stvg_r1_hub.sprites.scene import KINDS
 from train.bundled.detector_images import INPUT_SIDE, LEVEL_SHARES, Images, draw_image
 from train.bundled.pretrain import HALF_IS_FAST
@@ -265,6 +266,7 @@ def export(model: SpriteDetector, folder: Path, figures: dict[str, Any]) -> None
         "class_names": list(KINDS),
         "score_threshold": SCORE_THRESHOLD,
         "nms_iou": NMS_IOU,
+        "smallest_object": HARD.sizes[0],
         "measured": {
             level: {k: round(v, 4) for k, v in of_level.items()}
             for level, of_level in figures.items()
