@@ -64,13 +64,15 @@ def asked(
     limit: int = 99,
     classes: tuple[str, ...] = (),
     query: str = "the dog",
+    bundled: bool = False,
     **options: Any,
 ) -> tuple[Any, Watching]:
     """The result for a grey video with these objects, and the model that answered."""
     source, vlm = video_of(seconds), Watching(answer)
     info = source.info
     given = Tracks(info.width, info.height, info.frame_times, tracks, class_names=classes)
-    config = STVGConfig(sampling=SMALL, tracking=TrackingConfig(max_objects=limit))
+    tracking = TrackingConfig(max_objects=limit)
+    config = STVGConfig(sampling=SMALL, tracking=tracking, reads_notes=bundled)
     pipeline = STVGPipeline(config, GivenTracks(given, name="given"), vlm)
     return pipeline(query, source, **{"passes": 2, **options}), vlm
 
@@ -305,7 +307,18 @@ def test_candidates_alone_keep_their_numbers_in_a_crowd() -> None:
     result, vlm = asked(answer, *cats, *dogs, classes=("cat", "dog"))
     assert result.object_ids == (21,)
     assert vlm.shown[1].visible_ids == {20, 21} and not vlm.shown[1].numbers
-    assert [look.kind for look in result.looks] == ["whole", "group", "candidates", "closer"]
+    assert [look.kind for look in result.looks] == ["whole", "candidates", "closer"]
+    assert result.looks[1].outcome == "this object stands"
+
+
+def test_a_further_look_shows_no_numbers_of_the_first() -> None:
+    animals = [at(i, 0, 8, name="cat" if i < 5 else "dog") for i in range(1, 7)]
+    result, vlm = asked(lambda _: NONE, *animals, classes=("cat", "dog"))
+    with video_of(8.0) as source:
+        stretch = read_stretch(source, SMALL, 0.0, 8.0)
+    assert stretch is not None
+    clean = view_of(stretch, result.tracks, (5, 6), STVGConfig().marker, 99)
+    assert np.array_equal(vlm.shown[1].frames.pixels, clean.marked.frames.pixels)
 
 
 @pytest.mark.parametrize("wrong", [3, 77])
@@ -349,10 +362,16 @@ def test_five_thousand_tracks() -> None:
     assert len(result.tracks) == 5000 and len(vlm.shown) > 4
 
 
-@pytest.mark.parametrize("n", [2, 30])
-def test_auto_looks_once_at_a_short_clip(n: int) -> None:
-    _, vlm = asked(lambda _: said(1, 2, 4), *(at(i, 0, 8) for i in range(1, n + 1)), passes="auto")
-    assert len(vlm.shown) == 1
+@pytest.mark.parametrize(
+    ("n", "bundled", "looks"),
+    [(2, False, 1), (30, False, 1), (2, True, 1), (9, True, 1), (10, True, 3), (30, True, 5)],
+)
+def test_auto_looks_again_at_crowds_that_the_bundled_model_cannot_read(
+    n: int, bundled: bool, looks: int
+) -> None:
+    objects = [at(i, 0, 8) for i in range(1, n + 1)]
+    _, vlm = asked(lambda _: NONE, *objects, passes="auto", limit=9, bundled=bundled)
+    assert len(vlm.shown) == looks
 
 
 def test_a_look_at_the_candidates_settles_an_unsure_answer() -> None:

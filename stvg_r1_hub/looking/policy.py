@@ -11,14 +11,14 @@ Which of them `"auto"` takes was measured; see docs/looking.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.geometry import frames_in_range
-from stvg_r1_hub.looking import stretches
+from stvg_r1_hub.looking import close_ups, stretches
 from stvg_r1_hub.looking.answers import (
     Response,
     Seen,
@@ -137,7 +137,7 @@ class Looker:
             asked.append(one)
         for done, one in enumerate(asked):
             self._tell(done, len(asked))
-            self._look_at_candidates(one, whole.stretch)
+            self._look_at_candidates(one)
             self._look_closer(one, marked)
         return [one.seen() for one in asked]
 
@@ -211,35 +211,52 @@ class Looker:
         ]
         return sum(shares) / max(len(frames) * len(tracks), 1)
 
-    def _look_at_candidates(self, one: _Asked, whole: Stretch) -> None:
+    def _look_at_candidates(self, one: _Asked) -> None:
         """Only objects that may be meant keep their numbers; in groups, where they are many."""
-        if not self._always:
-            return
         ranked = self._presence.ranked(0.0, self._duration)
+        if not (self._always or (self._config.reads_notes and len(ranked) > self._limit)):
+            return
         named = self._named(one.query)
         candidates = [i for i in ranked if not named or i in named]
         if not candidates or (len(candidates) == len(ranked) and len(ranked) <= self._limit):
             return
-        winner, view = self._tournament(one, whole, candidates)
-        if winner is not None and winner.answer.object_ids != one.best.answer.object_ids:
-            self._note(one, "candidates", view, winner, "this object stands")
-            one.best = winner
+        # The first look's frames have its numbers on them.
+        whole = read_stretch(self._source, self._config.sampling, 0.0, self._duration)
+        if whole is None:
+            return
+        winner = self._tournament(one, whole, candidates)
+        if winner is not None:
+            one.best, place = winner
+            one.looks[place] = replace(
+                one.looks[place], kind="candidates", outcome="this object stands"
+            )
 
     def _tournament(
         self, one: _Asked, whole: Stretch, candidates: list[int]
-    ) -> tuple[Response | None, View]:
-        """Groups of as many as the model can read are asked, and the winners meet."""
+    ) -> tuple[Response, int] | None:
+        """Groups of as many as the model can read are asked, and the winners meet.
+
+        Small objects are shown side by side and enlarged.
+
+        Returns:
+            The last winner, and the place of its look; None where no group has one.
+        """
+        small = close_ups.are_small(self._tracks, candidates)
+        size = min(close_ups.MOST, self._limit) if small else self._limit
         while True:
-            winners = []
-            for ids in _groups(candidates, self._limit):
-                view = self._view(whole, ids)
+            winners: list[tuple[Response, int]] = []
+            for ids in _groups(candidates, size):
+                if small:
+                    view = close_ups.side_by_side(whole, self._tracks, ids, self._config.marker)
+                else:
+                    view = self._view(whole, ids)
                 (response,) = self._asked_in(view, [one.query])
                 fits = response.names_object and set(response.answer.object_ids) <= set(ids)
-                winners += [response] if fits else []
+                winners += [(response, len(one.looks))] if fits else []
                 self._note(one, "group", view, response, "a candidate" if fits else "none of them")
-            names = list(dict.fromkeys(i for s in winners for i in s.answer.object_ids))
-            if len(candidates) <= self._limit or len(names) <= 1 or len(names) >= len(candidates):
-                return (winners[0] if winners else None), view
+            names = list(dict.fromkeys(i for won, _ in winners for i in won.answer.object_ids))
+            if len(candidates) <= size or len(names) <= 1 or len(names) >= len(candidates):
+                return max(winners, key=lambda won: sureness_of(won[0]), default=None)
             candidates = names
 
     def _look_closer(self, one: _Asked, marked: MarkedFrames) -> None:
