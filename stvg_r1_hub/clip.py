@@ -407,7 +407,7 @@ class Clip:
             )
             tube = self._checked_class(prompt.query, tube)
             warnings += [*seen.warnings, *tube.warnings]
-            alternatives = alternatives_of(seen.text, tube, self.tracks)
+            alternatives = alternatives_of(seen.text, tube, self.tracks, seen.others)
             has_range = tube.start_seconds < tube.end_seconds
             if not (tube.boxes if prompt.needs_objects else has_range):
                 tube = None

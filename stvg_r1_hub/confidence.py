@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from stvg_r1_hub.structures import Alternative, Generated, Tracks, Tube
 
@@ -28,23 +29,31 @@ def confidence_of(text: str, object_ids: tuple[int, ...]) -> float | None:
     return min(max(total, 0.0), 1.0) if known and math.isfinite(total) else None
 
 
-def alternatives_of(text: str, tube: Tube, tracks: Tracks) -> tuple[Alternative, ...]:
-    """The objects that a model might have meant besides those of its answer, most likely first.
+def alternatives_of(
+    text: str, tube: Tube, tracks: Tracks, moments: Sequence[Alternative] = ()
+) -> tuple[Alternative, ...]:
+    """What a model might have meant besides its answer, most likely first.
 
     Args:
         text: what it wrote.
         tube: what it answered. Its times are those of an alternative for which the model names
             none itself; where it has no times, such an alternative is left out.
         tracks: all objects; others are left out.
+        moments: further ones, of other texts; the answered object may be in them at another time.
     """
-    if not isinstance(text, Generated):
-        return ()
     answered = (tube.start_seconds, tube.end_seconds)
     found = []
-    for object_id, probability in text.id_probabilities.items():
-        start, end = text.id_ranges.get(object_id, answered)
-        likely = _LEAST_CONFIDENCE <= probability <= 1
-        if likely and start < end and object_id not in tube.object_ids and tracks.get(object_id):
-            found.append(Alternative(object_id, start, end, probability))
+    if isinstance(text, Generated):
+        for object_id, probability in text.id_probabilities.items():
+            if object_id not in tube.object_ids:
+                start, end = text.id_ranges.get(object_id, answered)
+                found.append(Alternative(object_id, start, end, probability))
+    found = [
+        other
+        for other in (*found, *moments)
+        if _LEAST_CONFIDENCE <= other.confidence <= 1
+        and other.start_seconds < other.end_seconds
+        and tracks.get(other.object_id)
+    ]
     found.sort(key=lambda other: (-other.confidence, other.object_id))
     return tuple(found[:_MOST_ALTERNATIVES])

@@ -376,7 +376,8 @@ class STVGPipeline:
                 nothing is tracked, and the result has a time range but no boxes.
             max_objects: consider only so many objects, the most visible ones.
             passes: 1 looks once, as the paper does; 2 takes every further look that applies, and
-                `"auto"` asks long videos by window, and looks once at others.
+                `"auto"` those that are known to pay: at long videos by window and, by the bundled
+                model, at the candidates where there are more objects than it can number.
             max_windows: the most windows of a long video that are asked, with passes other than
                 1; None asks all.
             progress: True shows bars where a person looks on, in a terminal or a notebook; False

@@ -242,6 +242,24 @@ def test_of_two_moments_the_surer_in_view_stands(
     assert result.object_ids == (stands,)
     several = any("2 moments of this long video may be meant" in w for w in result.warnings)
     assert several == (second_leaves > 50)
+    others = [other.object_id for other in result.alternatives]
+    assert others == [3 - stands] * bool(several and sure[2 - stands])
+
+
+def test_moments_of_other_windows_are_alternatives_best_first() -> None:
+    """One dog again and again, each time with another certainty."""
+
+    def answer(marked: MarkedFrames) -> str:
+        return Generated(said(1, 1, 4), {1: start_of(marked) / 100})
+
+    stays = [at(1, 0, 84)]
+    result, vlm = asked(answer, *stays, seconds=84.0, passes="auto")
+    assert result.found and result.start_seconds == start_of(vlm.shown[-1]) + 1
+    sure = [other.confidence for other in result.alternatives]
+    assert sure == sorted(sure, reverse=True) and 0 < sure[0] < result.confidence
+    times = [(start_of(marked) + 1, start_of(marked) + 4) for marked in vlm.shown[-2::-1]]
+    assert [(o.start_seconds, o.end_seconds) for o in result.alternatives] == times[: len(sure)]
+    assert len(sure) >= 4
 
 
 def dog_at(second: float, seconds: float = 2.0) -> Callable[[MarkedFrames], str]:

@@ -158,8 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         type=passes_from_text,
         choices=(1, 2, "auto"),
         default=1,
-        help="looks at the video: 1 as the paper does, 2 for every further look, auto for long "
-        "videos by window alone (default: 1)",
+        help="looks at the video: 1 as the paper does, 2 for every further look, auto for those "
+        "that are known to pay: at long videos and, by the bundled model, at crowds (default: 1)",
     )
     ground.add_argument(
         "--max-windows", type=int, help="ask at most N windows of a long video, with --passes"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stvg_r1_hub.confidence import confidence_of
 from stvg_r1_hub.looking.views import View
-from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, Range
+from stvg_r1_hub.structures import SAYS_NOTHING, Alternative, Answer, Look, Range
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Seen:
     warnings: tuple[str, ...] = ()
     trust: float = 1.0
     """What the looks leave of the model's confidence: less than 1 where they disagree."""
+    others: tuple[Alternative, ...] = ()
+    """Moments that other windows of a long video found, best first; none of a model that does not
+    say how sure it is."""
 
 
 def range_of(response: Response) -> Range:

@@ -1,8 +1,9 @@
 """The policy of looks: first answers in, what stands after further looks out.
 
 * A long video is asked window by window, and the moment that the model is surest of stands.
-* In a crowd, the objects of the kind that the query names keep their numbers alone. Where the
-  model cannot read that many numbers, groups are asked and their winners meet.
+* In a crowd, the objects of the kind that the query names keep their numbers alone. Where they are
+  small, they are shown side by side and enlarged. Where the model cannot read that many numbers,
+  groups are asked and their winners meet.
 * A moment that was found is looked at again, closer in time.
 
 Which of them `"auto"` takes was measured; see docs/looking.md.
@@ -28,7 +29,15 @@ from stvg_r1_hub.looking.answers import (
     sureness_of,
 )
 from stvg_r1_hub.looking.views import Presence, Stretch, View, read_stretch, view_of
-from stvg_r1_hub.structures import SAYS_NOTHING, Answer, Look, MarkedFrames, Progress, Tracks
+from stvg_r1_hub.structures import (
+    SAYS_NOTHING,
+    Alternative,
+    Answer,
+    Look,
+    MarkedFrames,
+    Progress,
+    Tracks,
+)
 from stvg_r1_hub.video import VideoSource
 
 PASSES = (1, 2, "auto")
@@ -64,11 +73,12 @@ class _Asked:
     looks: list[Look]
     warnings: list[str]
     trust: float = 1.0
+    others: tuple[Alternative, ...] = ()
 
     def seen(self) -> Seen:
         looks = () if [look.kind for look in self.looks] == ["whole"] else tuple(self.looks)
         best, warnings = self.best, tuple(self.warnings)
-        return Seen(best.text, best.answer, self.shown, looks, warnings, self.trust)
+        return Seen(best.text, best.answer, self.shown, looks, warnings, self.trust, self.others)
 
     def doubt(self, warning: str) -> None:
         """Two looks disagree."""
@@ -190,13 +200,21 @@ class Looker:
         A moment counts by the share of it in which its object is in view: who answers across a cut
         or beyond where the object leaves has mistaken it.
         """
-        moments = [response for response in moments if self._in_view(response) >= IN_VIEW]
-        if not moments:
+        ranked = [(moment, self._in_view(moment)) for moment in moments]
+        ranked = [(moment, share) for moment, share in ranked if share >= IN_VIEW]
+        ranked.sort(key=lambda ranked: -sureness_of(ranked[0]) * ranked[1])
+        if not ranked:
             return
-        one.best = max(moments, key=lambda m: sureness_of(m) * self._in_view(m))
-        if len(moments) > 1:
+        (one.best, _), *others = ranked
+        one.others = tuple(
+            Alternative(i, *range_of(moment), moment.confidence * share)
+            for moment, share in others
+            for i in moment.answer.object_ids
+            if moment.confidence is not None
+        )
+        if others:
             one.warnings.append(
-                f"{len(moments)} moments of this long video may be meant; the one that the model "
+                f"{len(ranked)} moments of this long video may be meant; the one that the model "
                 "is surest of is answered."
             )
 

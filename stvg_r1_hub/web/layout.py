@@ -211,7 +211,7 @@ class Layout:
             gr.HTML(markup.not_here(absent), elem_id="stvg-absent", elem_classes="stvg-slot")
 
         self.passes = gr.Radio(
-            [("one", 1), ("of long videos, several", "auto"), ("all", 2)],
+            [("one", 1), ("more where known to help", "auto"), ("all", 2)],
             value=1,
             label="Looks at the video",
             info="one: as the model was trained; more can help, and take longer",
