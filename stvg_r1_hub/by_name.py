@@ -10,7 +10,7 @@ from pathlib import Path
 from stvg_r1_hub import hub
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.prompting import build_prompt
-from stvg_r1_hub.segmentation import Segmenter, load_segmenter
+from stvg_r1_hub.segmentation import Segmenter, check_name, load_segmenter
 from stvg_r1_hub.tracking import Tracker, load_tracker
 from stvg_r1_hub.tracking.detectors import detector_classes
 from stvg_r1_hub.vlm import VLM
@@ -56,6 +56,8 @@ class Recipe:
                 f"{config.prompt_id!r}."
             )
             config = replace(config, prompt_id=self.prompt_id)
+        if isinstance(self.segmenter, str | Path):
+            check_name(self.segmenter)  # Loaded when a video was tracked, it would say so late.
         others = self.access.elsewhere()
         segmenter = functools.cache(
             functools.partial(

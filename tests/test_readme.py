@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 import stvg_r1_hub
-from stvg_r1_hub.hub import ABOUT_BUNDLED
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,12 +59,13 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/index.md", "docs/models.md", "docs/pypi.md",
-     "stvg_r1_hub/bundled/tiny/README.md"],
-)  # fmt: skip
+    ["README.md", "docs/index.md", "docs/models.md", "docs/pypi.md"],
+)
 def test_the_bundled_model_is_described_in_the_same_words(page: str) -> None:
+    card = (ROOT / "stvg_r1_hub/bundled/tiny/README.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"The bundled model reads .*?\.\s", card, re.DOTALL)
     words = (ROOT / page).read_text(encoding="utf-8").split()
-    assert " ".join(ABOUT_BUNDLED.split()) in " ".join(words)
+    assert " ".join(said.split()) in " ".join(words)
 
 
 def test_the_readme_is_short() -> None:

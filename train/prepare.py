@@ -235,11 +235,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         STVGError: annotations, model or tracker cannot be used.
     """
-    import torch
-    from accelerate import PartialState
-
     _settle(args)
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     extra = {"first_frame_number": args.first_frame} if args.dataset == "hcstvg" else {}
     annotations: Annotations = DATASETS[args.dataset](
         args.annotations, args.videos, strict=args.strict, **extra
@@ -250,6 +246,11 @@ def run(args: argparse.Namespace) -> int:
     if args.official:
         _check_official(config, args.model)
     classes = _classes(args, config)
+    # Not earlier: a mistake in the call is told before these are loaded.
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     tracking = config.tracking.of_classes(classes)
     tracker, choice = _tracker(args, tracking, bundle, str(state.device.type))
     preparation = Preparation(

@@ -64,6 +64,8 @@ def ground(options: argparse.Namespace) -> int:
         raise ConfigError(f"--min-confidence must be in 0..1, got {options.min_confidence:g}.")
     if options.time_only and options.masks:
         raise ConfigError("Got --time-only and --masks, but a time has no masks; leave one out.")
+    if options.max_windows is not None and options.passes == 1:
+        raise ConfigError("Got --max-windows without --passes 2 or auto, which ask by window.")
     videos = [options.video]
     if options.query:
         videos, options.queries = [options.video, *options.queries], options.query

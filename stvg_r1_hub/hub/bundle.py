@@ -22,12 +22,10 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 BUNDLED_MODELS = ("tiny", "zero-shot")
 """A model, and the settings for any model that a server runs."""
 ABOUT_BUNDLED = (
-    "The bundled model reads what its tracker measured (kind, colour, place, size, movement and "
-    "order of everyday objects) and is right about who walks where in three of four questions on a "
-    "real street; actions such as jumping it sees on emoji clips alone, and for anything else a "
-    "larger model is needed."
+    "The bundled model knows everyday objects by kind, colour, place and movement; anything else "
+    "needs a larger model."
 )
-"""Said wherever a bundled model is loaded; measured with `benchmarks/bench_real.py`."""
+"""Said where a bundled model is loaded; its card says more."""
 ADAPTER_CONFIG = "adapter_config.json"
 _NOT_LORA = "non_lora_state_dict.bin"
 LANGUAGE_MODEL = ("model*.safetensors", "adapter_model*.safetensors")

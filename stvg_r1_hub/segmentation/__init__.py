@@ -29,6 +29,7 @@ __all__ = [
     "PackageSam2",
     "Segmenter",
     "TransformersSam2",
+    "check_name",
     "load_segmenter",
     "masks_of_tube",
 ]
@@ -63,17 +64,27 @@ def load_segmenter(
         if not isinstance(segmenter, Segmenter):
             raise ModelError(f"{type(segmenter).__name__} is no segmenter: it needs name and open.")
         return segmenter
+    check_name(segmenter)
     size = "large" if device.startswith("cuda") else "tiny"
     default = f"facebook/sam2.1-hiera-{size}"
     if segmenter == "sam2-package":
         return PackageSam2.from_pretrained(default, device=device, access=access)
     name = default if segmenter in ("auto", "sam2") else str(segmenter)
-    if not (name and Path(name).is_dir()) and not _HUB_ID.fullmatch(name):
+    return TransformersSam2.from_pretrained(name, device=device, access=access)
+
+
+def check_name(segmenter: str | Path) -> None:
+    """Whether there can be a segmenter of that name; nothing is loaded.
+
+    Raises:
+        ModelError: nothing of that name.
+    """
+    name = str(segmenter)
+    if not (name in SEGMENTERS or (name and Path(name).is_dir()) or _HUB_ID.fullmatch(name)):
         raise ModelError(
             f"Unknown segmenter {name!r}; allowed are {', '.join(map(repr, SEGMENTERS))}, a folder "
             "or a Hub id like 'owner/name'."
         )
-    return TransformersSam2.from_pretrained(name, device=device, access=access)
 
 
 def masks_of_tube(

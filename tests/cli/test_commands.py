@@ -215,9 +215,19 @@ def test_a_trimmed_answer_keeps_the_times_of_the_whole(tmp_path: Path) -> None:
     assert all(start <= box["time_seconds"] < end for box in values["boxes"]) and values["found"]
 
 
-def test_unknown_model(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ["ground", str(clip), "a dog", "--model", "tinyy", "--out", f"{tmp_path}/a.mp4"]
-    assert cli.main(arguments) == 2
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model", "tinyy"],
+        ["--segmenter", "nonsense", "--masks"],
+        ["--tracker", "nonsense"],
+        ["--max-windows", "3"],
+    ],
+)
+def test_what_is_not_there_is_said_before_the_video_is_tracked(
+    wrong: list[str], clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ground", str(clip), "a dog", *wrong, "--out", f"{tmp_path}/a.mp4"]) == 2
     assert_one_sentence(capfd.readouterr().err)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,9 +11,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from stvg_r1_hub.config import STVGConfig
 from tests.train import tiny
+from train.grpo.learning import GrpoObjective
 from train.rewards import REWARDS
 from train.run.command_line import run_training
-from train.train_grpo import GrpoObjective
 
 SETTINGS = {
     "dtype": "float32",
@@ -45,7 +45,7 @@ def rewarding_vowels(*parts, **rewards):
 
 def main(arguments=None):
     """The command line of `train.train_grpo` with that reward."""
-    return run_training(rewarding_vowels, "GRPO for vowels.", arguments, groups=True)
+    return run_training(lambda: rewarding_vowels, "GRPO for vowels.", arguments, groups=True)
 
 
 def write_base(folder, *, seed=0):

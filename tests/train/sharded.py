@@ -173,4 +173,4 @@ def sharded_grpo(config, start, policy, accelerator):
 def main(arguments):
     """The command line of `train.train_grpo`, sharded and with a reward for vowels."""
     {"fsdp": shard_on_cpu, "zero3_offload": deepspeed_on_cpu}[os.environ[BY]]()
-    return run_training(sharded_grpo, "GRPO for vowels, sharded.", arguments, groups=True)
+    return run_training(lambda: sharded_grpo, "GRPO for vowels, sharded.", arguments, groups=True)

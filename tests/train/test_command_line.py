@@ -1,6 +1,9 @@
 """Every kind of `--data` trains, leaves a checkpoint, and goes on from there."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,19 @@ TITLES = {
     "sprites": "sprite world, level easy, seed 3",
     "boxes": "sprite world without numbers, level easy, seed 3",
 }
+
+
+TRAINING = ["--config", "train/configs/tiny.yaml", "--out", "x", "--data"]
+PREPARING = ["--dataset", "hcstvg", "--annotations", "no.json", "--videos", "x", "--out", "x"]
+MISTAKES = [
+    *((name, ["--config", "no.yaml"]) for name in ("train.train_grpo", "train.train_sft")),
+    ("train.train_grpo", [*TRAINING, "no-folder"]),
+    ("train.train_sft", [*TRAINING, "sprites:easy:x"]),
+    ("train.prepare", PREPARING),
+    ("train.smoke", ["--out", "README.md/x"]),
+    ("stvg_r1_hub.cli", ["ground", "no.mp4", "a dog"]),
+    ("stvg_r1_hub.cli", ["track", "no.mp4"]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +112,17 @@ def test_a_request_that_is_not_understood(world, tmp_path, capsys, request_):
     arguments = ["--config", config, "--data", f"sprites:{request_}", "--out", tmp_path / "x"]
     assert train_grpo.main([*map(str, arguments)]) == 2
     assert "write sprites:LEVEL[:SEED[:COUNT[:PERCENT]]]" in capsys.readouterr().err
+
+
+def test_mistakes_in_a_call_are_told_before_torch_is_loaded():
+    code = f"""
+import importlib, sys
+for name, words in {MISTAKES!r}:
+    assert importlib.import_module(name).main(words) == 2, name
+    assert "torch" not in sys.modules, name
+"""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert said.returncode == 0, said.stderr
+    assert len(said.stderr.splitlines()) == len(MISTAKES)

@@ -32,13 +32,13 @@ from tests.train.runs import (
 from tests.train.sharded import BY, MEASURED
 from train import train_grpo
 from train.data.samples import PreparedSamples, sample_order
+from train.grpo.learning import GrpoObjective
 from train.grpo.rollout import TrainingError
 from train.run.dry_run import describe_run
 from train.run.loop import TrainingLoop
 from train.run.start_model import export_model, load_start_model
+from train.run.supervised import SupervisedObjective
 from train.run.training_config import TrainingConfig
-from train.train_grpo import GrpoObjective
-from train.train_sft import SupervisedObjective
 
 
 @pytest.fixture(scope="module")

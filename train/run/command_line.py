@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub import hub
 from stvg_r1_hub.errors import ConfigError, STVGError
+from stvg_r1_hub.outputs import make_folder
 from train.data.samples import PreparedSamples, SampleSource
 from train.miniature.sprite_questions import SpriteQuestions
 from train.miniature.written_boxes import BoxQuestions
-from train.run.dry_run import describe_run
-from train.run.loop import ObjectiveMaker, TrainingLoop
 from train.run.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from train.run.loop import ObjectiveMaker
 
 WORLDS = {"sprites": SpriteQuestions, "boxes": BoxQuestions}
 """What `--data` renders instead of reading a folder; boxes: no numbers, boxes as text."""
@@ -24,12 +26,16 @@ _REQUEST = "LEVEL[:SEED[:COUNT[:PERCENT]]]"
 
 
 def run_training(
-    objective: ObjectiveMaker, description: str, arguments: Sequence[str] | None, *, groups: bool
+    objective: Callable[[], ObjectiveMaker],
+    description: str,
+    arguments: Sequence[str] | None,
+    *,
+    groups: bool,
 ) -> int:
     """Read the arguments, check everything, train; the exit code.
 
     Args:
-        objective: what is learned.
+        objective: gives what is learned; called when the arguments are found to be good.
         description: the module's docstring.
         arguments: of the command line; None takes `sys.argv`.
         groups: whether G completions a prompt are sampled, for `--dry-run`.
@@ -52,6 +58,8 @@ def run_training(
     try:
         config = TrainingConfig.load(args.config, **overrides)
         if args.dry_run:
+            from train.run.dry_run import describe_run
+
             report = describe_run(config, groups=groups)
             sys.stdout.write(report.text())
             return 0 if report.fits else 2
@@ -64,7 +72,10 @@ def run_training(
             )
         samples = open_samples(args.data, config)
         held_out = open_samples(args.validation, config) if args.validation else None
-        loop = TrainingLoop(config, samples, args.out, objective, validation=held_out)
+        make_folder(args.out)
+        from train.run.loop import TrainingLoop
+
+        loop = TrainingLoop(config, samples, args.out, objective(), validation=held_out)
         folder = loop.run(resume=args.resume)
     except STVGError as error:
         sys.stderr.write(f"{error}\n")
