@@ -20,6 +20,7 @@ from stvg_r1_hub.structures import (
     Alternative,
     Answer,
     Box,
+    ByValue,
     Look,
     Pixels,
     Progress,
@@ -41,15 +42,18 @@ _SHOWN_FRAMES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class GroundingResult:
-    """Where and when in the video is what the query describes."""
+class GroundingResult(ByValue):
+    """Where and when in the video is what the query describes.
+
+    Two are equal that say the same, however long they took and wherever the video now lies.
+    """
 
     query: str
     tube: Tube | None
     """The answered objects through the answered time range; None when not found."""
     raw_text: str
     """The model's whole output; empty when it was not asked."""
-    timings: dict[str, float]
+    timings: dict[str, float] = field(compare=False)
     """Seconds spent in each stage; `total` is their sum."""
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), repr=False)
@@ -63,7 +67,7 @@ class GroundingResult:
     answer: Answer | None = field(default=None, repr=False)
     """What was read from the text, before it was held against the tracks."""
     tracks: Tracks | None = field(default=None, repr=False)
-    video: VideoInput = field(default=(), repr=False)
+    video: VideoInput = field(default=(), repr=False, compare=False)
     """What the pipeline was given, read again for `save_video` and `keyframes`."""
     confidence: float | None = None
     """How sure the model was of the answered objects, 0..1; None where it cannot say."""

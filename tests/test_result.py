@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_a_notebook_shows_frames_words_and_a_timeline(found: bool) -> None:
     assert len(html) < 100_000
     assert ("object 3, 0.50 to 1.00 s, 5 boxes" if found else "not found") in html
     assert found or "No dog &lt;was&gt; found." in html
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_equal_is_what_says_the_same(found: bool) -> None:
+    """A pickled copy, and another answer to the same question however long it took."""
+    result = result_of(found=found)
+    copy = replace(result, video="clip.mp4", timings={"answer": 3.0})
+    assert pickle.loads(pickle.dumps(copy)) == copy == result and len({copy, result}) == 1
+    assert result != result_of(found=not found) and result != result_of(found=found, name="cat")
 
 
 def test_what_others_wrote_is_escaped() -> None:

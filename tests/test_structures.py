@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from stvg_r1_hub.structures import (
     Answer,
     Detections,
     MarkedFrames,
+    ObjectNote,
+    TimedFrame,
     Tracks,
     VideoInfo,
 )
@@ -54,6 +57,32 @@ def test_video_info_counts():
 def test_reprs_show_shapes_not_pixels():
     for record in (make_frames(), make_track(), Tracks(6, 4, np.arange(6), (make_track(),))):
         assert len(repr(record)) < 120
+
+
+NOTE = ObjectNote(
+    1, "dog", ("red",), (), "left", "near", 0.0, 1.0, "", "", (), 1, 1,
+    *(np.arange(n, dtype=float) for n in (2, 8, 2)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "change"),
+    [
+        (make_frames(), {"pixels": np.ones((2, 4, 6, 3), np.uint8)}),
+        (TimedFrame(0, 0.0, np.zeros((4, 6, 3), np.uint8)), {"time_seconds": 1.0}),
+        (Detections(np.zeros((1, 4)), np.ones(1), np.zeros(1, int)), {"class_ids": np.ones(1)}),
+        (make_track(), {"boxes": np.ones((3, 4), np.float32)}),
+        (Tracks(6, 4, np.arange(6), (make_track(),)), {"tracks": (make_track(2),)}),
+        (builders.marked(make_frames(), 1), {"frames": make_frames(2), "drawn_ids": ({2}, {2})}),
+        (VideoInfo("a.mp4", 6, 4, np.arange(50) / 25, 2.0), {"frame_times": np.arange(2.0)}),
+        (NOTE, {"speeds": np.ones(2)}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_records_are_equal_by_value(record, change):
+    again = pickle.loads(pickle.dumps(record))
+    assert again == record and hash(again) == hash(record)
+    assert dataclasses.replace(record, **change) != record and record != 1
 
 
 def test_records_are_frozen():

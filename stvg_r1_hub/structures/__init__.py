@@ -26,6 +26,7 @@ from stvg_r1_hub.structures.answers import (
 from stvg_r1_hub.structures.notes import Notes, ObjectNote, Segment
 from stvg_r1_hub.structures.objects import RLE, Box, Detections, Track, Tracks
 from stvg_r1_hub.structures.video import (
+    ByValue,
     Frames,
     Pixels,
     Progress,
@@ -35,7 +36,7 @@ from stvg_r1_hub.structures.video import (
 )
 
 __all__ = [
-    "RLE", "SAYS_NOTHING", "Alternative", "Answer", "Box", "Detections", "Frames", "Generated",
-    "Look", "MarkedFrames", "Notes", "ObjectNote", "Pixels", "Progress", "Prompt", "Range",
-    "SamplingPlan", "Segment", "TimedFrame", "Track", "Tracks", "Tube", "VideoInfo",
+    "RLE", "SAYS_NOTHING", "Alternative", "Answer", "Box", "ByValue", "Detections", "Frames",
+    "Generated", "Look", "MarkedFrames", "Notes", "ObjectNote", "Pixels", "Progress", "Prompt",
+    "Range", "SamplingPlan", "Segment", "TimedFrame", "Track", "Tracks", "Tube", "VideoInfo",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from stvg_r1_hub.structures.notes import Notes
 from stvg_r1_hub.structures.objects import Box
-from stvg_r1_hub.structures.video import Frames, check
+from stvg_r1_hub.structures.video import ByValue, Frames, check
 
 Range = tuple[float, float]
 """`[start, end)` in seconds."""
@@ -63,7 +63,7 @@ class Generated(str):
 
 
 @dataclass(frozen=True, eq=False)
-class MarkedFrames:
+class MarkedFrames(ByValue):
     """The sampled frames with numbers drawn on them: exactly what the language model sees."""
 
     frames: Frames

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stvg_r1_hub.structures.video import ByValue
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -23,7 +25,7 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectNote:
+class ObjectNote(ByValue):
     """What is known of one numbered object from its boxes and pixels, see `notes.take_notes`."""
 
     object_id: int

@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from stvg_r1_hub.structures.video import check
+from stvg_r1_hub.structures.video import ByValue, check
 
 
 class RLE(TypedDict):
@@ -19,7 +19,7 @@ class RLE(TypedDict):
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(ByValue):
     """The objects a detector sees in one frame."""
 
     boxes: NDArray[np.float32]
@@ -39,7 +39,7 @@ class Detections:
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
+class Track(ByValue):
     """One object through the video: at most one box a native frame."""
 
     object_id: int
@@ -93,7 +93,7 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
-class Tracks:
+class Tracks(ByValue):
     """Every object of one video."""
 
     width: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,33 @@ def check(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+class ByValue:
+    """A dataclass that equals another of its kind with the same values, those of arrays included.
+
+    Fields with `compare=False` do not count.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(map(_is_same, self._compared(), other._compared()))
+
+    def __hash__(self) -> int:
+        return hash(tuple(v for v in self._compared() if isinstance(v, int | float | str)))
+
+    def _compared(self) -> list[Any]:
+        known: Any = self
+        return [getattr(self, field.name) for field in fields(known) if field.compare]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)
+
+
 @dataclass(frozen=True, eq=False)
-class VideoInfo:
+class VideoInfo(ByValue):
     """What is known of a video after reading its packets, before decoding a pixel.
 
     `width` and `height` are as shown to a viewer: after rotation and with square pixels.
@@ -63,7 +89,7 @@ class VideoInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class TimedFrame:
+class TimedFrame(ByValue):
     """One decoded native frame with its place in the video."""
 
     frame_index: int
@@ -85,7 +111,7 @@ class SamplingPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Frames:
+class Frames(ByValue):
     """The sampled frames at original size, with the size the language model wants."""
 
     pixels: Pixels

@@ -514,6 +514,39 @@ def test_track_writes_video_and_json(
 
 
 @needs_tiny
+@pytest.mark.parametrize(
+    ("style", "n_frames", "is_boxed", "is_sharp", "has_trail"),
+    [
+        (["trails"], 20, True, True, True),
+        (["blur"], 20, True, False, False),
+        (["moment", "plain"], 12, False, True, False),
+    ],
+)
+def test_an_answer_is_drawn_as_asked(
+    style: list[str], n_frames: int, is_boxed: bool, is_sharp: bool, has_trail: bool, tmp_path: Path
+) -> None:
+    """A dog passes before a grey board: what is coloured is drawn."""
+    board = np.kron(np.indices((16, 24)).sum(0) % 2, np.ones((8, 8))) * 200 + 20
+    frames = [np.repeat(board[..., None], 3, 2).astype(np.uint8)] * 20
+    clip, out = write_clip(tmp_path / "board.mp4", frames, fps=10), tmp_path / "answer.mp4"
+    boxes = [[8 + 10 * i, 24, 40 + 10 * i, 72] for i in range(12)]
+    dog = {"id": 3, "class": "dog", "frames": list(range(4, 16)), "boxes": boxes}
+    tracks = tmp_path / "tracks.json"
+    tracks.write_text(json.dumps({"fps": 10, "width": 192, "height": 128, "tracks": [dog]}))
+    asked = ["ground", str(clip), "the dog", "--tracker", str(tracks), "--out", str(out)]
+    assert cli.main([*asked, *(word for name in style for word in ("--style", name))]) == 0
+    drawn = list(imageio.imiter(out))
+    last = drawn[11 if "moment" in style else 15].astype(int)
+    left, top, _, bottom = boxes[-1]
+    coloured = np.ptp(last, axis=2) > 60
+    side = coloured[top + 9 : bottom - 9, left - 1 : left + 2].mean()
+    way = coloured[bottom - 2 : bottom + 3, 60 : left - 3].any(0).mean()
+    detail = np.abs(np.diff(last[:60, :80, 0])).mean()
+    seen = (side > 0.8, detail > 15, way > 0.8)
+    assert len(drawn) == n_frames and seen == (is_boxed, is_sharp, has_trail)
+
+
+@needs_tiny
 @pytest.mark.slow
 def test_demo_finds_the_objects(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo", "--out", str(tmp_path / "demo")]) == 0
