@@ -147,7 +147,7 @@ class TrackingConfig:
 
     detector: str = "auto"
     """`"auto"`, `"coco"`, a folder inside the bundle, or a transformers detector's Hub id."""
-    fps: float = 10.0
+    fps: float = 8.0
     """Detected frames per second of video."""
     score_threshold: float | None = None
     """Detections below this are ignored, in 0..1; None takes what suits the detector."""

@@ -8,7 +8,9 @@ Objects are associated within a scene and within a group of classes that are eas
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +29,7 @@ from stvg_r1_hub.tracking.score_scale import score_limits
 from stvg_r1_hub.tracking.stitching import Tracklet, stitch
 
 _BATCH = 8
+"""Frames that are detected together, by all threads."""
 _HAIR_SECONDS = 1e-6
 _DOUBLE_IOU = 0.7
 """Two detections of confusable classes that overlap more are one object."""
@@ -50,6 +53,8 @@ class Sighting:
     """`(n, L)`."""
     visible_fraction: NDArray[np.float64]
     """`(n,)` share of each box that no other covers."""
+    thumbnail: NDArray[np.uint8]
+    """The frame, as `find_cuts` compares it."""
 
     def part(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Sighting:
         """The chosen detections alone."""
@@ -133,20 +138,26 @@ class DetectionSession:
         self._info = info
         self._seen = seen
         self._batch: list[TimedFrame] = []
+        self._n_threads = getattr(tracker.detector, "n_threads", 1)
+        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="detect")
+        self._looks: deque[Future[list[Sighting]]] = deque()
         self._sightings: list[Sighting] = []
-        self._shots: list[NDArray[np.uint8]] = []
 
     def update(self, frame: TimedFrame) -> None:
-        """See the next frame; detectors are asked about a few at a time."""
+        """See the next frame; detectors are asked about a few at a time, while others come."""
         self._batch.append(frame)
-        if len(self._batch) == _BATCH:
-            self._look()
+        if len(self._batch) == max(1, _BATCH // self._n_threads):
+            self._begin_look()
+            self._take_looks(self._n_threads)
 
     def finish(self) -> Tracks:
         """Tracks with IDs 1..N by first appearance; none when nothing was seen."""
-        self._look()
+        self._begin_look()
+        self._take_looks(0)
+        self._threads.shutdown()
         sightings, sure = self._sightings, self._tracker.sure_score
-        cuts = find_cuts(np.array(self._shots)) if len(self._shots) > 1 else []
+        shots = np.array([seen.thumbnail for seen in sightings])
+        cuts = find_cuts(shots) if len(shots) > 1 else []
         objects: list[Tracklet] = []
         for first, stop in zip([0, *cuts], [*cuts, len(sightings)], strict=True):
             scene = sightings[first:stop]
@@ -158,39 +169,25 @@ class DetectionSession:
         remarks = (self._tracker.remark,) if self._tracker.remark else ()
         return replace(tracks, warnings=(*tracks.warnings, *remarks))
 
-    def _look(self) -> None:
-        """Detect and describe the waiting frames: the only step that touches pixels."""
+    def _begin_look(self) -> None:
         batch, self._batch = self._batch, []
         if not batch:
             return
-        detected = self._tracker.detect(batch, self._seen)
-        patches = [
-            cut_patches(timed.pixels, found.boxes)
-            for timed, found in zip(batch, detected, strict=True)
-        ]
-        # One computation for all boxes of the batch: NumPy's cost is by the call.
-        appearances = np.split(
-            appearance_of(np.concatenate(patches)), np.cumsum([len(p) for p in patches])[:-1]
-        )
-        for timed, found, seen in zip(batch, detected, appearances, strict=True):
-            boxes = found.boxes.astype(np.float64)
-            self._sightings.append(
-                Sighting(
-                    frame=timed.frame_index,
-                    time=timed.time_seconds,
-                    boxes=boxes,
-                    scores=found.scores.astype(np.float64),
-                    class_ids=found.class_ids,
-                    appearance=seen,
-                    visible_fraction=visible_fraction(boxes),
-                )
-            )
-            self._shots.append(thumbnail(timed.pixels))
+        # What was seen is added to by others: the thread gets its own part of it.
+        seen = {
+            f.frame_index: self._seen[f.frame_index] for f in batch if f.frame_index in self._seen
+        }
+        self._looks.append(self._threads.submit(look_at, self._tracker, batch, seen))
+
+    def _take_looks(self, unfinished: int) -> None:
+        """Wait until no more than so many looks are under way."""
+        while len(self._looks) > unfinished:
+            self._sightings += self._looks.popleft().result()
 
     def _associate(self, scene: list[Sighting]) -> list[Tracklet]:
         times = np.array([s.time for s in scene])
         # The slower parts of a video with a variable frame rate set the patience.
-        step = float(np.quantile(np.diff(times), 0.9)) if len(times) > 1 else 1.0
+        step = float(np.quantile(np.diff(times), 0.75)) if len(times) > 1 else 1.0
         seen = [self._tracker.groups[s.class_ids] for s in scene]
         objects: list[Tracklet] = []
         for group in np.unique(np.concatenate([*seen, np.zeros(0, np.int64)])).tolist():
@@ -203,6 +200,33 @@ class DetectionSession:
         start, info = self._tracker.sure_score, self._info
         pieces = link(own, strict_linker(step, start), start)
         return stitch(pieces, width=info.width, height=info.height, step_seconds=step)
+
+
+def look_at(
+    tracker: DetectionTracker, batch: Sequence[TimedFrame], seen: Mapping[int, Detections]
+) -> list[Sighting]:
+    """Detect and describe some frames: the only step that touches pixels."""
+    detected = tracker.detect(batch, seen)
+    patches = [cut_patches(f.pixels, found.boxes) for f, found in zip(batch, detected, strict=True)]
+    # One computation for all boxes of the batch: NumPy's cost is by the call.
+    appearances = appearance_of(np.concatenate(patches))
+    ends = np.cumsum([len(cut) for cut in patches])[:-1]
+    sightings = []
+    for frame, found, seen_as in zip(batch, detected, np.split(appearances, ends), strict=True):
+        boxes = found.boxes.astype(np.float64)
+        sightings.append(
+            Sighting(
+                frame=frame.frame_index,
+                time=frame.time_seconds,
+                boxes=boxes,
+                scores=found.scores.astype(np.float64),
+                class_ids=found.class_ids,
+                appearance=seen_as,
+                visible_fraction=visible_fraction(boxes),
+                thumbnail=thumbnail(frame.pixels),
+            )
+        )
+    return sightings
 
 
 def frames_at(fps: float, info: VideoInfo) -> Sequence[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -158,8 +159,11 @@ class ChoosingSession:
         if self.begun_with is None:
             self._begin()
         assert self.begun_with is not None
-        self.chosen, why = self._evidence.verdict()
-        tracks = self._session.finish()
+        # COCO's detector looks while the tracks are linked, which takes one core.
+        with ThreadPoolExecutor(1) as beside:
+            verdict = beside.submit(self._evidence.verdict)
+            tracks = self._session.finish()
+            self.chosen, why = verdict.result()
         return replace(
             tracks,
             warnings=(why, *tracks.warnings),

@@ -14,7 +14,8 @@ class Detector(Protocol):
     """Frames -> boxes.
 
     One that has a `sure_score` says from which score on it takes an object to be there; see
-    `score_scale`.
+    `score_scale`. One that has `n_threads` is called by so many threads at once for each video;
+    any other by one, which is not the one that opened the video.
     """
 
     class_names: tuple[str, ...]

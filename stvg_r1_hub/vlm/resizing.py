@@ -9,12 +9,14 @@ the official results; `embedding_bag` takes them as then, many numbers at a time
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stvg_r1_hub.device import one_thread
 from stvg_r1_hub.structures import Frames, Pixels
 
 if TYPE_CHECKING:
@@ -40,28 +42,41 @@ def resized(pixels: Pixels, height: int, width: int) -> Pixels:
     Returns:
         `(T, height, width, 3)` uint8 RGB; the frames themselves where they have that size.
     """
+    import torch
+
+    if pixels.shape[1:3] == (height, width):
+        return np.ascontiguousarray(pixels)
+    out = np.empty((len(pixels), height, width, 3), np.uint8)
+    # Each thread its own frames: sums of one frame are too short to be shared.
+    n_threads = max(1, min(torch.get_num_threads(), len(pixels)))
+    with ThreadPoolExecutor(n_threads) as threads:
+        parts = np.array_split(pixels, n_threads), np.array_split(out, n_threads)
+        list(threads.map(_resize_into, *parts))
+    return out
+
+
+def _resize_into(pixels: Pixels, out: Pixels) -> None:
+    """`resized`, in one thread, into the memory for it."""
     import cv2
     import torch
 
-    n_frames, full_height, full_width, _ = pixels.shape
-    if (full_height, full_width) == (height, width):
-        return np.ascontiguousarray(pixels)
+    full_height, full_width = pixels.shape[1:3]
+    height, width = out.shape[1:3]
     across, down = _weights(full_width, width), _weights(full_height, height)
-    out = np.empty((n_frames, height, width, 3), np.uint8)
     # Memory that is asked for again and again would cost as much as the sums.
     turned = np.empty((full_width, _BAND, 3), np.uint8)
     as_floats = torch.empty(turned.size)
     narrow = np.empty((full_height, width, 3), np.float32)
-    for frame, small in zip(pixels, out, strict=True):
-        for top in range(0, full_height, _BAND):
-            band = cv2.transpose(np.ascontiguousarray(frame[top : top + _BAND]), turned)
-            columns = as_floats[: band.size].view(full_width, -1)
-            columns.copy_(torch.from_numpy(band).view(columns.shape))
-            summed = _sums(columns, across).view(width, -1, 3)
-            cv2.transpose(summed.numpy(), narrow[top : top + _BAND])
-        low = _sums(torch.from_numpy(narrow).view(full_height, -1), down)
-        small[:] = low.round_().clamp_(0, 255).view(small.shape).numpy()
-    return out
+    with one_thread():
+        for frame, small in zip(pixels, out, strict=True):
+            for top in range(0, full_height, _BAND):
+                band = cv2.transpose(np.ascontiguousarray(frame[top : top + _BAND]), turned)
+                columns = as_floats[: band.size].view(full_width, -1)
+                columns.copy_(torch.from_numpy(band).view(columns.shape))
+                summed = _sums(columns, across).view(width, -1, 3)
+                cv2.transpose(summed.numpy(), narrow[top : top + _BAND])
+            low = _sums(torch.from_numpy(narrow).view(full_height, -1), down)
+            small[:] = low.round_().clamp_(0, 255).view(small.shape).numpy()
 
 
 def resized_on(pixels: Pixels, height: int, width: int, device: torch.device | str) -> torch.Tensor:

@@ -13,7 +13,8 @@ RED, BLUE, GREEN, WHITE = (220, 30, 30), (30, 30, 220), (30, 200, 30), (250, 250
 
 
 def track(world: World, info: VideoInfo, **settings: float) -> tuple[Tracks, DetectionTracker]:
-    tracker = DetectionTracker(world, TrackingConfig(**settings), name="world")  # type: ignore[arg-type]
+    config = TrackingConfig(**{"fps": 10.0, **settings})  # type: ignore[arg-type]
+    tracker = DetectionTracker(world, config, name="world")
     wanted = tracker.frames_wanted(info)
     return tracked(tracker, world.stream(wanted, info), info), tracker
 
