@@ -9,7 +9,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PRINTED = {
     "evaluate": "mean of 6",
     "export": "The same from saved tracks: GroundingResult(",
-    "ground": "the person walking to the left: 1.80 to 6.50 s",
+    "ground": "the person walking to the left: 1.90 to 6.50 s",
     "many_questions": "a dog: nothing. Nothing fits: No dog was found",
     "own_detector": "found by 'movers'\nGroundingResult(",
 }

@@ -1,5 +1,7 @@
 """Whole tracks of synthetic worlds: identities, gaps, cuts, counts, state."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -169,3 +171,28 @@ def test_same_input_same_output_and_no_state_is_shared() -> None:
         two.update(frame)
     for session in (one, two):
         assert np.array_equal(arrays(session.finish())[0], arrays(alone)[0])
+
+
+def test_a_detector_of_many_threads_is_called_by_them_at_once_and_order_stays() -> None:
+    class Waiting(World):
+        n_threads = 2
+        both = threading.Barrier(2)
+
+        def detect(self, frames):  # type: ignore[no-untyped-def]
+            self.both.wait(30)
+            return super().detect(frames)
+
+    objects = {RED: moving(range(32), (20, 80), (4, 0)), BLUE: moving(range(32), (9, 9), (0, 2))}
+    tracks, _ = track(Waiting(objects), info_of(32))
+    alone, _ = track(World(objects), info_of(32))
+    for ours, theirs in zip(arrays(tracks), arrays(alone), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_an_error_of_the_detector_is_the_callers() -> None:
+    class Broken(World):
+        def detect(self, frames):  # type: ignore[no-untyped-def]
+            raise ValueError("no more memory")
+
+    with pytest.raises(ValueError, match="no more memory"):
+        track(Broken({}), info_of(3))
