@@ -109,24 +109,27 @@ def _ground_one(options: argparse.Namespace) -> int:
     from stvg_r1_hub.video import PartSource, open_video, plan_for, thin_sample
 
     opened = open_video(video_of(options), fps=options.fps, allow_url=options.allow_url)
-    with opened as source, ProgressBars() as progress:
+    with opened as source:
         info = PartSource(source, options.start, options.end).info  # Said before a model is loaded.
-        pipeline = _load(options)
-        thin = thin_sample(plan_for(info, pipeline.config.sampling), info)
-        say(*thin, *pipeline.warnings)
-        results = _ask(pipeline, source, options, progress)
-        outs = [
-            None if out is None else draw(result, out, progress, options.style)
-            for result, out in zip(results, outs, strict=True)
-        ]
+        with ProgressBars() as progress:
+            pipeline = _load(options)
+            thin = thin_sample(plan_for(info, pipeline.config.sampling), info)
+            say(*thin, *pipeline.warnings)
+            results = _ask(pipeline, source, options, progress)
+        # Before anything is drawn, which takes its time and may be stopped.
+        values = [result.to_dict() for result in results]
+        put_json(values if several else values[0], options.json)
+        say_answers(results, to_stderr=options.json == "-", printed=(*thin, *pipeline.warnings))
+        with ProgressBars() as progress:
+            outs = [
+                None if out is None else draw(result, out, progress, options.style)
+                for result, out in zip(results, outs, strict=True)
+            ]
         for result, plot, strip in zip(results, plots, strips, strict=True):
             if plot is not None:
                 result.plot(plot)
             if strip is not None:
                 result.keyframes(strip)
-    values = [result.to_dict() for result in results]
-    put_json(values if several else values[0], options.json)
-    say_answers(results, to_stderr=options.json == "-", printed=(*thin, *pipeline.warnings))
     say_paths(*outs, *plots, *strips, None if options.json == "-" else options.json)
     return 0
 

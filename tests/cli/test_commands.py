@@ -611,6 +611,22 @@ def test_masks_of_a_segmenter_by_folder(
 
 @needs_tiny
 @pytest.mark.slow
+def test_an_answer_outlives_a_drawing_that_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stvg_r1_hub.result.GroundingResult.save_video", stopped)
+    out, values = tmp_path / "a.mp4", tmp_path / "a.json"
+    words = ["ground", str(DEMO_CLIP), "the dog", "--out", str(out), "--json", str(values)]
+    assert cli.main(words) == 130
+    said = capfd.readouterr()
+    assert said.out.startswith('"the dog": object ') and said.err.endswith("stvg: stopped.\n")
+    assert json.loads(values.read_text())["found"] and [*tmp_path.iterdir()] == [values]
+
+
+@needs_tiny
 def test_nothing_to_find_is_a_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     gray = [np.full((64, 96, 3), 128, np.uint8)] * 20
     video = write_clip(tmp_path / "gray.mp4", gray)
