@@ -28,6 +28,7 @@ class Display(Layout):
         """What shows one answer."""
         return [
             self.card,
+            self.view,
             self.shown,
             self.timeline,
             self.keyframes,
@@ -44,7 +45,7 @@ class Display(Layout):
     @property
     def _whole(self) -> list[Any]:
         """What shows all that was found in a video."""
-        found = [self.panel, self.visit, self.seen, self.answers, self.picker, self.view]
+        found = [self.panel, self.visit, self.seen, self.answers, self.picker]
         return [*found, self.shared, self.objects, *self._one]
 
     def _idle(self, status: str) -> Shown:
@@ -89,7 +90,6 @@ class Display(Layout):
         return {
             self.answers: answers,
             self.picker: picker(answers, one.number),
-            self.view: gr.Radio(value=ANSWER, visible=True),
             **self._values(one),
         }
 
@@ -127,6 +127,7 @@ class Display(Layout):
         overlay = None if view == SEEN else answer.overlay
         return {
             self.card: new_value(answer.card),
+            self.view: gr.Radio(value=view, visible=answer.overlay is not None),
             self.shown: new_value(str(overlay or answer.marked)),
             self.timeline: new_value(answer.timeline),
             self.keyframes: new_value(answer.keyframes),

@@ -178,7 +178,8 @@ def theme(gr: Any) -> Any:
     fonts = list(FONTS)
     mono = ["ui-monospace", "Consolas", "monospace"]
     plain = gr.themes.Default(primary_hue="red", neutral_hue="slate", font=fonts, font_mono=mono)
-    # The usual greys and the usual red have less contrast than WCAG's AA asks for.
+    # The usual greys and the usual red have less contrast than WCAG's AA asks for, and the box of
+    # what is not ticked has next to none.
     quiet = {"light": "*neutral_600", "dark": "*neutral_300"}
     return plain.set(
         **{
@@ -190,6 +191,7 @@ def theme(gr: Any) -> Any:
                 "block_label_text_color",
                 "block_title_text_color",
                 "input_placeholder_color",
+                "checkbox_border_color",
             )
         },
         button_primary_background_fill="*primary_700",

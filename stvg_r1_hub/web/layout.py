@@ -145,7 +145,7 @@ class Layout:
             max_lines=8,
             elem_id="stvg-query",
         )
-        with gr.Row():
+        with gr.Row(equal_height=True):
             self.find = gr.Button("Find it", variant="primary", scale=2, elem_id="stvg-find")
             self.track = gr.Button("Only number the objects", elem_id="stvg-track")
             self.stop = gr.Button("Stop", visible=False, elem_id="stvg-stop")
@@ -257,7 +257,7 @@ class Layout:
                 )
             with gr.Row():
                 self.get_video = gr.DownloadButton("Video (mp4)", size="sm")
-                self.get_json = gr.DownloadButton("Answer (JSON)", size="sm", elem_id="stvg-json")
+                self.get_json = gr.DownloadButton("Data (JSON)", size="sm", elem_id="stvg-json")
                 self.get_masks = gr.DownloadButton("Masks (PNG)", size="sm", visible=False)
                 self.get_sample = gr.DownloadButton(
                     "Training sample (zip)", size="sm", visible=False, elem_id="stvg-sample"

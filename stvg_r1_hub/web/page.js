@@ -163,18 +163,43 @@
     document.querySelector("#stvg-upload button[aria-dropeffect]")?.removeAttribute("aria-label");
   }, 200);
 
-  // The upload box drops what is no video for the browser (a GIF, say) without a word.
-  const tell = (files) => {
+  // A sentence below the upload, in place of the last one.
+  const say = (text, look, role) => {
     document.querySelector("#stvg-refused")?.remove();
-    const wrong = [...(files ?? [])].find((file) => !file.type.startsWith("video/"));
-    if (!wrong) return;
+    if (!text) return;
     const note = document.createElement("div");
     note.id = "stvg-refused";
-    note.className = "stvg-problem";
-    note.setAttribute("role", "alert");
-    note.textContent = `${wrong.name} is no video for your browser (${wrong.type || "unknown type"}): convert it to mp4, please.`;
+    note.className = look;
+    note.setAttribute("role", role);
+    note.textContent = text;
     document.querySelector("#stvg-upload").after(note);
   };
+
+  // The upload box drops what is no video for the browser (a GIF, say) without a word.
+  const tell = (files) => {
+    const wrong = [...(files ?? [])].find((file) => !file.type.startsWith("video/"));
+    const type = wrong?.type || "unknown type";
+    const sentence = `${wrong?.name} is no video for your browser (${type}): convert it to mp4, please.`;
+    say(wrong && sentence, "stvg-problem", "alert");
+  };
+
+  document.addEventListener(
+    "click",
+    (event) => event.target.closest("#stvg-upload [aria-label='Clear']") && say(""),
+    true, // Afterwards the button is gone.
+  );
+
+  // What the browser cannot play is not refused, though gradio would call it an error.
+  document.addEventListener(
+    "error",
+    (event) => {
+      if (!event.target.matches?.("#stvg-upload video")) return;
+      event.stopImmediatePropagation();
+      const sentence = "Your browser cannot play this video here. It can be asked about all the same.";
+      say(sentence, "stvg-note", "status");
+    },
+    true,
+  );
   document.addEventListener(
     "change",
     (event) => event.target.matches("#stvg-upload input[type=file]") && tell(event.target.files),
@@ -191,6 +216,7 @@
   document.addEventListener(
     "loadedmetadata",
     (event) => {
+      if (event.target.closest("#stvg-upload")) say("");
       if (event.target !== video()) return;
       const card = document.querySelector("#stvg-card [data-start]");
       looping = Boolean(card);
@@ -208,19 +234,32 @@
     true,
   );
 
+  const stay = () => {
+    const start = Number(document.querySelector("#stvg-card [data-start]")?.dataset.start ?? 0);
+    if (looping && (now() > until + 0.5 || now() < start - 0.5)) {
+      looping = false; // The visitor has gone elsewhere.
+    } else if (looping && now() >= until - 0.05) {
+      go(start);
+      video().play().catch(() => {});
+    }
+  };
+
+  // The browser tells the time a few times a second; by then frames without the answer were shown.
+  let watching = false;
+  const watch = () => {
+    watching = video()?.paused === false;
+    if (!watching) return;
+    stay();
+    requestAnimationFrame(watch);
+  };
+  document.addEventListener("playing", () => watching || watch(), true);
+
   document.addEventListener(
     "timeupdate",
     (event) => {
       const element = event.target;
       if (element !== video()) return;
-      const card = document.querySelector("#stvg-card [data-start]");
-      const start = card ? Number(card.dataset.start) : 0;
-      if (looping && (now() > until + 0.5 || now() < start - 0.5)) {
-        looping = false; // The visitor has gone elsewhere.
-      } else if (looping && now() >= until - 0.05) {
-        go(start);
-        element.play().catch(() => {});
-      }
+      stay();
       const head = document.querySelector("#stvg-timeline .stvg-playhead");
       const section = document.querySelector("#stvg-timeline [data-duration]");
       if (head && section) {

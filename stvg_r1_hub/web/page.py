@@ -27,7 +27,7 @@ from stvg_r1_hub.web.models import Settings
 from stvg_r1_hub.web.updates import send_whole
 
 _LOG = logging.getLogger(__name__)
-REMEMBER = "(visit, text) => window.stvgRemember(visit, text)"
+REMEMBER = "(visit, text) => window.stvgRemember(visit, {})"
 FIT_HANDLES = "(...values) => window.stvgFitHandles(...values)"
 CRASHED = (
     "Something went wrong on our side and has been written to the log. Try again, or try another "
@@ -64,16 +64,16 @@ class Page(Display):
         }
         running = gr.on([self.find.click, self.text.submit], self._ask, **asked)
         tracking = self.track.click(self._only_track, **asked)
-        for event in (running, tracking):
-            # The address, and the list of what was asked, are the browser's own business.
-            event.then(None, [self.visit, self.text], None, js=REMEMBER)
+        # The address, and the list of what was asked, are the browser's own business.
+        running.then(None, [self.visit, self.text], None, js=REMEMBER.format("text"))
+        tracking.then(None, [self.visit, self.text], None, js=REMEMBER.format("''"))
         choice = [self.answers, self.picker, self.view]
         self.picker.input(self._pick, choice, self._one, **quiet)
         self.view.input(self._show_video, [self.seen, *choice], self.shown, **quiet)
         self.pick.click(
             self._correct,
             [self.picked, self.seen, self.answers, self.picker, self.text],
-            [self.status, self.answers, self.picker, self.view, *self._one],
+            [self.status, self.answers, self.picker, *self._one],
             concurrency_limit=1,
             js="(unused, ...others) => [window.stvgPicked, ...others]",
             **quiet,

@@ -142,6 +142,26 @@ def test_bad_files_are_one_sentence_each(browser: Browser, page: str, tmp_path: 
     assert not browser.text("#stvg-refused")
 
 
+def test_a_video_that_only_the_browser_cannot_play(
+    browser: Browser, page: str, tmp_path: Path
+) -> None:
+    """It is asked about as any other, and nothing calls it an error."""
+    grey = [np.full((96, 128, 3), 90, np.uint8)] * 20
+    browser.open(page)
+    browser.upload(write_clip(tmp_path / "camera.avi", grey, codec="mpeg4"))
+    browser.wait(lambda: "cannot play" in browser.text("#stvg-refused"), "why nothing is seen")
+    assert not browser.driver.find_elements("css selector", ".toast-body")
+    # gradio's own scissors would fetch code from elsewhere.
+    scissors = browser.one("#stvg-upload [aria-label^='Trim video']")
+    assert not scissors.is_displayed()
+    browser.ask("the dog")
+    assert browser.wait_for_answer("the dog") == "Not found in this video"
+    assert not browser.driver.find_elements("css selector", "#stvg-view")  # There is but one.
+    browser.click("#stvg-upload [aria-label='Clear']")
+    browser.wait(lambda: not browser.text("#stvg-facts"), "the video to go")
+    assert not browser.text("#stvg-refused")
+
+
 def test_a_file_that_kills_its_reader_leaves_the_page_alive(
     browser: Browser, page: str, demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

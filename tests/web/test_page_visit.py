@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.web.browser import Browser
@@ -179,12 +180,22 @@ def test_a_link_brings_everything_back(browser: Browser, page: str, demo: Demo) 
 def test_objects_alone(browser: Browser, page: str, demo: Demo) -> None:
     browser.open(page)
     browser.upload(demo.clip)
+    browser.write("something to ask later")
     browser.click("#stvg-track")
     browser.wait(lambda: "visit=" in browser.driver.current_url, "the end")
+    assert browser.text("#stvg-history li").startswith("only the objects")
     assert browser.text("#stvg-objects") and not browser.text("#stvg-card")
     assert "what-the-model-saw" in browser.script(SOURCE)
     browser.click(".stvg-object")  # Nothing was asked that could be corrected.
     browser.wait(lambda: "Ask for something first" in browser.text("#stvg-status"), "why not")
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """Of two sRGB colours in 0..255, as WCAG counts it."""
+    channels = np.array([one[:3], other[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+    return float((light + 0.05) / (dark + 0.05))
 
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 390)])
@@ -192,8 +203,17 @@ def test_axe_finds_nothing_serious(
     browser: Browser, page: str, demo: Demo, dark: bool, width: int
 ) -> None:
     asked(browser, page, demo, f"{demo.query}\na penguin spins", dark=dark, width=width)
+    browser.pick(1)
+    browser.wait_for_answer(demo.query)
     for fold in ("#stvg-settings", "#stvg-part"):
         browser.click(f"{fold} button")
+    # What axe does not measure: the box of what is not ticked stands out from its ground.
+    box, ground = browser.script(
+        "((box) => [box, box.parentElement].map((e, i) => getComputedStyle(e)"
+        "[i ? 'backgroundColor' : 'borderTopColor'].match(/[\\d.]+/g).map(Number)))"
+        "(document.querySelector('#stvg-style input'))"
+    )
+    assert contrast(box, ground) >= 3
     axe = resources.files("axe_core_python") / "axe.min.js"
     browser.driver.execute_script(axe.read_text(encoding="utf-8"))
     found = browser.driver.execute_async_script(
