@@ -83,6 +83,50 @@ def encode_mask(mask: NDArray[Any]) -> RLE:
     first, stop = (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, 0)
     column_major = mask[:, first:stop].ravel(order="F")
     changes = np.flatnonzero(np.diff(column_major, prepend=False, append=False)) + first * height
+    return _rle(changes, height, width)
+
+
+def encode_labels(
+    labels: NDArray[np.uint16], n_objects: int
+) -> list[tuple[RLE, NDArray[np.float32]] | None]:
+    """Masks and boxes of all objects of a `(H, W)` label map, in one pass over its pixels.
+
+    Args:
+        labels: 0 for none, else the number of the object that is seen there, from 1 on.
+        n_objects: the highest number that there may be.
+
+    Returns:
+        For each object what `encode_mask` and `box_of_mask` give for it; None for one not seen.
+    """
+    import cv2
+
+    height, width = labels.shape
+    column_major = cv2.transpose(labels).ravel()
+    edges = np.flatnonzero(column_major[1:] != column_major[:-1]) + 1
+    starts, stops = np.r_[0, edges], np.r_[edges, labels.size]
+    owners = column_major[starts]
+    seen: list[tuple[RLE, NDArray[np.float32]] | None] = []
+    for number in range(1, n_objects + 1):
+        runs = owners == number
+        if not runs.any():
+            seen.append(None)
+            continue
+        start, last = starts[runs], stops[runs] - 1
+        (left, right), (top, bottom) = (
+            (start // height, last // height),
+            (start % height, last % height),
+        )
+        # A run that goes on in the next column touches the bottom of one and the top of the other.
+        across = left != right
+        low, high = np.where(across, 0, top).min(), np.where(across, height - 1, bottom).max()
+        box = np.array([left[0], low, right[-1] + 1, high + 1], dtype=np.float32)
+        changes = np.stack([start, last + 1], axis=1).ravel()
+        seen.append((_rle(changes, height, width), box))
+    return seen
+
+
+def _rle(changes: NDArray[np.int64], height: int, width: int) -> RLE:
+    """The mask whose pixels, column by column, begin and end at these places in turn."""
     runs = np.diff(np.concatenate(([0], changes, [height * width])))
     if len(changes) and runs[-1] == 0:
         runs = runs[:-1]

@@ -4,7 +4,9 @@ import pytest
 from stvg_r1_hub.geometry import (
     box_area,
     box_iou,
+    box_of_mask,
     decode_mask,
+    encode_labels,
     encode_mask,
     frames_in_range,
     mask_area,
@@ -37,6 +39,24 @@ def test_masks_survive_a_round_trip():
         runs = mask_runs(rle)
         assert runs.sum() == mask.size
         assert runs[1::2].sum() == mask.sum()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (64, 80)])
+@pytest.mark.parametrize("n_objects", [0, 1, 5])
+def test_the_objects_of_a_label_map_are_encoded_as_each_alone(shape, n_objects):
+    rng = np.random.default_rng(n_objects)
+    for density in (0.0, 0.02, 0.5, 1.0):
+        labels = rng.integers(1, n_objects + 1, shape) if n_objects else np.zeros(shape)
+        labels = np.where(rng.random(shape) < density, labels, 0).astype(np.uint16)
+        labels[:, shape[1] // 2 :] = 0 if density < 1 else n_objects
+        found = encode_labels(labels, n_objects)
+        assert len(found) == n_objects
+        for number, seen in enumerate(found, start=1):
+            box = box_of_mask(labels == number)
+            assert (seen is None) == (box is None)
+            if seen is not None:
+                assert seen[0] == encode_mask(labels == number)
+                assert np.array_equal(seen[1], box)
 
 
 def test_masks_agree_with_pycocotools():

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvg_r1_hub.config import TrackingConfig
-from stvg_r1_hub.geometry import box_of_mask, encode_mask
+from stvg_r1_hub.geometry import encode_labels
 from stvg_r1_hub.mask_session import Mask, MaskSession, Segmenter
 from stvg_r1_hub.structures import RLE, Detections, Pixels, TimedFrame, Track, Tracks, VideoInfo
 from stvg_r1_hub.tracking.class_groups import wanted_classes
@@ -39,11 +39,6 @@ class _Seen:
     masks: dict[int, RLE] = field(default_factory=dict)
     """Native frame -> mask, where it is visible."""
     boxes: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-
-    def show(self, frame: int, mask: Mask) -> None:
-        box = box_of_mask(mask)
-        if box is not None:
-            self.masks[frame], self.boxes[frame] = encode_mask(mask), box
 
 
 class PaperTracker:
@@ -112,14 +107,14 @@ class PaperSession:
     def update(self, frame: TimedFrame) -> None:
         """Follow every object into the next frame; on a key frame also look for new ones."""
         number, pixels = frame.frame_index, frame.pixels
-        shown = _disjoint(self._masks.next_frame(pixels))
+        shown = self._masks.next_frame(pixels)
         if number % KEY_FRAME_STEP == 0:
+            shown = _disjoint(shown)
             new = self._find_new(pixels, shown)
-            shown = _disjoint({**shown, **new})
+            shown = {**shown, **new}
             if self._tracker.backward and self._recent:
                 self._follow_back(number, pixels, new)
-        for object_id, mask in shown.items():
-            self._objects[object_id].show(number, mask)
+        self._show(number, shown)
         if self._tracker.backward:
             self._recent.append(pixels)
 
@@ -170,8 +165,18 @@ class PaperSession:
         for object_id, mask in new.items():
             session.add(object_id, mask=mask)
         for back, earlier in enumerate(reversed(self._recent), start=1):
-            for object_id, mask in _disjoint(session.next_frame(earlier)).items():
-                self._objects[object_id].show(frame - back, mask)
+            self._show(frame - back, session.next_frame(earlier))
+
+    def _show(self, frame: int, masks: dict[int, Mask]) -> None:
+        """Keep what is seen of every object; where they overlap, the newest one."""
+        ids = sorted(masks)
+        labels = np.zeros((self._info.height, self._info.width), np.uint16)
+        for number, object_id in enumerate(ids, start=1):
+            np.copyto(labels, number, where=masks[object_id])
+        for object_id, seen in zip(ids, encode_labels(labels, len(ids)), strict=True):
+            if seen is not None:
+                kept = self._objects[object_id]
+                kept.masks[frame], kept.boxes[frame] = seen
 
 
 def _disjoint(masks: dict[int, Mask]) -> dict[int, Mask]:
