@@ -259,7 +259,9 @@ class STVGPipeline:
             OutputError: the folder holds something else, or cannot be written.
         """
         bundle = self._own_bundle("save")
-        title = Path(bundle.name).name or bundle.name
+        # A folder that training wrote is called "model", which says nothing.
+        home = Path(folder).resolve() if Path(bundle.name).is_dir() else Path(bundle.name)
+        title = home.name or bundle.name
         saving.save_bundle(bundle.own_folder, self.config, title, folder, results=results)
 
     def push_to_hub(

@@ -755,6 +755,7 @@ def test_saved_random_model_gives_the_same_text(clip: Path, tmp_path: Path) -> N
 
     first = load("one")
     first.save_pretrained(tmp_path / "two")
+    assert "\n# two\n" in (tmp_path / "two/README.md").read_text(), "not the folder it came from"
     second = load("two")
     assert second.config == first.config == config
     texts = [pipeline("the dog", clip).raw_text for pipeline in (first, second)]

@@ -94,7 +94,8 @@ def _verdict(results: list[GroundingResult]) -> tuple[bool, str]:
     start, end = results[0].start_seconds or 0.0, results[0].end_seconds or 0.0
     shared = min(end, MOVES[1]) - max(start, MOVES[0])
     tells_time = shared >= _LEAST_OVERLAP * (max(end, MOVES[1]) - min(start, MOVES[0]))
-    answered = f"no ({start:.1f} to {end:.1f} s instead of {MOVES[0]:.1f} to {MOVES[1]:.1f} s)"
+    told = f"{start:.1f} to {end:.1f} s" if results[0].found else "none"
+    answered = f"no ({told} instead of {MOVES[0]:.1f} to {MOVES[1]:.1f} s)"
     each = max(result.timings["answer"] for result in results) / len(results)
     return not wrong, (
         f"reads numbers: {'no (' + '; '.join(wrong) + ')' if wrong else 'yes'}, "

@@ -610,7 +610,6 @@ def test_masks_of_a_segmenter_by_folder(
 
 
 @needs_tiny
-@pytest.mark.slow
 def test_an_answer_outlives_a_drawing_that_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -627,6 +626,7 @@ def test_an_answer_outlives_a_drawing_that_is_stopped(
 
 
 @needs_tiny
+@pytest.mark.slow
 def test_nothing_to_find_is_a_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     gray = [np.full((64, 96, 3), 128, np.uint8)] * 20
     video = write_clip(tmp_path / "gray.mp4", gray)

@@ -66,6 +66,11 @@ def test_a_server_that_guesses_and_takes_images_alone(capfd: pytest.CaptureFixtu
     assert lines[3].startswith("video     no: ") and "video is not for me" in lines[3]
 
 
+def test_a_server_that_answers_nothing_told_no_time(capfd: pytest.CaptureFixture[str]) -> None:
+    code, lines = said_of(lambda body: answered("hello there"), capfd)
+    assert code == 1 and "tells time: no (none instead of 2.0 to 5.0 s)" in lines[2]
+
+
 def test_a_web_page_is_said_to_be_one_once(capfd: pytest.CaptureFixture[str]) -> None:
     code, lines = said_of(lambda body: (200, b"<!DOCTYPE html><p>hi"), capfd)
     assert code == 1 and [line.split()[0] for line in lines] == ["software", "models", "auto"]
