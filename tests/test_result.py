@@ -49,6 +49,7 @@ def result_of(*, found: bool = True, query: str = "the dog", name: str = "dog") 
 def test_a_notebook_shows_frames_words_and_a_timeline(found: bool) -> None:
     html = result_of(found=found)._repr_html_()
     assert html.count("data:image/webp") == 4 and "<svg" in html and ">3 dog<" in html
+    assert ">2.00 s<" in html  # The end of the last frame, and not its begin.
     assert len(html) < 100_000
     assert ("object 3, 0.50 to 1.00 s, 5 boxes" if found else "not found") in html
     assert found or "No dog &lt;was&gt; found." in html

@@ -11,7 +11,7 @@ import numpy as np
 
 from stvg_r1_hub.structures import Pixels, Track, Tracks, Tube
 from stvg_r1_hub.visual.drawing import object_color
-from stvg_r1_hub.visual.pictures import stretches, timeline_rows
+from stvg_r1_hub.visual.pictures import stretches, timeline_end, timeline_rows
 
 _QUALITY = 75
 _MOST_ROWS = 10
@@ -64,7 +64,7 @@ def _timeline(tracks: Tracks, tube: Tube | None) -> str:
     """When each object is visible, as SVG in the colours of the page around it."""
     answered = tube.object_ids if tube else ()
     rows = timeline_rows(tracks, answered, _MOST_ROWS)
-    end = max(float(tracks.frame_times[-1]), tube.end_seconds if tube else 0.0) or 1.0
+    end = timeline_end(tracks, tube)
     scale = (_WIDTH - _LABELS - 10) / end
     height = _ROW * (len(rows) + 1)
     shades = [

@@ -215,8 +215,7 @@ def timeline_plot(
     for text, track in zip(axes.get_yticklabels(), rows, strict=True):
         text.set_parse_math(False)
         text.set_fontweight("bold" if track.object_id in answered else "normal")
-    end = float(_frame_ends(tracks.frame_times)[-1])
-    axes.set_xlim(0, max(end, tube.end_seconds if tube else 0.0))
+    axes.set_xlim(0, timeline_end(tracks, tube))
     axes.set_ylim(max(1, len(rows)) - 0.4, -0.6)
     axes.set_xlabel("seconds")
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -240,6 +239,11 @@ def timeline_rows(tracks: Tracks, answered: tuple[int, ...], most: int = MAX_ROW
         tracks.tracks, key=lambda t: (t.object_id not in answered, -len(t.frame_indices))
     )
     return sorted(order[:most], key=lambda t: t.object_id)
+
+
+def timeline_end(tracks: Tracks, tube: Tube | None) -> float:
+    """The last second that a timeline shows."""
+    return max(float(_frame_ends(tracks.frame_times)[-1]), tube.end_seconds if tube else 0.0)
 
 
 def stretches(track: Track, times: Any) -> list[tuple[float, float]]:
