@@ -163,7 +163,7 @@ PEOPLE = street(
         ("the second person from the left", 3, 2, 6),
         ("third from the right", 3, 2, 6),
         ("the 2nd biggest person", 2, 0, 8),
-        ("the second to last person from the left", 6, 0, 8),
+        ("the second to last person from the left", 6, 2, 6),
         ("the last man from the left", 2, 0, 8),
         ("the second person walking right", 3, 2, 6),
         ("the person on the left at the start", 1, 0, 1.5),

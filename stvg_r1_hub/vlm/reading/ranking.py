@@ -58,6 +58,8 @@ def ranked(moments: list[Moment], rank: str, order: str) -> list[Moment]:
                 f"The {len(moments)} that fit are never all seen at once, so which one is the "
                 f'{order} changes; ask about one moment, such as "at the start".'
             )
+    # An ordinal is true while all are seen: afterwards another may be the second.
+    moments = compared if is_ordinal else moments
     chosen = _nth(compared, order, lambda m: -sign * measure(m)).note
     return [m for m in moments if m.note is chosen]
 
