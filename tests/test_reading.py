@@ -160,6 +160,7 @@ PEOPLE = street(
         ("the leftmost person", 1, 0, 8),
         ("the fastest one", 3, 2, 6),
         ("the animal", 5, 0, 8),
+        ("the white car parked in the street", 4, 3, 8),
         ("the second person from the left", 3, 2, 6),
         ("third from the right", 3, 2, 6),
         ("the 2nd biggest person", 2, 0, 8),

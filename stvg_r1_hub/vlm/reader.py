@@ -150,17 +150,18 @@ def _unknown_words(meaning: Meaning, understood: str, notes: Notes) -> str:
     kinds = {w: {t.kind for t in tag(words_of(w))} for w in meaning.unknown}
     others = [word for word, found in kinds.items() if "nouns" in found]
     several = [word for word, found in kinds.items() if "several" in found]
+    seconds = [word for word in meaning.unknown if word.isdecimal() or "second" in word]
     plural = "These words are" if len(meaning.unknown) > 1 else "This word is"
     reason = f"{plural} not understood: {words}."
     if others:
         reason = f'"{others[0]}" is a second object here, and one is asked about at a time.'
+    elif seconds:
+        reason += " A stretch of the video is chosen by its start and end, not in words."
     elif several:
         reason = (
             f'"{several[0]}" asks for several objects, and one is answered at a time; say which '
             'one, such as "the second from the left".'
         )
-    elif any(word.isdecimal() for word in meaning.unknown):
-        reason += " A stretch of the video is chosen by its start and end, not in words."
     elif not meaning.words():
         reason += " The reader knows everyday objects, colours, places and motion, in English."
         reason += f" In this video there is: {names}." if names else ""

@@ -118,7 +118,9 @@ def _collect(tags: list[Tag], words: list[str]) -> Meaning:
                 main.motion.append(found.value)
                 part = main if other.is_named else part
             case "several":
-                unknown.append(word_of(found, words))
+                after = words[found.stop : found.stop + 1]
+                unit = after if after in (["second"], ["seconds"]) else []
+                unknown.append(" ".join([word_of(found, words), *unit]))
             case "unknown":
                 unknown.append(found.value)
     meaning = main.meaning()
@@ -158,8 +160,11 @@ class _Part:
     def add_noun(self, found: Tag, words: list[str], *, several: bool) -> bool:
         """Take a noun; False for a second, other one that is not an alternative."""
         if found.kind == "thing" or found.value in self.nouns:
+            # "the man and the woman" are two, though the tracker knows persons alone.
+            is_second = "and" in words[max(0, found.start - 2) : found.start]
+            again = self.is_named and found.kind == "nouns" and is_second
             self.is_named = True
-            return True
+            return not again
         if any(found.value in classes_of(group) for group in self.nouns):
             self.nouns = []  # "my animals: where is the frog"
         is_alternative = self._last_noun and words[found.start - 1] == "or"

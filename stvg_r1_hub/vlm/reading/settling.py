@@ -110,7 +110,8 @@ def _is_named_start(found: Tag, words: list[str]) -> bool:
 
 def _is_light(found: Tag, later: list[Tag], words: list[str]) -> bool:
     """Whether it is the dark or a light itself, and no shade."""
-    is_bare = not later or later[0].start > found.stop
+    kinds = _NAMING | {"garments"}
+    is_bare = not later or later[0].start > found.stop or later[0].kind not in kinds
     article = words[found.start - 1] if found.start else ""
     return is_bare and words[found.start] in {"dark", "light"} and article in {"the", "a"}
 
