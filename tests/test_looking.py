@@ -405,13 +405,37 @@ def test_a_look_at_the_candidates_settles_an_unsure_answer() -> None:
     assert result.object_ids == (4,) and result.confidence == pytest.approx(0.9)
 
 
-def test_stopping_in_the_second_look_returns_nothing_half_made() -> None:
+@pytest.mark.parametrize(
+    ("n", "seconds", "calls"),
+    [
+        (1, 8.0, 1),
+        (1, 8.0, 2),
+        (60, 8.0, 3),
+        (60, 8.0, 8),
+        (1, 64.0, 1),
+        (1, 64.0, 3),
+        (60, 64.0, 5),
+    ],
+    ids=["first", "closer", "group", "later group", "window", "later window", "window of groups"],
+)
+def test_stopping_in_any_look_returns_nothing_half_made(n: int, seconds: float, calls: int) -> None:
+    heard: list[int] = []
+
     def progress(stage: str, done: int, total: int | None) -> None:
-        if stage == "look" and done:
+        heard.extend([done] * (stage == "look"))
+        if len(heard) == calls:
             raise Cancelled("stop")
 
+    shown: list[float] = []
+
+    def answer(marked: MarkedFrames) -> str:
+        shown.append(start_of(marked))
+        return said(min(marked.visible_ids), 2, 4)
+
+    objects = [at(i, 0, seconds) for i in range(1, n + 1)]
     with pytest.raises(Cancelled):
-        asked(lambda _: NONE, at(1, 0, 64), seconds=64.0, progress=progress)
+        asked(answer, *objects, seconds=seconds, progress=progress, limit=9)
+    assert len(shown) <= calls
 
 
 def test_a_moment_whose_object_is_mostly_out_of_view_is_not_taken() -> None:

@@ -125,6 +125,7 @@ class Looker:
         self._always = passes == 2
         self._limit, self._max_windows = max_numbers, max_windows
         self._progress = progress
+        self._told = (0, 1)
         self._presence = Presence(tracks)
         self._duration = source.info.duration_seconds
 
@@ -278,7 +279,10 @@ class Looker:
             candidates = names
 
     def _look_closer(self, one: _Asked, marked: MarkedFrames) -> None:
-        """The answered range again, at a higher rate; it replaces the first for the same object."""
+        """The answered range again, at a higher rate; it replaces the first for the same object.
+
+        A small object is shown alone and enlarged.
+        """
         first = one.best
         if not self._always or not first.names_object:
             return
@@ -300,7 +304,10 @@ class Looker:
         stretch = read_stretch(self._source, sampling, *part)
         if stretch is None or not set(wanted) <= set(self._tracks.object_ids):
             return
-        view = self._view(stretch, ids[-self._limit :])
+        if len(wanted) <= close_ups.MOST and close_ups.are_small(self._tracks, wanted):
+            view = close_ups.side_by_side(stretch, self._tracks, wanted, self._config.marker)
+        else:
+            view = self._view(stretch, ids[-self._limit :])
         (again,) = self._asked_in(view, [one.query])
         agrees = again.names_object and set(again.answer.object_ids) == set(wanted)
         if agrees and range_of(again)[0] < range_of(again)[1]:
@@ -316,6 +323,7 @@ class Looker:
 
     def _asked_in(self, view: View, queries: Sequence[str]) -> list[Response]:
         """Answers about a view, in the video's clock and numbers."""
+        self._tell(*self._told)  # Before each look of many, for whoever wants to stop.
         return [response.in_video(view) for response in self._ask(view.marked, queries)]
 
     def _note(self, one: _Asked, kind: str, view: View, response: Response, outcome: str) -> None:
@@ -336,6 +344,7 @@ class Looker:
         )
 
     def _tell(self, done: int, total: int) -> None:
+        self._told = done, total
         if self._progress is not None:
             self._progress("look", done, total)
 

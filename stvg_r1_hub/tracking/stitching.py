@@ -31,6 +31,8 @@ _OVERLAP_SECONDS = 1.0
 """Two pieces of one object may overlap in time this long: one of them is then a double."""
 _CROSSING_IOU = 0.25
 _CROSSING_PAUSE = 3
+_CLASS_STEPS = 4
+"""So many detections of one class, and then of another, are no doubt about the class."""
 
 # The cost of a join: squared deviations over twice their variance, summed. Object size is the
 # square root of the box area, so all spreads are relative and no video size enters.
@@ -102,12 +104,27 @@ def stitch(
     Returns:
         Objects ordered by first frame, then by left edge.
     """
-    current = split_at_crossings(tracklets)
+    current = split_at_crossings(split_by_class(tracklets))
     far = (max(gap, _LEVEL_STEPS * step_seconds) for gap in GAP_LEVELS_SECONDS)
     near = _NEAR_STEPS * step_seconds
     for gap in (near, *far) if near > GAP_LEVELS_SECONDS[0] else far:
         current = _join_once(current, gap, width, height, step_seconds)
     return _in_order(current)
+
+
+def split_by_class(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
+    """Cut where one class ends and another begins, so that appearance and motion decide anew.
+
+    Where a cut of the film was missed, something else stands in an object's place.
+    """
+    pieces = []
+    for tracklet in tracklets:
+        changes = [0, *(np.flatnonzero(np.diff(tracklet.class_ids)) + 1).tolist(), len(tracklet)]
+        runs = np.diff(changes)
+        lasting = np.minimum(runs[:-1], runs[1:]) >= _CLASS_STEPS
+        edges = [0, *np.array(changes[1:-1])[lasting].tolist(), len(tracklet)]
+        pieces += [tracklet.part(slice(a, b)) for a, b in pairwise(edges)]
+    return pieces
 
 
 def split_at_crossings(tracklets: Sequence[Tracklet]) -> list[Tracklet]:

@@ -109,6 +109,27 @@ def test_crossing_tracklets_are_cut_where_they_overlap_most() -> None:
     assert split_at_crossings([]) == []
 
 
+@pytest.mark.parametrize(
+    ("classes", "looks_else", "objects"),
+    [
+        ([0] * 10 + [1] * 10, True, [[0, 9], [10, 19]]),  # a cut of the film that was missed
+        ([0] * 10 + [1] * 10, False, [[0, 19]]),  # a bus, taken for a truck from there on
+        ([0] * 10 + [1] * 3 + [0] * 7, True, [[0, 19]]),  # a doubt
+        ([0, 1] * 10, True, [[0, 19]]),
+        ([0] * 20, True, [[0, 19]]),
+        ([0] * 6 + [1] * 7 + [2] * 7, True, [[0, 5], [6, 19]]),  # the second two look alike
+    ],
+)
+def test_another_class_for_good_that_looks_else_is_another_object(
+    classes: list[int], looks_else: bool, objects: list[list[int]]
+) -> None:
+    one = replace(piece(range(20), 100, 0.0), class_ids=np.array(classes))
+    if looks_else:
+        first = int(np.flatnonzero(np.diff(one.class_ids))[0] + 1) if len(set(classes)) > 1 else 10
+        one.appearance[first:] = np.roll(one.appearance[first:], 3, axis=1)
+    assert stitched(one) == objects
+
+
 def test_doubles_are_dropped() -> None:
     a = piece(range(40), 100)
     twin = piece(range(5, 35), 112)
