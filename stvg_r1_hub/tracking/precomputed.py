@@ -1,8 +1,9 @@
 """Tracks from files: our compact JSON, or a folder of the official scripts (`official_masks`).
 
 Compact file: `{"fps", "width", "height", "tracks": [{"id", "class", "score", "frames": [0-based],
-"boxes": [xyxy]}]}`, optionally `frame_times` (seconds of every native frame) beside `tracks`, and
-`interpolated` and `masks` (COCO RLE or null) in a track.
+"boxes": [xyxy]}]}`, optionally `frame_times` (seconds of every native frame) and `class_names` (all
+that the tracker tells apart) beside `tracks`, and in a track `interpolated` and `masks` (COCO RLE
+or null).
 """
 
 from __future__ import annotations
@@ -136,6 +137,7 @@ def tracks_to_dict(tracks: Tracks) -> dict[str, Any]:
         "width": tracks.width,
         "height": tracks.height,
         "frame_times": times.tolist(),
+        "class_names": list(tracks.class_names),
         "tracks": records,
     }
 
@@ -187,7 +189,10 @@ def _read_compact(path: Path, info: VideoInfo | None) -> Tracks:
     ids = [track.object_id for track in tracks]
     repeated = sorted({i for i in ids if ids.count(i) > 1})
     need(not repeated, where, f"the ids {repeated} occur twice; every track needs its own")
-    return Tracks(width, height, times, tuple(tracks))
+    names = values.get("class_names", [])
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    need(are_names, where, "class_names must be a list of names")
+    return Tracks(width, height, times, tuple(tracks), class_names=tuple(names))
 
 
 def _check_size(where: str, width: int, height: int, info: VideoInfo) -> None:

@@ -33,7 +33,7 @@ def example(masks: bool = True) -> Tracks:
     rle = tuple(encode_mask(mask(*(int(v) for v in box))) for box in boxes)
     first = make_track(2, [1, 4], boxes, score=0.75, interpolated=[4], masks=rle if masks else None)
     second = make_track(7, [0], [20, 0, 40, 30], name="cat", score=0.5)
-    return Tracks(40, 30, INFO.frame_times, (first, second))
+    return Tracks(40, 30, INFO.frame_times, (first, second), class_names=("cat", "dog", "cow"))
 
 
 def assert_same(a: Tracks, b: Tracks) -> None:
@@ -50,6 +50,7 @@ def assert_same(a: Tracks, b: Tracks) -> None:
 def test_compact_file_round_trip(tmp_path: Path, masks: bool) -> None:
     path = tmp_path / "tracks.json"
     save_tracks(example(masks), path)
+    assert load_tracks(path).class_names == example().class_names
     assert_same(load_tracks(path), example(masks))
     tracker = PrecomputedTracks(path)
     assert isinstance(tracker, Tracker)
@@ -159,6 +160,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         ({"fps": 5, "width": 99, "height": 30, "tracks": []}, "99x30"),
         ({"fps": 5, "width": 0, "height": 30, "tracks": []}, "positive pixels"),
         ({"fps": 5, "width": 40, "height": 30}, "list of tracks"),
+        ({"fps": 5, "width": 40, "height": 30, "tracks": [], "class_names": "dog"}, "class_names"),
         ({"fps": 5, "width": 40, "height": 30, "tracks": [good, good]}, r"ids \[3\] occur twice"),
         ([], "JSON object"),
     ]:
