@@ -11,6 +11,7 @@ better known pieces.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -115,16 +116,28 @@ def stitch(
 def split_by_class(tracklets: Sequence[Tracklet]) -> list[Tracklet]:
     """Cut where one class ends and another begins, so that appearance and motion decide anew.
 
-    Where a cut of the film was missed, something else stands in an object's place.
+    Where a cut of the film was missed, something else stands in an object's place. Where most
+    objects go on, there was none.
     """
+    places = [_class_changes(tracklet.class_ids) for tracklet in tracklets]
+    changing = Counter(
+        int(t.frames[k]) for t, own in zip(tracklets, places, strict=True) for k in own
+    )
+    present = {f: sum(t.frames[0] < f <= t.frames[-1] for t in tracklets) for f in changing}
     pieces = []
-    for tracklet in tracklets:
-        changes = [0, *(np.flatnonzero(np.diff(tracklet.class_ids)) + 1).tolist(), len(tracklet)]
-        runs = np.diff(changes)
-        lasting = np.minimum(runs[:-1], runs[1:]) >= _CLASS_STEPS
-        edges = [0, *np.array(changes[1:-1])[lasting].tolist(), len(tracklet)]
+    for tracklet, own in zip(tracklets, places, strict=True):
+        frames = [(k, int(tracklet.frames[k])) for k in own]
+        cuts = [k for k, frame in frames if 2 * changing[frame] >= present[frame]]
+        edges = [0, *cuts, len(tracklet)]
         pieces += [tracklet.part(slice(a, b)) for a, b in pairwise(edges)]
     return pieces
+
+
+def _class_changes(class_ids: NDArray[np.int64]) -> list[int]:
+    """Places in `(T,)` at which one class ends and another begins, both of which last."""
+    edges = np.array([0, *(np.flatnonzero(np.diff(class_ids)) + 1), len(class_ids)])
+    runs = np.diff(edges)
+    return [int(k) for k in edges[1:-1][np.minimum(runs[:-1], runs[1:]) >= _CLASS_STEPS]]
 
 
 def split_at_crossings(tracklets: Sequence[Tracklet]) -> list[Tracklet]:

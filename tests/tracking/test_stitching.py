@@ -130,6 +130,14 @@ def test_another_class_for_good_that_looks_else_is_another_object(
     assert stitched(one) == objects
 
 
+@pytest.mark.parametrize(("go_on", "n"), [(0, 2), (1, 3), (2, 3)])
+def test_where_most_objects_go_on_a_class_is_a_doubt(go_on: int, n: int) -> None:
+    one = replace(piece(range(20), 100, 0.0), class_ids=np.repeat([0, 1], 10))
+    one.appearance[10:] = np.roll(one.appearance[10:], 3, axis=1)
+    others = [piece(range(20), 250 + 100 * i, 0.0) for i in range(go_on)]
+    assert len(stitched(one, *others)) == n
+
+
 def test_doubles_are_dropped() -> None:
     a = piece(range(40), 100)
     twin = piece(range(5, 35), 112)
