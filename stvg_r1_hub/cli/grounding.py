@@ -35,6 +35,7 @@ from stvg_r1_hub.errors import (
 )
 from stvg_r1_hub.outputs import (
     PICTURE_SUFFIXES,
+    STYLES,
     VIDEO_SUFFIXES,
     LineWriter,
     make_folder,
@@ -75,6 +76,9 @@ def ground(options: argparse.Namespace) -> int:
                 f"Got the file {query} where a question belongs; to ask about several videos, "
                 "give the question as --query and a folder as --out."
             )
+        if options.style and query in STYLES:
+            styles = " ".join(f"--style {name}" for name in (*options.style, query))
+            raise QueryError(f"Got the question {query!r}; each style has its own word: {styles}.")
     if not options.queries:
         raise QueryError('Got no question; write it after the video, such as "the dog".')
     from stvg_r1_hub.prompting import clean_queries

@@ -95,6 +95,7 @@ def test_what_is_wrong_with_the_model_ends_it_and_keeps_what_is_done(
         (["dog.mp4", "--query", " ", "--out", "o"], "query"),
         (["dog.mp4", *QUERY, "--out", "dog.mp4/o"], "Cannot create the folder"),
         (["dog.mp4", "a dog", "--style", "blur"], "name one as --out"),
+        (["dog.mp4", "a dog", "--style", "blur", "moment"], "--style blur --style moment"),
         (["dog.mp4", *QUERY, "--out", "o", "--style", "blur"], "name one as --out"),
     ],
 )
