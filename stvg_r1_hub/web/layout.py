@@ -249,9 +249,9 @@ class Layout:
             self.timeline = gr.HTML(elem_id="stvg-timeline", elem_classes="stvg-slot")
             self.keyframes = gr.HTML(elem_id="stvg-keyframes", elem_classes="stvg-slot")
             self.objects = gr.HTML(elem_id="stvg-objects", elem_classes="stvg-slot")
-            with gr.Accordion("Why: the model's reasoning", open=True):
+            with gr.Accordion("Why: the model's reasoning", open=True) as self.why:
                 self.reasoning = gr.HTML(elem_id="stvg-reasoning", elem_classes="stvg-slot")
-            with gr.Accordion("Every box as a table", open=False):
+            with gr.Accordion("Every box as a table", open=False) as self.boxes:
                 self.table = gr.Dataframe(
                     headers=COLUMNS, interactive=False, max_height=320, elem_id="stvg-table"
                 )

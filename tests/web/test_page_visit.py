@@ -185,6 +185,7 @@ def test_objects_alone(browser: Browser, page: str, demo: Demo) -> None:
     browser.wait(lambda: "visit=" in browser.driver.current_url, "the end")
     assert browser.text("#stvg-history li").startswith("only the objects")
     assert browser.text("#stvg-objects") and not browser.text("#stvg-card")
+    assert "reasoning" not in browser.text("#stvg-answer")  # No folds with nothing in them.
     assert "what-the-model-saw" in browser.script(SOURCE)
     browser.click(".stvg-object")  # Nothing was asked that could be corrected.
     browser.wait(lambda: "Ask for something first" in browser.text("#stvg-status"), "why not")
