@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from stvg_r1_hub.structures import Pixels
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER, OnnxDetector, TransformersDetector
+from stvg_r1_hub.tracking.detectors import TransformersDetector
+from stvg_r1_hub.tracking.onnx_detector import COCO_FOLDER, OnnxDetector
 from stvg_r1_hub.video import open_video
 
 BATCHES = (1, 4, 8)

@@ -33,7 +33,7 @@ from stvg_r1_hub.sprites.render import render
 from stvg_r1_hub.structures import Detections, TimedFrame, Tracks, VideoInfo
 from stvg_r1_hub.tracking import DetectionTracker, OnnxDetector
 from stvg_r1_hub.tracking.association import DetectionSession, Sighting, link
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER
+from stvg_r1_hub.tracking.onnx_detector import COCO_FOLDER
 from stvg_r1_hub.tracking.stitching import Tracklet
 from stvg_r1_hub.video import open_video
 

@@ -27,7 +27,7 @@ from stvg_r1_hub.hub import BUNDLED
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.segmentation import TransformersSam2
 from stvg_r1_hub.tracking import OnnxDetector, TransformersDetector
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER
+from stvg_r1_hub.tracking.onnx_detector import COCO_FOLDER
 from stvg_r1_hub.video import VideoSource, open_video
 from stvg_r1_hub.vlm.decoding import TOKENS_UNTIL_COMPILING_PAYS
 from stvg_r1_hub.vlm.local import LocalVLM

@@ -12,7 +12,7 @@ from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.prompting import build_prompt
 from stvg_r1_hub.segmentation import Segmenter, check_name, load_segmenter
 from stvg_r1_hub.tracking import Tracker, load_tracker
-from stvg_r1_hub.tracking.detectors import detector_classes
+from stvg_r1_hub.tracking.onnx_detector import detector_classes
 from stvg_r1_hub.vlm import VLM
 from stvg_r1_hub.vlm.loading import Placement, check_folder
 from stvg_r1_hub.vlm.local import LocalVLM

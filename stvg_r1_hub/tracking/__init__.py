@@ -14,7 +14,7 @@ from stvg_r1_hub.tracking.choosing import (
     ChoosingSession,
     ChoosingTracker,
 )
-from stvg_r1_hub.tracking.detectors import OnnxDetector, TransformersDetector
+from stvg_r1_hub.tracking.detectors import TransformersDetector
 from stvg_r1_hub.tracking.interfaces import (
     Detector,
     OpenDetector,
@@ -23,6 +23,7 @@ from stvg_r1_hub.tracking.interfaces import (
     check_tracker,
 )
 from stvg_r1_hub.tracking.official_masks import is_official_folder
+from stvg_r1_hub.tracking.onnx_detector import OnnxDetector
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import (

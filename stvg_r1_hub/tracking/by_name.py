@@ -17,13 +17,10 @@ from stvg_r1_hub.mask_session import Segmenter
 from stvg_r1_hub.tracking.association import DetectionTracker
 from stvg_r1_hub.tracking.choosing import ChoosingTracker
 from stvg_r1_hub.tracking.class_groups import UnknownClassError
-from stvg_r1_hub.tracking.detectors import (
-    COCO_FOLDER,
-    OnnxDetector,
-    TransformersDetector,
-)
+from stvg_r1_hub.tracking.detectors import TransformersDetector
 from stvg_r1_hub.tracking.interfaces import Detector, Tracker, check_tracker
 from stvg_r1_hub.tracking.official_masks import is_official_folder
+from stvg_r1_hub.tracking.onnx_detector import COCO_FOLDER, OnnxDetector
 from stvg_r1_hub.tracking.open_vocabulary import OpenVocabularyTracker
 from stvg_r1_hub.tracking.paper import PaperTracker
 from stvg_r1_hub.tracking.precomputed import PrecomputedTracks

@@ -25,7 +25,7 @@ from stvg_r1_hub.tracking import (
     Tracker,
     load_tracker,
 )
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER
+from stvg_r1_hub.tracking.onnx_detector import COCO_FOLDER
 from stvg_r1_hub.video import open_video
 from stvg_r1_hub.vlm.scripted import ScriptedVLM
 from tests.media import write_clip

@@ -12,7 +12,8 @@ from stvg_r1_hub.errors import TrackerError
 from stvg_r1_hub.hub import HubAccess
 from stvg_r1_hub.reading import track_video
 from stvg_r1_hub.tracking import Detector, OnnxDetector, TransformersDetector, load_tracker
-from stvg_r1_hub.tracking.detectors import COCO_FOLDER, nms
+from stvg_r1_hub.tracking.detectors import nms
+from stvg_r1_hub.tracking.onnx_detector import COCO_FOLDER
 from tests.media import write_clip
 from tests.tiny_detectors import FIXED, save_fixed
 
