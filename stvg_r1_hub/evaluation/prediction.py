@@ -98,7 +98,7 @@ def prediction_of(
                  "boxes": track.boxes.astype(np.float64)}  # fmt: skip
     times = result.info.frame_times if result.info is not None else np.zeros(0)
     return Prediction(
-        text=result.raw_text,
+        text=_text_of(result),
         start_seconds=tube.start_seconds + offset_seconds if tube else None,
         end_seconds=tube.end_seconds + offset_seconds if tube else None,
         ranges=tuple((a + offset_seconds, b + offset_seconds) for a, b in result.ranges)
@@ -113,3 +113,12 @@ def prediction_of(
         masks=masks,
         **boxes,
     )
+
+
+def _text_of(result: GroundingResult) -> str:
+    """What the model wrote; after further looks, which number anew, what stands."""
+    if not result.looks:
+        return result.raw_text
+    ids, times = ", ".join(map(str, result.object_ids)), (result.start_seconds, result.end_seconds)
+    said = f"{ids}, Time range: {times[0]:.2f} to {times[1]:.2f}" if ids else "none"
+    return f"<think>{result.reasoning}</think><answer>Target ID: {said}</answer>"

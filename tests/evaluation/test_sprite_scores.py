@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from stvg_r1_hub.answer import parse_answer
 from stvg_r1_hub.cli import main
 from stvg_r1_hub.config import STVGConfig
 from stvg_r1_hub.evaluation.benchmarks.sprites import read_sprites, render_missing, true_tracker
 from stvg_r1_hub.evaluation.evaluator import Evaluator
 from stvg_r1_hub.evaluation.metrics import best_track
 from stvg_r1_hub.evaluation.oracles import oracle_scores
-from stvg_r1_hub.evaluation.prediction import Prediction
+from stvg_r1_hub.evaluation.prediction import Prediction, prediction_of
 from stvg_r1_hub.evaluation.protocols import strict
 from stvg_r1_hub.evaluation.runner import lines_of_clip
 from stvg_r1_hub.evaluation.summary import oracle_means
@@ -90,6 +91,18 @@ def test_true_tracks_say_their_kinds_so_that_candidates_are_looked_at(tmp_path):
         track.class_name for track in result.tracks.tracks if track.object_id in group.shown_ids
     }
     assert group.kind == "group" and len(kinds) == 1 and kinds.pop() in sample.query
+
+
+def test_the_papers_scores_read_what_stands_after_all_looks(tmp_path):
+    """Objects in close-ups have other numbers there than in the video."""
+    sample = read_sprites("crowd", 2, 1, tmp_path)[0]
+    render_missing([sample])
+    text = "<answer>Target ID: 1, Time range: 0.00 to 2.00</answer>"
+    pipeline = STVGPipeline(STVGConfig(), true_tracker(sample), ScriptedVLM([text]))
+    result = pipeline(sample.query, sample.video, passes=2)
+    assert result.found and result.object_ids != (1,)
+    answer = parse_answer(prediction_of(result).text, strict=True)
+    assert answer.object_ids == result.object_ids and answer.end_seconds == result.end_seconds
 
 
 def test_a_clip_that_fails_counts_for_the_right_answers_too(tmp_path):
