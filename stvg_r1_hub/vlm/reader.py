@@ -177,16 +177,19 @@ def _none(thoughts: str, reason: str) -> str:
 def _found(moments: list[Moment], understood: str, notes: Notes) -> str:
     best, *rest = moments
     thoughts = f"{understood} Object {best.note.line}."
-    remark = ""
-    if rest:
-        others = "; ".join(
-            f"object {m.note.object_id}, {m.start_seconds:.2f} to {m.end_seconds:.2f} s"
-            for m in rest[:_MOST_OTHERS]
-        )
-        more = f" and {len(rest) - _MOST_OTHERS} more" if len(rest) > _MOST_OTHERS else ""
-        remark = f"\nThis fits too: {others}{more}; the longest is answered."
+    # The other objects are the answer's alternatives, each with its times.
+    answered = best.note.object_id
+    others = {moment.note.object_id for moment in rest} - {answered}
+    also = [f"{len(others)} other object{'s fit' if len(others) > 1 else ' fits'} too"]
+    also *= bool(others)
+    also += [
+        f"Object {answered} also fits from {m.start_seconds:.2f} to {m.end_seconds:.2f} s"
+        for m in rest
+        if m.note.object_id == answered
+    ][:_MOST_OTHERS]
+    remark = f"\n{'; '.join(also)}; the longest is answered." if rest else ""
     text = (
-        f"<think>{thoughts}</think><answer>Target ID: {best.note.object_id}, Time range: "
+        f"<think>{thoughts}</think><answer>Target ID: {answered}, Time range: "
         f"{best.start_seconds:.2f} to {best.end_seconds:.2f}</answer>{remark}"
     )
     return _with_shares(text, moments)
