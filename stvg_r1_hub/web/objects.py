@@ -44,7 +44,7 @@ def object_list(tracks: Tracks, notes: Sequence[str], pictures: Mapping[int, Pix
     return (
         f"<section class=\"stvg-objects\" data-boxes='{_moments(tracks)}'>"
         f"<h2>What there is: {escape(there_is(tracks))}</h2>"
-        '<p class="stvg-note">If the answer is wrong, choose the right object: here, by its number '
+        '<p class="stvg-note">To make an object the answer, choose it: here, by its number '
         "in the timeline, or by a double click in the video.</p>"
         f"<ul>{''.join(items)}</ul></section>"
     )
