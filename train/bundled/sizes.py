@@ -112,5 +112,5 @@ def bundle_config(size: ModelSize) -> STVGConfig:
         prompt_id="sprites-v1",
         reads_notes=True,
         generation=GenerationSettings(max_new_tokens=384),
-        tracking=TrackingConfig(detector="detector", fps=10.0, max_objects=9),
+        tracking=TrackingConfig(detector="detector", max_objects=9),
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from stvg_r1_hub import hub
 from stvg_r1_hub.errors import ConfigError, STVGError
-from stvg_r1_hub.outputs import make_folder
 from train.data.samples import PreparedSamples, SampleSource
 from train.miniature.sprite_questions import SpriteQuestions
 from train.miniature.written_boxes import BoxQuestions
@@ -72,7 +71,6 @@ def run_training(
             )
         samples = open_samples(args.data, config)
         held_out = open_samples(args.validation, config) if args.validation else None
-        make_folder(args.out)
         from train.run.loop import TrainingLoop
 
         loop = TrainingLoop(config, samples, args.out, objective(), validation=held_out)

@@ -24,6 +24,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from stvg_r1_hub.errors import ConfigError
 from stvg_r1_hub.hub.training_record import TrainingStage
+from stvg_r1_hub.outputs import make_folder
 from train.data.samples import SampleSource, TrainingSample
 from train.grpo.rollout import TrainingError
 from train.run.checkpoints import Checkpoints, writing_into
@@ -114,6 +115,7 @@ class TrainingLoop:
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         self._check_launch()
+        make_folder(out)
         if self.accelerator.state.deepspeed_plugin is not None:
             self._set_up_deepspeed()
         set_seed(config.seed, device_specific=True)
