@@ -143,6 +143,10 @@ class DetectionSession:
         self._looks: deque[Future[list[Sighting]]] = deque()
         self._sightings: list[Sighting] = []
 
+    def __del__(self) -> None:
+        # Where a video is given up, nobody waits for the looks that have not begun.
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     def update(self, frame: TimedFrame) -> None:
         """See the next frame; detectors are asked about a few at a time, while others come."""
         self._batch.append(frame)

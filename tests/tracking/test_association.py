@@ -1,6 +1,8 @@
 """Whole tracks of synthetic worlds: identities, gaps, cuts, counts, state."""
 
+import gc
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -196,3 +198,33 @@ def test_an_error_of_the_detector_is_the_callers() -> None:
 
     with pytest.raises(ValueError, match="no more memory"):
         track(Broken({}), info_of(3))
+
+
+def test_of_a_video_that_is_given_up_nothing_more_is_detected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_end = threading.Semaphore(0), threading.Event()
+
+    class Slow(World):
+        n_calls = 0
+
+        def detect(self, frames):  # type: ignore[no-untyped-def]
+            self.n_calls += 1
+            begun.release()
+            may_end.wait(30)
+            return super().detect(frames)
+
+    def interrupted(future: Future[object]) -> None:
+        assert begun.acquire(timeout=30)
+        raise KeyboardInterrupt
+
+    world, info = Slow({}), info_of(40)
+    monkeypatch.setattr(Future, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        track(world, info)
+    (thread,) = (t for t in threading.enumerate() if t.name.startswith("detect"))
+    del raised
+    gc.collect()
+    may_end.set()
+    thread.join(30)
+    assert not thread.is_alive() and world.n_calls == 1
