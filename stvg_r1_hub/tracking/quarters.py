@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from stvg_r1_hub.geometry import box_area
 from stvg_r1_hub.structures import Detections, Pixels
 
 CROWD = 6
@@ -21,8 +22,8 @@ _EDGE = 2.0
 
 def is_small_crowd(found: Detections, height: int, width: int, smallest: float) -> bool:
     """Whether most objects of a crowd are smaller than this share of the frame's side."""
-    areas = (found.boxes[:, 2:] - found.boxes[:, :2]).prod(axis=1)
-    return len(found) >= CROWD and bool(np.median(areas) < smallest**2 * height * width)
+    largest = smallest**2 * height * width
+    return len(found) >= CROWD and bool(np.median(box_area(found.boxes)) < largest)
 
 
 def in_quarters(
